@@ -1,0 +1,1 @@
+"""Who read or changed whose data, when: append-only and without personal data."""

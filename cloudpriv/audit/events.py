@@ -1,0 +1,59 @@
+"""Audit events: who read or changed whose data, when (law 7).
+
+Append-only by database grant. An event holds ids and names of fields, never values, so that the trail outlives the
+erasure of the person it is about (GDPR Article 5(2)).
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import ARRAY, DateTime, Index, String, Uuid, insert
+from sqlalchemy.orm import Mapped
+
+from cloudpriv.platform.classify import Category, Erasure, about, withheld
+from cloudpriv.platform.db import ControllerBase, Tx
+from cloudpriv.platform.ids import new_id
+
+OPERATION: Final = Category.OPERATION
+WHY: Final = "a trail about the account, without personal data; shown by its access log"
+
+
+class AuditEvent(ControllerBase):
+    """One read or change; `action` is `<subject>.<verb>`, `fields` the names of changed members."""
+
+    __tablename__ = "audit_events"
+    __table_args__ = (
+        Index(None, "account_id", "event_id"),
+        about(Erasure.KEPT, why=WHY),
+    )
+
+    event_id: Mapped[UUID] = withheld(OPERATION, Uuid, primary_key=True, why=WHY)
+    at: Mapped[datetime] = withheld(OPERATION, DateTime(timezone=True), why=WHY)
+    actor_kind: Mapped[str] = withheld(OPERATION, String, why=WHY)
+    actor_id: Mapped[str] = withheld(OPERATION, String, why=WHY)
+    action: Mapped[str] = withheld(OPERATION, String, why=WHY)
+    account_id: Mapped[UUID | None] = withheld(OPERATION, Uuid, nullable=True, why=WHY)
+    subject_id: Mapped[UUID | None] = withheld(OPERATION, Uuid, nullable=True, why=WHY)
+    fields: Mapped[list[str]] = withheld(OPERATION, ARRAY(String), why=WHY)
+    request_id: Mapped[UUID | None] = withheld(OPERATION, Uuid, nullable=True, why=WHY)
+
+
+def record(tx: Tx, action: str, *, account_id: UUID | None = None, subject_id: UUID | None = None,
+           fields: Sequence[str] = ()) -> None:  # fmt: skip
+    """Append one event to the unit of work: it commits with what it tells of, or not at all."""
+    tx.session.execute(
+        insert(AuditEvent),
+        {
+            "event_id": new_id(),
+            "at": tx.now,
+            "actor_kind": tx.actor.kind,
+            "actor_id": tx.actor.id,
+            "action": action,
+            "account_id": account_id,
+            "subject_id": subject_id,
+            "fields": list(fields),
+            "request_id": tx.request_id,
+        },
+    )

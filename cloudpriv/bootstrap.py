@@ -1,0 +1,54 @@
+"""Settings to everything a process works with: one frozen `Services`, made once at start."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from redis import Redis
+
+from cloudpriv.config import Settings
+from cloudpriv.platform import clock, db, jobs, keys, objectstore
+from cloudpriv.platform.db import Plane
+from cloudpriv.platform.objectstore import ObjectStore
+from cloudpriv.policy.register import Policy
+from cloudpriv.policy.register import load as load_policy
+
+
+@dataclass(frozen=True)
+class Services:
+    """The controller plane, the stores and the policy in force."""
+
+    settings: Settings
+    controller: Plane
+    exports: ObjectStore
+    redis: "Redis[bytes]"
+    policy: Policy
+    clock: Callable[[], datetime]
+
+
+def build(settings: Settings, *, now: Callable[[], datetime] = clock.utc_now) -> Services:
+    """Connect lazily to what `settings` names. Raises KeyFault or PolicyError when keys or policy cannot be read."""
+    keyring = keys.load_keyring(
+        Path(settings.keyring_file),
+        "controller",
+        kms_key_id=settings.kms_key_id,
+        kms_endpoint=settings.kms_endpoint,
+        region=settings.s3_region,
+    )
+    redis = jobs.connect(settings.redis_url)
+    engine = db.connect(settings.database_url, pool_size=settings.web_threads + 1)
+    return Services(
+        settings=settings,
+        controller=Plane(engine, keyring, jobs.Waker(redis)),
+        exports=objectstore.connect(
+            settings.s3_export_bucket,
+            region=settings.s3_region,
+            endpoint=settings.s3_endpoint,
+            access_key_id=settings.s3_access_key_id,
+            secret_access_key=settings.s3_secret_access_key,
+        ),
+        redis=redis,
+        policy=load_policy(Path(settings.policy_file) if settings.policy_file else None),
+        clock=now,
+    )

@@ -1,0 +1,135 @@
+"""Settings from the environment, read once at start and frozen.
+
+Every setting is one field of `Settings`: `CLOUDPRIV_` and its name in capitals, with its meaning beside it. Whoever starts a
+process reads them with `load`; nothing else looks at the environment.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from environs import Env, EnvValidationError, validate
+from marshmallow import ValidationError
+
+PREFIX = "CLOUDPRIV_"
+Role = Literal["api", "worker", "migration"]
+DATABASE_SETTING: dict[Role, str] = {
+    "api": "DATABASE_URL",
+    "worker": "WORKER_DATABASE_URL",
+    "migration": "MIGRATION_DATABASE_URL",
+}
+
+
+class SettingsError(Exception):
+    """Settings are missing or malformed; the text is one line that names each of them."""
+
+
+def _url(*schemes: str) -> Callable[[str], None]:
+    def check(value: str) -> None:
+        if urlsplit(value).scheme not in schemes:
+            raise ValidationError(f"must be a URL that begins with {' or '.join(s + '://' for s in schemes)}")
+
+    return check
+
+
+def _file(value: str) -> None:
+    if not Path(value).is_file():
+        raise ValidationError("names no readable file")
+
+
+def _setting(doc: str, kind: str = "str", default: Any = MISSING, check: Any = None) -> Any:
+    metadata = {"doc": doc, "kind": kind, "default": default, "check": check}
+    return field(metadata=metadata)
+
+
+AT_LEAST_ONE = validate.Range(min=1)
+
+
+@dataclass(frozen=True, repr=False)
+class Settings:
+    """What one process runs with; secrets stay out of its repr."""
+
+    database_url: str = _setting(
+        "PostgreSQL of the controller plane, as the role of this process: `CLOUDPRIV_DATABASE_URL` for the API, "
+        "`CLOUDPRIV_WORKER_DATABASE_URL` for workers, `CLOUDPRIV_MIGRATION_DATABASE_URL` for `db upgrade`",
+        check=_url("postgresql+psycopg"),
+    )
+    redis_url: str = _setting(
+        "Redis or Valkey: job queue and rate limits", check=_url("redis", "rediss", "unix")
+    )
+    s3_endpoint: str | None = _setting(
+        "S3 endpoint; unset for AWS", default=None, check=_url("http", "https")
+    )
+    s3_region: str = _setting("S3 region", default="eu-north-1")
+    s3_access_key_id: str | None = _setting("S3 access key; unset for the instance's own role", default=None)
+    s3_secret_access_key: str | None = _setting(
+        "S3 secret key; unset for the instance's own role", default=None
+    )
+    s3_export_bucket: str = _setting("Bucket of export archives")
+    keyring_file: str = _setting(
+        "Key-encryption keys of the controller plane (JSON, see docs/keys.md)", check=_file
+    )
+    kms_key_id: str | None = _setting(
+        "AWS KMS key that wraps the keyring's entries; unset when they are plain", default=None
+    )
+    kms_endpoint: str | None = _setting(
+        "AWS KMS endpoint; unset for AWS", default=None, check=_url("http", "https")
+    )
+    signing_key_file: str = _setting(
+        "Ed25519 private key (PEM, PKCS 8) that signs access tokens", check=_file
+    )
+    issuer: str = _setting("Public base URL of the API; `iss` of access tokens", default="http://127.0.0.1:8080",
+                           check=_url("http", "https"))  # fmt: skip
+    policy_file: str | None = _setting(
+        "Privacy policy as TOML; unset for the one of 30 March 2023", default=None, check=_file
+    )
+    bind: str = _setting("Address and port that `serve` listens on", default="127.0.0.1:8080")
+    web_processes: int = _setting("API processes", kind="int", default=1, check=AT_LEAST_ONE)
+    web_threads: int = _setting("Threads in each API process", kind="int", default=8, check=AT_LEAST_ONE)
+    rate_limit: str = _setting("Requests of one client", default="6000/minute")
+    verify_rate_limit: str = _setting("Password checks of one account from one client", default="60/minute")
+    argon2_time_cost: int = _setting(
+        "Argon2id passes (RFC 9106 low-memory profile)", kind="int", default=3, check=AT_LEAST_ONE
+    )
+    argon2_memory_kib: int = _setting(
+        "Argon2id memory in KiB", kind="int", default=65536, check=validate.Range(min=8)
+    )
+    argon2_parallelism: int = _setting("Argon2id lanes", kind="int", default=4, check=AT_LEAST_ONE)
+    hash_concurrency: int = _setting(
+        "Password hashes computed at once in a process", kind="int", default=2, check=AT_LEAST_ONE
+    )
+    log_level: str = _setting("Lowest level that is logged", default="INFO",
+                              check=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR"]))  # fmt: skip
+
+
+def load(role: Role) -> Settings:
+    """Read the environment for a process of `role`. Raises SettingsError naming every fault in one line."""
+    env = Env(eager=False, prefix=PREFIX)
+    values = {item.name: _read(env, item, role) for item in fields(Settings)}
+    try:
+        env.seal()
+    except EnvValidationError as fault:
+        raise SettingsError(_one_line(fault)) from None
+    return Settings(**values)
+
+
+def setting_name(item: Field[Any], role: Role = "api") -> str:
+    """The environment variable of a field of `Settings`, without its prefix."""
+    return DATABASE_SETTING[role] if item.name == "database_url" else item.name.upper()
+
+
+def _read(env: Env, item: Field[Any], role: Role) -> Any:
+    default = item.metadata["default"]
+    given = {} if default is MISSING else {"default": default}
+    return getattr(env, item.metadata["kind"])(
+        setting_name(item, role), validate=item.metadata["check"], **given
+    )
+
+
+def _one_line(fault: EnvValidationError) -> str:
+    messages = fault.error_messages
+    if not isinstance(messages, Mapping):
+        return "; ".join(messages)
+    return "; ".join(f"{name}: {' '.join(texts)}" for name, texts in messages.items())

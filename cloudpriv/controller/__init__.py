@@ -1,0 +1,1 @@
+"""The controller plane: what the vendor itself holds of its customers' people."""

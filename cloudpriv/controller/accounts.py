@@ -1,0 +1,178 @@
+"""Accounts: opened by a backend, seen only by the service they belong to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
+
+from cloudpriv.audit import events
+from cloudpriv.controller.tables import Account, AccountKey, DirectoryEntry
+from cloudpriv.platform.actor import Service
+from cloudpriv.platform.db import Tx, violated_constraint
+from cloudpriv.platform.errors import (
+    AccountClosingError,
+    AccountRestrictedError,
+    ConflictError,
+    FieldError,
+    InvalidError,
+    NotFoundError,
+    StaleError,
+)
+from cloudpriv.platform.ids import new_id
+from cloudpriv.platform.keys import DataKey, WrappedKey
+from cloudpriv.platform.text import normalised
+
+PROFILE: Final = "account.profile"
+NAME: Final = "account_name"
+
+
+@dataclass(frozen=True)
+class OpenedAccount:
+    """An account's row with its data key: what everything about the account starts from."""
+
+    row: Account
+    key: DataKey
+    profile: dict[str, Any]
+
+
+def open_account(tx: Tx, service: Service, account_name: str, customer: Mapping[str, str | None],
+                 created_at: datetime | None = None) -> OpenedAccount:  # fmt: skip
+    """A new active account with a data key of its own. `created_at` may lie in the past for one brought over.
+
+    Raises ConflictError when the name is taken in the service, InvalidError for a creation in the future.
+    """
+    if created_at is not None and created_at > tx.now:
+        raise InvalidError(errors=(FieldError("/created_at", "lies in the future"),))
+    account_id = new_id()
+    wrapped = tx.keys.new_data_key(account_id)
+    key = tx.keys.data_key(account_id, wrapped)
+    profile = {"account_name": account_name, **customer}
+    row = Account(
+        account_id=account_id,
+        service=service,
+        status="active",
+        profile=key.seal(account_id, PROFILE, profile),
+        created_at=created_at or tx.now,
+        version=1,
+    )
+    tx.session.add(row)
+    tx.session.flush()
+    tx.session.add(AccountKey(account_id=account_id, kek_id=wrapped.kek_id, wrapped=wrapped.wrapped))
+    _enter_in_directory(tx, row, account_name)
+    events.record(tx, "account.create", account_id=account_id)
+    return OpenedAccount(row, key, profile)
+
+
+def read_account(tx: Tx, account_id: UUID) -> OpenedAccount:
+    """The account, audited. Raises NotFoundError for one of another service as for none."""
+    account = find_account(tx, account_id)
+    events.record(tx, "account.read", account_id=account_id)
+    return account
+
+
+def list_accounts(tx: Tx, *, account_name: str | None, after: UUID | None, limit: int) -> list[OpenedAccount]:
+    """Accounts of the caller's service in order of opening, audited one by one."""
+    query = select(Account, AccountKey).join(AccountKey, AccountKey.account_id == Account.account_id)
+    if tx.actor.service is not None:
+        query = query.where(Account.service == tx.actor.service)
+    if account_name is not None:
+        names = [DirectoryEntry.name_index == _name_index(tx, account_name)]
+        query = query.join(DirectoryEntry, DirectoryEntry.account_id == Account.account_id).where(*names)
+    if after is not None:
+        query = query.where(Account.account_id > after)
+    found = [
+        _opened(tx, row, key)
+        for row, key in tx.session.execute(query.order_by(Account.account_id).limit(limit))
+    ]
+    for account in found:
+        events.record(tx, "account.read", account_id=account.row.account_id)
+    return found
+
+
+def change_account(tx: Tx, account_id: UUID, version: int, changes: Mapping[str, Any]) -> OpenedAccount:
+    """Set `customer` members or the account's name; raises StaleError unless `version` is the current one."""
+    account = lock_account(tx, account_id)
+    check_version(account.row.version, version)
+    profile = {**account.profile, **changes.get("customer", {})}
+    if "account_name" in changes:
+        profile["account_name"] = changes["account_name"]
+        tx.session.query(DirectoryEntry).filter_by(account_id=account_id).delete()
+        _enter_in_directory(tx, account.row, changes["account_name"])
+    account.row.profile = account.key.seal(account_id, PROFILE, profile)
+    account.row.version += 1
+    events.record(tx, "account.change", account_id=account_id, fields=sorted(changes))
+    return OpenedAccount(account.row, account.key, profile)
+
+
+def find_account(tx: Tx, account_id: UUID, *, lock: bool = False) -> OpenedAccount:
+    """The account if the actor may see it, its row locked against ingest and purge on demand. Raises NotFoundError."""
+    query = select(Account, AccountKey).join(AccountKey, AccountKey.account_id == Account.account_id)
+    query = query.where(Account.account_id == account_id)
+    if lock:
+        query = query.with_for_update(of=Account, key_share=True)
+    found = tx.session.execute(query).one_or_none()
+    if found is None or tx.actor.service not in (None, found[0].service):
+        raise NotFoundError
+    return _opened(tx, *found)
+
+
+def lock_account(tx: Tx, account_id: UUID) -> OpenedAccount:
+    """The account, locked, for a change. Raises AccountClosingError or AccountRestrictedError when it takes none."""
+    account = find_account(tx, account_id, lock=True)
+    check_writable(account.row)
+    return account
+
+
+def find_by_name(tx: Tx, service: str, account_name: str) -> OpenedAccount | None:
+    """The account of this name in a service, by the directory."""
+    query = select(DirectoryEntry.account_id).where(
+        DirectoryEntry.service == service, DirectoryEntry.name_index == _name_index(tx, account_name)
+    )
+    account_id = tx.session.scalar(query)
+    return None if account_id is None else find_account(tx, account_id)
+
+
+def check_writable(row: Account) -> None:
+    """Raises AccountClosingError for an account being erased, AccountRestrictedError under GDPR Article 18."""
+    if row.status in ("closing", "purging"):
+        raise AccountClosingError
+    if row.status == "restricted":
+        raise AccountRestrictedError
+
+
+def check_version(current: int, given: int) -> None:
+    """Raises StaleError unless the caller knows the current version."""
+    if current != given:
+        raise StaleError
+
+
+def name_indexes(tx: Tx, names: list[str]) -> dict[str, bytes]:
+    """Blind indexes of account names, for looking up many at once in the directory."""
+    return {name: _name_index(tx, name) for name in names}
+
+
+def _name_index(tx: Tx, account_name: str) -> bytes:
+    return tx.keys.blind_index(NAME, normalised(account_name))
+
+
+def _enter_in_directory(tx: Tx, row: Account, account_name: str) -> None:
+    entry = {
+        "service": row.service,
+        "name_index": _name_index(tx, account_name),
+        "account_id": row.account_id,
+    }
+    try:
+        tx.session.execute(insert(DirectoryEntry), entry)
+    except IntegrityError as fault:
+        if violated_constraint(fault) != "pk_directory":
+            raise
+        raise ConflictError("An account of this name exists.") from None
+
+
+def _opened(tx: Tx, row: Account, stored: AccountKey) -> OpenedAccount:
+    key = tx.keys.data_key(row.account_id, WrappedKey(stored.kek_id, stored.wrapped))
+    return OpenedAccount(row, key, key.open(row.account_id, PROFILE, row.profile))

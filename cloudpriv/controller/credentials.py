@@ -1,0 +1,119 @@
+"""Credentials: set, checked, hinted at by mail; a password or a hint is never returned by anything here.
+
+Hashing takes a tenth of a second and must not hold a transaction open, so checking a password is two short transactions
+around it.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Final
+from uuid import UUID
+
+from cloudpriv.audit import events
+from cloudpriv.controller import accounts, people
+from cloudpriv.controller.tables import Credential
+from cloudpriv.platform.db import Tx
+from cloudpriv.platform.errors import FieldError, InvalidCredentialsError, InvalidError
+from cloudpriv.platform.passwords import Passwords
+from cloudpriv.platform.text import normalised
+
+HINT: Final = "credential.hint"
+RESEMBLES: Final = 0.6  # share of matching characters from which a hint gives the password away
+LEET: Final = str.maketrans("0134578@$!", "oieastbasi")
+Transaction = Callable[[], AbstractContextManager[Tx]]
+
+
+@dataclass(frozen=True)
+class Verified:
+    """Whose password was right, and the state of the account."""
+
+    account_id: UUID
+    person_id: UUID
+    status: str
+
+
+@dataclass(frozen=True)
+class _Found:
+    account_id: UUID | None = None
+    person_id: UUID | None = None
+    status: str = "purging"
+    password_hash: str | None = None
+
+
+def check_hint(password: str, hint: str | None) -> None:
+    """Raises InvalidError for a hint that contains or resembles the password."""
+    if hint is not None and _gives_away(password, hint):
+        raise InvalidError(errors=(FieldError("/hint", "contains or resembles the password"),))
+
+
+def set_credentials(tx: Tx, account_id: UUID, person_id: UUID, password_hash: str, hint: str | None) -> None:
+    """Replace a person's password and hint; the caller has hashed the one and checked the other."""
+    account = accounts.lock_account(tx, account_id)
+    people.find_person(tx, account_id, person_id)
+    row = tx.session.get(Credential, (account_id, person_id)) or Credential(
+        account_id=account_id, person_id=person_id
+    )
+    row.password_hash = password_hash
+    row.hint = None if hint is None else account.key.seal(person_id, HINT, {"hint": hint})
+    row.changed_at = tx.now
+    tx.session.add(row)
+    events.record(tx, "credentials.change", account_id=account_id, subject_id=person_id)
+
+
+def verify(transaction: Transaction, passwords: Passwords, service: str, account_name: str, username: str,
+           password: str) -> Verified:  # fmt: skip
+    """Whose credentials these are, audited either way.
+
+    Raises InvalidCredentialsError, after the same work, whether the account, the person or the password is not there.
+    """
+    with transaction() as tx:
+        found = _find(tx, service, account_name, username)
+    right = passwords.matches(found.password_hash, password)
+    rehashed = (
+        passwords.hash(password) if right and passwords.is_outdated(found.password_hash or "") else None
+    )
+    with transaction() as tx:
+        _conclude(tx, found, right, rehashed)
+    if not right or found.account_id is None or found.person_id is None:
+        raise InvalidCredentialsError
+    return Verified(found.account_id, found.person_id, found.status)
+
+
+def _find(tx: Tx, service: str, account_name: str, username: str) -> _Found:
+    account = accounts.find_by_name(tx, service, account_name)
+    if account is None or account.row.status == "purging":
+        return _Found()
+    person = people.find_by_username(tx, account, username)
+    if person is None:
+        return _Found(account.row.account_id)
+    stored = tx.session.get(Credential, (person.account_id, person.person_id))
+    password_hash = None if stored is None else stored.password_hash
+    return _Found(person.account_id, person.person_id, account.row.status, password_hash)
+
+
+def _conclude(tx: Tx, found: _Found, right: bool, rehashed: str | None) -> None:
+    action = "credentials.verify" if right else "credentials.reject"
+    events.record(tx, action, account_id=found.account_id, subject_id=found.person_id)
+    if rehashed is None:
+        return
+    row = tx.session.get(Credential, (found.account_id, found.person_id), with_for_update=True)
+    if row is not None and row.password_hash == found.password_hash:
+        row.password_hash = rehashed
+
+
+def _gives_away(password: str, hint: str) -> bool:
+    secret, told = normalised(password), normalised(hint)
+    squeezed = "".join(told.split())
+    if not told:
+        return False
+    if (
+        secret in told
+        or secret in squeezed
+        or secret[::-1] in told
+        or (len(squeezed) > 3 and squeezed in secret)
+    ):
+        return True
+    plain_secret, plain_told = secret.translate(LEET), squeezed.translate(LEET)
+    return plain_secret in plain_told or SequenceMatcher(None, plain_secret, plain_told).ratio() >= RESEMBLES

@@ -1,0 +1,120 @@
+"""Idempotency keys: one request, one effect, the same answer (IETF draft-ietf-httpapi-idempotency-key-header).
+
+The key's row is written in the transaction of the request's own effect, so there is no moment in which one stands without
+the other; two requests with one key at the same time are told apart by an advisory lock that ends with the transaction.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import DateTime, Index, Integer, LargeBinary, String, Uuid, delete, func, insert, select
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped
+
+from cloudpriv.controller import accounts
+from cloudpriv.platform.classify import Category, Erasure, about, withheld
+from cloudpriv.platform.db import ControllerBase, Tx
+from cloudpriv.platform.errors import IdempotencyMismatchError, IdempotencyRunningError
+
+KEPT: Final = timedelta(hours=24)
+ANSWER: Final = "idempotency.answer"
+WHY: Final = "a copy of an answer that was given to a backend, kept for 24 hours"
+
+
+class IdempotencyKey(ControllerBase):
+    """An answer to be given again; one that tells of an account is sealed under the account's key and goes with it."""
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (Index(None, "account_id"), Index(None, "expires_at"), about(Erasure.ROWS, why=WHY))
+
+    caller: Mapped[str] = withheld(Category.OPERATION, String, primary_key=True, why=WHY)
+    key_index: Mapped[bytes] = withheld(Category.OPERATION, LargeBinary, primary_key=True, why=WHY)
+    request_index: Mapped[bytes] = withheld(Category.OPERATION, LargeBinary, why=WHY)
+    account_id: Mapped[UUID | None] = withheld(Category.OPERATION, Uuid, nullable=True, why=WHY)
+    answer_id: Mapped[UUID] = withheld(Category.OPERATION, Uuid, why=WHY)
+    status: Mapped[int] = withheld(Category.OPERATION, Integer, why=WHY)
+    plain: Mapped[dict[str, Any] | None] = withheld(
+        Category.OPERATION, JSONB(none_as_null=True), nullable=True, why=WHY
+    )
+    sealed: Mapped[bytes | None] = withheld(
+        Category.IDENTIFICATION, LargeBinary, nullable=True, why=WHY, sealed=True
+    )
+    expires_at: Mapped[datetime] = withheld(Category.OPERATION, DateTime(timezone=True), why=WHY)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was answered: status, and `{"headers": {...}, "body": ...}`."""
+
+    status: int
+    content: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A key taken for this transaction, and the earlier answer if there is one."""
+
+    caller: str
+    key_index: bytes
+    request_index: bytes
+    earlier: Answer | None
+
+
+def claim(tx: Tx, key: str, request: bytes) -> Claim:
+    """Take `key` for the caller until the transaction ends.
+
+    Raises IdempotencyRunningError while another transaction holds it, IdempotencyMismatchError when it was used for another request.
+    """
+    caller = f"{tx.actor.kind}:{tx.actor.id}"
+    key_index = tx.keys.blind_index("idempotency key", f"{caller}\0{key}")
+    lock = int.from_bytes(key_index[:8], "big", signed=True)
+    if not tx.session.scalar(select(func.pg_try_advisory_xact_lock(lock))):
+        raise IdempotencyRunningError
+    request_index = tx.keys.blind_index("idempotent request", request.hex())
+    row = tx.session.get(IdempotencyKey, (caller, key_index))
+    if row is None or row.expires_at <= tx.now:
+        return Claim(caller, key_index, request_index, None)
+    if row.request_index != request_index:
+        raise IdempotencyMismatchError
+    return Claim(caller, key_index, request_index, Answer(row.status, _content(tx, row)))
+
+
+def keep_answer(tx: Tx, claimed: Claim, account_id: UUID | None, answer_id: UUID, answer: Answer) -> None:
+    """Keep the answer with its effect, sealed when it tells of an account."""
+    sealed = plain = None
+    if account_id is None:
+        plain = answer.content
+    else:
+        sealed = accounts.find_account(tx, account_id).key.seal(answer_id, ANSWER, answer.content)
+    row = {
+        "caller": claimed.caller,
+        "key_index": claimed.key_index,
+        "request_index": claimed.request_index,
+        "account_id": account_id,
+        "answer_id": answer_id,
+        "status": answer.status,
+        "plain": plain,
+        "sealed": sealed,
+        "expires_at": tx.now + KEPT,
+    }
+    spent = delete(IdempotencyKey).where(
+        IdempotencyKey.caller == claimed.caller, IdempotencyKey.key_index == claimed.key_index
+    )
+    tx.session.execute(spent)
+    tx.session.execute(insert(IdempotencyKey), row)
+
+
+def forget_expired(tx: Tx) -> int:
+    """Erase answers older than 24 hours; how many there were."""
+    erased = tx.session.execute(
+        delete(IdempotencyKey).where(IdempotencyKey.expires_at <= tx.now).returning(1)
+    )
+    return len(erased.all())
+
+
+def _content(tx: Tx, row: IdempotencyKey) -> dict[str, Any]:
+    if row.sealed is None or row.account_id is None:
+        return row.plain or {}
+    return accounts.find_account(tx, row.account_id).key.open(row.answer_id, ANSWER, row.sealed)

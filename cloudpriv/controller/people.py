@@ -1,0 +1,145 @@
+"""People: the users of an account, who are the data subjects."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from cloudpriv.audit import events
+from cloudpriv.controller import accounts
+from cloudpriv.controller.tables import Person
+from cloudpriv.platform.db import Tx, violated_constraint
+from cloudpriv.platform.errors import ConflictError, NotFoundError
+from cloudpriv.platform.ids import new_id
+from cloudpriv.platform.keys import DataKey
+from cloudpriv.platform.text import normalised
+
+IDENTITY: Final = "person.identity"
+USERNAME: Final = "username"
+EMPTY: Final[dict[str, Any]] = {
+    "username": "", "name": None, "address": None, "phones": [], "email": None, "company_name": None,
+    "company_id": None, "locale": None,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class KnownPerson:
+    """A person's row and the opened identity document, all members present."""
+
+    row: Person
+    identity: dict[str, Any]
+
+
+def add_person(tx: Tx, account_id: UUID, role: str, identity: Mapping[str, Any]) -> KnownPerson:
+    """A new person in the account. Raises ConflictError when the username is taken in it."""
+    account = accounts.lock_account(tx, account_id)
+    person_id = new_id()
+    document = {**EMPTY, **identity}
+    row = Person(
+        account_id=account_id,
+        person_id=person_id,
+        username_index=username_index(account.key, document["username"]),
+        role=role,
+        identity=account.key.seal(person_id, IDENTITY, document),
+        created_at=tx.now,
+        version=1,
+    )
+    tx.session.add(row)
+    _flush(tx)
+    events.record(tx, "person.create", account_id=account_id, subject_id=person_id)
+    return KnownPerson(row, document)
+
+
+def read_person(tx: Tx, account_id: UUID, person_id: UUID) -> KnownPerson:
+    """The person, audited. Raises NotFoundError."""
+    account = accounts.find_account(tx, account_id)
+    person = _known(account.key, _row(tx, account_id, person_id))
+    events.record(tx, "person.read", account_id=account_id, subject_id=person_id)
+    return person
+
+
+def list_people(tx: Tx, account_id: UUID, *, after: UUID | None, limit: int) -> list[KnownPerson]:
+    """People of the account in order of their adding, audited one by one."""
+    account = accounts.find_account(tx, account_id)
+    query = select(Person).where(Person.account_id == account_id).order_by(Person.person_id).limit(limit)
+    if after is not None:
+        query = query.where(Person.person_id > after)
+    found = [_known(account.key, row) for row in tx.session.scalars(query)]
+    for person in found:
+        events.record(tx, "person.read", account_id=account_id, subject_id=person.row.person_id)
+    return found
+
+
+def change_person(
+    tx: Tx, account_id: UUID, person_id: UUID, version: int, changes: Mapping[str, Any]
+) -> KnownPerson:
+    """Rectify members of the identity or set the role (GDPR Article 16). Raises StaleError, ConflictError."""
+    account = accounts.lock_account(tx, account_id)
+    row = _row(tx, account_id, person_id)
+    accounts.check_version(row.version, version)
+    document = {
+        **_known(account.key, row).identity,
+        **{name: changes[name] for name in changes if name != "role"},
+    }
+    row.role = changes.get("role", row.role)
+    row.username_index = username_index(account.key, document["username"])
+    row.identity = account.key.seal(person_id, IDENTITY, document)
+    row.version += 1
+    _flush(tx)
+    events.record(tx, "person.change", account_id=account_id, subject_id=person_id, fields=sorted(changes))
+    return KnownPerson(row, document)
+
+
+def remove_person(tx: Tx, account_id: UUID, person_id: UUID, version: int) -> None:
+    """Erase one person: identity and credentials go, traffic stays without naming the person. Raises StaleError."""
+    accounts.lock_account(tx, account_id)
+    row = _row(tx, account_id, person_id)
+    accounts.check_version(row.version, version)
+    tx.session.delete(row)
+    tx.session.flush()
+    events.record(tx, "person.erase", account_id=account_id, subject_id=person_id)
+
+
+def find_by_username(tx: Tx, account: accounts.OpenedAccount, username: str) -> Person | None:
+    """The person of this username in an account."""
+    index = username_index(account.key, username)
+    query = select(Person).where(Person.account_id == account.row.account_id, Person.username_index == index)
+    return tx.session.scalars(query).one_or_none()
+
+
+def username_index(key: DataKey, username: str) -> bytes:
+    """Blind index of a username, unique in the account."""
+    return key.blind_index(USERNAME, normalised(username))
+
+
+def find_person(tx: Tx, account_id: UUID, person_id: UUID) -> Person:
+    """The person's row. Raises NotFoundError."""
+    return _row(tx, account_id, person_id)
+
+
+def open_identity(key: DataKey, row: Person) -> dict[str, Any]:
+    """The person's identity document, all members present."""
+    return {**EMPTY, **key.open(row.person_id, IDENTITY, row.identity)}
+
+
+def _row(tx: Tx, account_id: UUID, person_id: UUID) -> Person:
+    row = tx.session.get(Person, (account_id, person_id))
+    if row is None:
+        raise NotFoundError
+    return row
+
+
+def _known(key: DataKey, row: Person) -> KnownPerson:
+    return KnownPerson(row, open_identity(key, row))
+
+
+def _flush(tx: Tx) -> None:
+    try:
+        tx.session.flush()
+    except IntegrityError as fault:
+        if violated_constraint(fault) != "uq_people_username":
+            raise
+        raise ConflictError("A person of this username exists in the account.") from None

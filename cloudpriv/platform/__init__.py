@@ -1,0 +1,1 @@
+"""The foundation: database, keys, objects, jobs, time, errors and the classification of columns."""

@@ -1,0 +1,111 @@
+"""PostgreSQL: one engine a plane, one way to run a transaction, and the unit of work that services are handed."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Engine, MetaData, create_engine, text
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.orm import DeclarativeBase, Session
+
+from cloudpriv.platform.actor import Actor
+from cloudpriv.platform.errors import BusyError
+from cloudpriv.platform.keys import Keyring
+
+log = structlog.get_logger(__name__)
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+RETRYABLE = frozenset({"40001", "40P01", "55P03", "57P01", "57P02", "57P03", "53300", "08006", "08001"})
+
+
+class ControllerBase(DeclarativeBase):
+    """Tables of the controller plane's database."""
+
+    metadata = MetaData(naming_convention=NAMING)
+
+
+@dataclass(frozen=True)
+class Tx:
+    """One unit of work: one transaction, on behalf of one actor, at one time.
+
+    Services take it as their first argument, and neither commit nor roll back. `wake` names jobs that are enqueued once the
+    transaction has committed; should that fail, the sweep finds their rows.
+    """
+
+    session: Session
+    keys: Keyring
+    actor: Actor
+    now: datetime
+    request_id: UUID | None = None
+    wake: list[tuple[str, UUID]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Plane:
+    """A plane's database and keys, and the only place where transactions begin and end."""
+
+    engine: Engine
+    keys: Keyring
+    enqueue: Callable[[str, UUID], None]
+
+    @contextmanager
+    def transaction(
+        self, actor: Actor, now: datetime, *, request_id: UUID | None = None, read_only: bool = False
+    ) -> Iterator[Tx]:
+        """Commit when the block ends, roll back when it raises.
+
+        `read_only` gives one repeatable-read snapshot that cannot write. Raises BusyError when Postgres is away or the
+        transaction lost a race that it would win when run again.
+        """
+        isolation = "REPEATABLE READ" if read_only else "READ COMMITTED"
+        with translated_faults(), Session(self.engine, expire_on_commit=False) as session, session.begin():
+            if read_only:
+                session.connection(execution_options={"isolation_level": isolation})
+                session.execute(text("SET TRANSACTION READ ONLY"))
+            tx = Tx(session, self.keys, actor, now, request_id)
+            yield tx
+        for job, subject in tx.wake:
+            self.enqueue(job, subject)
+
+
+@contextmanager
+def translated_faults() -> Iterator[None]:
+    """Turn a lost connection, a deadlock and their like into BusyError; statements and values are never repeated."""
+    try:
+        yield
+    except DBAPIError as fault:
+        state = getattr(fault.orig, "sqlstate", None)
+        if not (isinstance(fault, OperationalError) or state in RETRYABLE):
+            raise
+        log.warning("database_away", sqlstate=state)
+        raise BusyError from None
+
+
+def violated_constraint(fault: DBAPIError) -> str | None:
+    """The name of the constraint that an IntegrityError broke."""
+    diagnostics = getattr(fault.orig, "diag", None)
+    return getattr(diagnostics, "constraint_name", None)
+
+
+def connect(url: str, *, pool_size: int) -> Engine:
+    """An engine whose pool never waits long, whose sessions are UTC, and whose errors carry no parameter values."""
+    return create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=2,
+        pool_timeout=10,
+        pool_pre_ping=False,
+        hide_parameters=True,
+        connect_args={
+            "options": "-c TimeZone=UTC -c lock_timeout=20s -c idle_in_transaction_session_timeout=60s"
+        },
+    )

@@ -1,0 +1,58 @@
+"""Jobs: RQ only wakes workers; what is to be done stands in Postgres (law 3).
+
+A job's payload is its name and one id. Losing a wake-up costs nothing but time: the sweep enqueues whatever Postgres says is
+unfinished. The serializer is JSON, since unpickling what lies in Redis would run it.
+"""
+
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import structlog
+from redis import Redis
+from redis.exceptions import RedisError
+from rq import Queue
+from rq.serializers import JSONSerializer
+
+log = structlog.get_logger(__name__)
+
+QUEUE: Final = "cloudpriv"
+JOBS: Final[dict[str, str]] = {
+    "export": "workers.jobs.run_export",
+    "purge": "workers.jobs.run_purge",
+}
+TIMEOUT: Final = timedelta(
+    hours=6
+)  # longer than the largest export; a stopped worker is found by its lease long before
+KEPT: Final = timedelta(hours=1)  # RQ keeps failed jobs for a year by default
+
+
+def connect(url: str) -> "Redis[bytes]":
+    """A client of Redis or Valkey that gives up quickly."""
+    return Redis.from_url(url, socket_connect_timeout=2, socket_timeout=5)
+
+
+def queue(redis: "Redis[bytes]") -> Queue:
+    """The one queue of cloudpriv."""
+    return Queue(QUEUE, connection=redis, serializer=JSONSerializer)
+
+
+class Waker:
+    """Enqueues wake-ups; a lost one is logged and left to the sweep."""
+
+    def __init__(self, redis: "Redis[bytes]") -> None:
+        self._queue = queue(redis)
+
+    def __call__(self, job: str, subject: UUID) -> None:
+        """Wake a worker for `job` (a key of JOBS) on `subject`. Never raises for a queue that is away."""
+        options: dict[str, Any] = {
+            "timeout": int(TIMEOUT.total_seconds()),
+            "result_ttl": 0,
+            "failure_ttl": int(KEPT.total_seconds()),
+        }
+        try:
+            self._queue.enqueue_call(
+                JOBS[job], args=(str(subject),), description=f"{job} {subject}", **options
+            )
+        except RedisError as fault:
+            log.warning("wake_up_lost", job=job, subject=str(subject), fault=type(fault).__name__)

@@ -1,0 +1,169 @@
+"""The object store (any S3): the only user of boto3 besides the keys. Object keys hold ids, never personal data."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from cloudpriv.platform.errors import BusyError, NotFoundError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+PART_BYTES = 8 * 1024 * 1024  # S3 wants parts of 5 MiB or more
+ABSENT = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NoSuchUpload"})
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """What a finished upload is known by."""
+
+    key: str
+    size: int
+
+
+class ObjectStore:
+    """One bucket. Every fault of the store is a BusyError, an absent object a NotFoundError."""
+
+    def __init__(self, client: "S3Client", bucket: str) -> None:
+        self._s3, self.bucket = client, bucket
+
+    def put_stream(self, key: str, chunks: Iterable[bytes]) -> StoredObject:
+        """Store `chunks` under `key` in constant memory (multipart); visible only once whole, aborted when `chunks` raises."""
+        with _faults():
+            upload = self._s3.create_multipart_upload(Bucket=self.bucket, Key=key)["UploadId"]
+        try:
+            parts, size = self._upload_parts(key, upload, chunks)
+            with _faults():
+                self._s3.complete_multipart_upload(
+                    Bucket=self.bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": parts}
+                )
+        except BaseException:
+            self._abort(key, upload)
+            raise
+        return StoredObject(key, size)
+
+    def get_stream(self, key: str, chunk_bytes: int = 1024 * 1024) -> tuple[int, Iterator[bytes]]:
+        """Size and content of an object, in chunks."""
+        with _faults():
+            answer = self._s3.get_object(Bucket=self.bucket, Key=key)
+        return answer["ContentLength"], answer["Body"].iter_chunks(chunk_bytes)
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """Keys of all objects and all versions below `prefix`, each once."""
+        yield from dict.fromkeys(key for key, _ in self._versions(prefix))
+
+    def unfinished(self, prefix: str) -> list[tuple[str, str]]:
+        """Key and id of multipart uploads below `prefix` that neither ended nor were aborted."""
+        with _faults():
+            pages = self._s3.get_paginator("list_multipart_uploads").paginate(
+                Bucket=self.bucket, Prefix=prefix
+            )
+            return [
+                (u["Key"], u["UploadId"])
+                for page in pages
+                for u in page.get("Uploads", [])
+                if u["Key"].startswith(prefix)
+            ]
+
+    def delete_below(self, prefix: str) -> int:
+        """Erase every object, version, delete marker and unfinished upload below `prefix`; how many there were."""
+        count = 0
+        for key, version in list(self._versions(prefix)):
+            with _faults():
+                self._s3.delete_object(
+                    Bucket=self.bucket, Key=key, **({"VersionId": version} if version else {})
+                )
+            count += 1
+        for key, upload in self.unfinished(prefix):
+            self._abort(key, upload)
+            count += 1
+        return count
+
+    def ready(self) -> None:
+        """Raises BusyError unless the bucket answers."""
+        with _faults():
+            self._s3.head_bucket(Bucket=self.bucket)
+
+    def _upload_parts(self, key: str, upload: str, chunks: Iterable[bytes]) -> tuple[list[Any], int]:
+        parts: list[Any] = []
+        size = 0
+        for number, body in enumerate(_regrouped(chunks), start=1):
+            with _faults():
+                tag = self._s3.upload_part(
+                    Bucket=self.bucket, Key=key, UploadId=upload, PartNumber=number, Body=body
+                )["ETag"]
+            parts.append({"ETag": tag, "PartNumber": number})
+            size += len(body)
+        return parts, size
+
+    def _versions(self, prefix: str) -> Iterator[tuple[str, str | None]]:
+        """All versions and delete markers; stores without versioning list their objects as versions called null."""
+        with _faults():
+            for page in self._s3.get_paginator("list_object_versions").paginate(
+                Bucket=self.bucket, Prefix=prefix
+            ):
+                for entry in (*page.get("Versions", []), *page.get("DeleteMarkers", [])):
+                    yield entry["Key"], entry.get("VersionId")
+
+    def _abort(self, key: str, upload: str) -> None:
+        try:
+            with _faults():
+                self._s3.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload)
+        except NotFoundError:
+            return
+
+
+class _faults:  # noqa: N801  reads as a statement: `with _faults():`
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, fault: BaseException | None, trace: object) -> None:
+        if isinstance(fault, ClientError) and fault.response.get("Error", {}).get("Code") in ABSENT:
+            raise NotFoundError from None
+        if isinstance(fault, BotoCoreError | ClientError):
+            raise BusyError("The object store does not answer.") from None
+
+
+def _regrouped(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes in parts of PART_BYTES or a little more; at least one part, as S3 wants."""
+    held, size, any_part = [], 0, False
+    for chunk in chunks:
+        held.append(chunk)
+        size += len(chunk)
+        if size >= PART_BYTES:
+            yield b"".join(held)
+            held, size, any_part = [], 0, True
+    if held or not any_part:
+        yield b"".join(held)
+
+
+def connect(
+    bucket: str,
+    *,
+    region: str,
+    endpoint: str | None,
+    access_key_id: str | None,
+    secret_access_key: str | None,
+) -> ObjectStore:
+    """The bucket's store. Checksums only when required: not every S3 knows the newer ones."""
+    options = Config(
+        retries={"mode": "standard", "max_attempts": 4},
+        connect_timeout=3,
+        read_timeout=30,
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        s3={"addressing_style": "path"} if endpoint else {},
+    )
+    client = boto3.client(
+        "s3",
+        region_name=region,
+        endpoint_url=endpoint,
+        aws_access_key_id=access_key_id,
+        aws_secret_access_key=secret_access_key,
+        config=options,
+    )
+    return ObjectStore(client, bucket)

@@ -1,0 +1,8 @@
+"""Normal forms of names, so that a look-up by blind index finds what a person would call the same."""
+
+import unicodedata
+
+
+def normalised(name: str) -> str:
+    """NFKC, case-folded, without surrounding blanks (as PRECIS' UsernameCaseMapped does in spirit, RFC 8265)."""
+    return unicodedata.normalize("NFKC", name).casefold().strip()

@@ -1,0 +1,1 @@
+"""What is due to be erased, its erasure, and the ledger of what is gone."""

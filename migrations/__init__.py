@@ -1,0 +1,1 @@
+"""Alembic migrations, one folder a plane, with the grants of each database role."""
