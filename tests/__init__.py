@@ -1,0 +1,1 @@
+"""Tests of cloudpriv: unit, api, flows and benchmarks."""

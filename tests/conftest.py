@@ -1,0 +1,51 @@
+"""Fixtures: one stack a run, one database a test."""
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Engine
+
+from cloudpriv.bootstrap import Services
+from cloudpriv.embedded.stack import Stack, running
+from tests.stack import TestDatabase, fresh_database, migrate_template
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The embedded stack, started when the first test asks for it."""
+    with running(tmp_path_factory.mktemp("stack"), durable=False) as started:
+        migrate_template(started)
+        yield started
+
+
+@pytest.fixture
+def database(stack: Stack) -> Iterator[TestDatabase]:
+    """A fresh, migrated, empty database."""
+    with fresh_database(stack) as made:
+        yield made
+
+
+@pytest.fixture
+def services(database: TestDatabase) -> Iterator[Services]:
+    """Services of the API on this test's database."""
+    built = database.services("api")
+    yield built
+    built.controller.engine.dispose()
+    built.redis.close()
+
+
+@pytest.fixture
+def worker_services(database: TestDatabase) -> Iterator[Services]:
+    """Services of a worker on this test's database."""
+    built = database.services("worker")
+    yield built
+    built.controller.engine.dispose()
+    built.redis.close()
+
+
+@pytest.fixture
+def owner_engine(database: TestDatabase) -> Iterator[Engine]:
+    """The owner's engine, which sees every table."""
+    engine = database.engine("migration")
+    yield engine
+    engine.dispose()

@@ -1,0 +1,97 @@
+"""One embedded stack a run, and a fresh database from a migrated template for every test that asks for one."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import count
+
+
+import pytest
+import redis
+from sqlalchemy import Engine, create_engine, make_url
+
+from cloudpriv import config, database
+from cloudpriv.bootstrap import Services, build
+from cloudpriv.config import Role, Settings
+from cloudpriv.embedded.stack import Stack
+from cloudpriv.metadata import CONTROLLER
+from cloudpriv.platform.clock import utc_now
+
+TEMPLATE = "cloudpriv_template"
+CHEAP = {"argon2_time_cost": 1, "argon2_memory_kib": 8, "argon2_parallelism": 1}
+numbers = count()
+
+
+@dataclass(frozen=True)
+class TestDatabase:
+    """A database of one test and how to reach it as each role."""
+
+    __test__ = False
+
+    stack: Stack
+    name: str
+
+    def url(self, role: Role) -> str:
+        """The database URL of `role`."""
+        variable = config.PREFIX + config.DATABASE_SETTING[role]
+        return make_url(self.stack.environment[variable]).set(database=self.name).render_as_string(hide_password=False)
+
+    def environment(self) -> dict[str, str]:
+        """The environment of a process that is to use this database: for tests with real processes."""
+        urls = {config.PREFIX + config.DATABASE_SETTING[role]: self.url(role) for role in config.DATABASE_SETTING}
+        cheap = {config.PREFIX + name.upper(): str(value) for name, value in CHEAP.items()}
+        return {**os.environ, **self.stack.environment, **urls, **cheap}
+
+    def settings(self, role: Role) -> Settings:
+        """Settings of a process of `role` on this database, hashing at the cheapest."""
+        with pytest.MonkeyPatch.context() as environment:
+            for name, value in self.stack.environment.items():
+                environment.setenv(name, value)
+            loaded = config.load(role)
+        return replace(loaded, database_url=self.url(role), **CHEAP)
+
+    def engine(self, role: Role) -> Engine:
+        """An engine of `role`; the owner may look at everything."""
+        return create_engine(self.url(role))
+
+    def services(self, role: Role) -> Services:
+        """Services of a process of `role` on this database."""
+        return build(self.settings(role), now=utc_now)
+
+
+def migrate_template(stack: Stack) -> None:
+    """Make the template that test databases are copied from."""
+    template = TestDatabase(stack, TEMPLATE)
+    _administer(stack, f"CREATE DATABASE {TEMPLATE}")
+    engine = template.engine("migration")
+    database.upgrade(engine)
+    engine.dispose()
+
+
+@contextmanager
+def fresh_database(stack: Stack) -> Iterator[TestDatabase]:
+    """A database of its own, dropped at the end whoever is still connected; the queue is emptied first."""
+    name = f"test_{next(numbers)}"
+    redis.Redis.from_url(stack.environment["CLOUDPRIV_REDIS_URL"]).flushall()
+    _administer(stack, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    try:
+        yield TestDatabase(stack, name)
+    finally:
+        _administer(stack, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def every_row(engine: Engine) -> dict[str, list[str]]:
+    """The text of every row of every table, for looking whether something is anywhere."""
+    with engine.connect() as connection:
+        return {
+            table.name: [str(row[0]) for row in connection.exec_driver_sql(f'SELECT t::text FROM "{table.name}" t')]
+            for table in CONTROLLER.sorted_tables
+        }
+
+
+def _administer(stack: Stack, statement: str) -> None:
+    engine = create_engine(stack.environment["CLOUDPRIV_MIGRATION_DATABASE_URL"], isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(statement)
+    engine.dispose()
