@@ -1,4 +1,4 @@
-"""The secrets of one stack: drawn at random on first use, kept in its folder, readable by their owner alone."""
+"""The secrets of one stack: drawn at random on first use, kept in its folder, for its owner alone to read."""
 
 import base64
 import json
@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 @dataclass(frozen=True)
 class Credentials:
-    """Passwords of the three database roles and of Valkey, and the S3 key pair; hexadecimal, so safe in URLs."""
+    """Passwords of the database roles and of Valkey, and the S3 key pair; hexadecimal, so plain in URLs."""
 
     owner_password: str
     api_password: str

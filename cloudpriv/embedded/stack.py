@@ -8,7 +8,9 @@ from pathlib import Path
 
 from cloudpriv.embedded import postgres, s3, valkey
 from cloudpriv.embedded.credentials import Credentials, credentials_in, keyring_file_in, signing_key_file_in
-from cloudpriv.embedded.folder import held, socket_folder
+from cloudpriv.embedded.folder import hold, make_private_folder, release, remove_private_folder
+from cloudpriv.embedded.identity import choose
+from cloudpriv.embedded.leftovers import end_leftovers
 from cloudpriv.embedded.process import Server, await_answer, stop
 
 EXPORT_BUCKET = "cloudpriv-exports"
@@ -25,54 +27,67 @@ class Stack:
 
 
 @contextmanager
-def running(folder: Path, *, durable: bool = True) -> Iterator[Stack]:
-    """Run the three servers on the data in `folder`, answering before the body starts and gone after it ends.
+def running(folder: Path, *, durable: bool = True, namespaces: bool = True) -> Iterator[Stack]:
+    """Run the three servers on the data in `folder`: all answer before the body, all are gone after it.
 
-    Made if absent, with fresh credentials (files of mode 0600); a later start finds data and credentials again.
-    Nothing listens beyond loopback and unix sockets. The servers die with this process, however it ends, and with
-    the thread that entered. Raises StackInUse while another process runs on `folder`, StartFailed with the end of
-    the server's log when one does not start. `durable=False` trades safety in a power cut for speed in tests.
+    The folder is made if absent, with fresh credentials in files of mode 0600; a later start finds its data
+    and credentials again. Nothing listens beyond loopback and unix sockets. The servers die with this
+    process, however it ends, and with the thread that entered.
+
+    Raises StackInUse while another process runs on `folder`, StartFailed with the end of the server's log
+    when one does not start, StackError when the folder is another user's. `durable=False` gives up safety in
+    a power cut for speed in tests; `namespaces=False` has root run PostgreSQL as the user `nobody` outright.
     """
-    folder = folder.resolve()
+    folder, owner = folder.resolve(), os.getpid()
     with ExitStack() as cleanup:
-        cleanup.enter_context(held(folder))
-        sockets = cleanup.enter_context(socket_folder(folder))
-        servers: list[Server] = []
-        cleanup.callback(_stop_if_owner, os.getpid(), servers)
-        yield _start(folder, sockets, servers, durable=durable)
+        try:
+            cleanup.callback(release, hold(folder))
+            yield _start(folder, cleanup, durable=durable, namespaces=namespaces)
+        finally:
+            # A forked child (a gunicorn or RQ worker) may leave through here: its parent's servers stay.
+            if os.getpid() != owner:
+                cleanup.pop_all()
 
 
-def _start(folder: Path, sockets: Path, servers: list[Server], *, durable: bool) -> Stack:
+def _start(folder: Path, cleanup: ExitStack, *, durable: bool, namespaces: bool) -> Stack:
+    places = {name: _sub_folder(folder, name) for name in (postgres.NAME, valkey.NAME, s3.NAME)}
+    end_leftovers(
+        {*places.values(), *(place / name for place in places.values() for name in ("data", "data.new"))}
+    )
+    identity = choose(postgres.program(), namespaces=namespaces)
+    cleanup.callback(remove_private_folder, folder)
+    private = make_private_folder(folder, identity)
     secret = credentials_in(folder)
-    logs = folder / "log"
-    logs.mkdir(mode=0o700, exist_ok=True)
+    servers: dict[str, Server] = {}
+    cleanup.callback(lambda: stop(servers.values()))
     # The quick ones first, to come up while PostgreSQL makes its cluster.
-    servers.append(
-        valkey.start(folder / "valkey", logs / "valkey.log", sockets, secret.valkey_password, durable=durable)
-    )
-    (folder / "s3").mkdir(mode=0o700, exist_ok=True)
-    servers.append(
-        s3.start(folder / "s3", logs / "s3.log", secret.s3_access_key_id, secret.s3_secret_access_key, EXPORT_BUCKET)
-    )
-    servers.append(postgres.start(folder / "postgres", logs / "postgres.log", sockets, secret, durable=durable))
-    cache, objects, database = servers
-    endpoint = s3.await_endpoint(objects)
-    cache_url = valkey.url(sockets, secret.valkey_password)
+    servers[valkey.NAME] = valkey.start(places[valkey.NAME], private, secret.valkey_password, durable=durable)
+    keys = (secret.s3_access_key_id, secret.s3_secret_access_key)
+    servers[s3.NAME] = s3.start(places[s3.NAME], *keys, EXPORT_BUCKET)
+    servers[postgres.NAME] = postgres.start(places[postgres.NAME], private, secret, identity, durable=durable)
+    return _await(folder, private, secret, servers)
+
+
+def _await(folder: Path, private: Path, secret: Credentials, servers: Mapping[str, Server]) -> Stack:
+    endpoint = s3.await_endpoint(servers[s3.NAME])
+    cache = valkey.url(private, secret.valkey_password)
     versions = {
-        postgres.NAME: await_answer(database, lambda: postgres.version(sockets, secret.owner_password)),
-        valkey.NAME: await_answer(cache, lambda: valkey.version(cache_url)),
+        postgres.NAME: await_answer(
+            servers[postgres.NAME], lambda: postgres.version(private, secret.owner_password)
+        ),
+        valkey.NAME: await_answer(servers[valkey.NAME], lambda: valkey.version(cache)),
         s3.NAME: s3.version(folder),
     }
-    pids = {server.name: server.process.pid for server in servers}
-    return Stack(folder, _environment(folder, sockets, secret, endpoint), versions, pids)
+    pids = {name: server.process.pid for name, server in servers.items()}
+    return Stack(folder, _environment(folder, private, secret, endpoint), versions, pids)
 
 
-def _environment(folder: Path, sockets: Path, secret: Credentials, endpoint: str) -> dict[str, str]:
+def _environment(folder: Path, private: Path, secret: Credentials, endpoint: str) -> dict[str, str]:
     return {
-        "CLOUDPRIV_DATABASE_URL": postgres.url(sockets, postgres.API, secret.api_password),
-        "CLOUDPRIV_WORKER_DATABASE_URL": postgres.url(sockets, postgres.WORKER, secret.worker_password),
-        "CLOUDPRIV_MIGRATION_DATABASE_URL": postgres.url(sockets, postgres.OWNER, secret.owner_password),
-        "CLOUDPRIV_REDIS_URL": valkey.url(sockets, secret.valkey_password),
+        "CLOUDPRIV_DATABASE_URL": postgres.url(private, postgres.API, secret.api_password),
+        "CLOUDPRIV_WORKER_DATABASE_URL": postgres.url(private, postgres.WORKER, secret.worker_password),
+        "CLOUDPRIV_MIGRATION_DATABASE_URL": postgres.url(private, postgres.OWNER, secret.owner_password),
+        "CLOUDPRIV_REDIS_URL": valkey.url(private, secret.valkey_password),
         "CLOUDPRIV_S3_ENDPOINT": endpoint,
         "CLOUDPRIV_S3_REGION": s3.REGION,
         "CLOUDPRIV_S3_ACCESS_KEY_ID": secret.s3_access_key_id,
@@ -83,7 +98,7 @@ def _environment(folder: Path, sockets: Path, secret: Credentials, endpoint: str
     }
 
 
-def _stop_if_owner(owner: int, servers: list[Server]) -> None:
-    # A forked child (a gunicorn or RQ worker) that leaves through this frame must not stop its parent's servers.
-    if os.getpid() == owner:
-        stop(servers)
+def _sub_folder(folder: Path, name: str) -> Path:
+    made = folder / name.lower()
+    made.mkdir(mode=0o700, exist_ok=True)
+    return made

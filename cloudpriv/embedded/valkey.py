@@ -1,4 +1,4 @@
-"""The embedded Valkey: a unix socket with a password, an append-only file so that a restart finds its data."""
+"""The embedded Valkey: a unix socket with a password, and an append-only file that a restart reads again."""
 
 import platform
 from pathlib import Path
@@ -12,12 +12,11 @@ from cloudpriv.embedded.process import Server, spawn, wheel_folder
 NAME = "Valkey"
 
 
-def start(folder: Path, log: Path, sockets: Path, password: str, *, durable: bool) -> Server:
+def start(folder: Path, sockets: Path, password: str, *, durable: bool) -> Server:
     """Start Valkey with its data in `folder` and its socket in `sockets`."""
-    folder.mkdir(mode=0o700, exist_ok=True)
     write_private(folder / "valkey.conf", _configuration(sockets, password, durable=durable).encode())
     # Relative names: the server runs in its folder, whose own name may need quoting.
-    return spawn(NAME, [_program(), "valkey.conf"], folder=folder, log=log)
+    return spawn(NAME, [_program(), "valkey.conf"], folder=folder)
 
 
 def url(sockets: Path, password: str) -> str:
