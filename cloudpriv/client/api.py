@@ -94,6 +94,17 @@ class _Token(msgspec.Struct):
     expires_in: float = 60.0  # RFC 6749, 5.1 only recommends it
 
 
+class _Problem(msgspec.Struct):
+    """RFC 9457, and RFC 6749, 5.2 from the token endpoint."""
+
+    type: str = "about:blank"
+    title: str = ""
+    detail: str = ""
+    errors: tuple[dict[str, Any], ...] = ()
+    error: str = ""
+    error_description: str = ""
+
+
 class ApiClient:
     """Speaks to one server as one OAuth 2.0 client (client credentials, RFC 6749, 4.4).
 
@@ -215,15 +226,15 @@ def _success(answer: urllib3.BaseHTTPResponse) -> Response:
 
 def _problem(answer: urllib3.BaseHTTPResponse) -> ApiError:
     try:
-        body = msgspec.json.decode(answer.data, type=dict[str, Any])
+        body = msgspec.json.decode(answer.data, type=_Problem)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        body = {}  # a proxy's page: its text says less than the status
+        body = _Problem()  # a proxy's page: its text says less than the status
     return ApiError(
         answer.status,
-        str(body.get("title") or body.get("error") or answer.reason or "refused"),
-        str(body.get("detail") or body.get("error_description") or ""),
-        type=str(body.get("type") or "about:blank"),
-        errors=tuple(error for error in body.get("errors") or () if isinstance(error, dict)),
+        body.title or body.error or answer.reason or "refused",
+        body.detail or body.error_description,
+        type=body.type,
+        errors=body.errors,
         request_id=answer.headers.get("X-Request-Id", ""),
     )
 

@@ -3,6 +3,7 @@
 Converters raise ValueError with a reason that never repeats the text: it may be personal data.
 """
 
+import math
 import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -11,8 +12,9 @@ from typing import NamedTuple, TypeAlias
 MALFORMED = "malformed"
 
 _NUMBER = re.compile(r"-?\d+(\.\d*)?([eE][-+]?\d+)?", re.ASCII)
-# Spreadsheets and data frames write whole numbers of a column with gaps as "12.0".
-_WHOLE = re.compile(r"(-?\d+)(?:\.0*)?", re.ASCII)
+# Spreadsheets and data frames write whole numbers of a column with gaps as "12.0". Forty digits are no counter
+# any more, but still few enough for int().
+_WHOLE = re.compile(r"(-?\d{1,40})(?:\.0*)?", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -33,7 +35,7 @@ def malformed(detail: str) -> Rejection:
 
 
 def whole(text: str) -> int:
-    """A whole number, in any size and sign: its bounds are the server's to judge."""
+    """A whole number of any sign: its bounds are the server's to judge."""
     match = _WHOLE.fullmatch(text)
     if not match:
         raise ValueError("is not a whole number")
@@ -42,9 +44,10 @@ def whole(text: str) -> int:
 
 def seconds(text: str) -> float:
     """A duration in seconds. As a float it is exact to the microsecond for a century."""
-    if not _NUMBER.fullmatch(text):
+    number = float(text) if _NUMBER.fullmatch(text) else math.inf
+    if math.isinf(number):
         raise ValueError("is not a number of seconds")
-    return float(text)
+    return number
 
 
 def unix_time(text: str) -> str:

@@ -8,6 +8,7 @@ import ipaddress
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from typing import Final
 
 from cloudpriv.client.rows import Record, Row, malformed, seconds, unix_time, whole
 
@@ -15,6 +16,21 @@ SOURCE = "zeek"
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 IsDevice = Callable[[str], bool]
+
+# Private, shared (carriers and VPNs), link-local and unique local addresses: RFC 1918, 6598, 3927, 4193, 4291.
+# ipaddress.is_private holds more than that, such as the ranges for documentation.
+PRIVATE: Final = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "100.64.0.0/10",
+        "169.254.0.0/16",
+        "fc00::/7",
+        "fe80::/10",
+    )
+)
 
 # What a field of the log is in a record, and how its text is read.
 _FIELDS: tuple[tuple[str, str, Callable[[str], object]], ...] = (
@@ -28,7 +44,7 @@ _NEEDED = ("uid", "ts", "id.orig_h", "id.resp_h")
 
 def rows(lines: Iterable[str], networks: Sequence[Network] = ()) -> Iterator[Row]:
     """One row for each connection. Devices lie in `networks`, by default in private address space."""
-    is_device = _membership(networks)
+    is_device = _membership(networks or PRIVATE)
     for entry in _entries(lines):
         yield (
             _row(entry, is_device)
@@ -109,6 +125,6 @@ def _membership(networks: Sequence[Network]) -> IsDevice:
             address = ipaddress.ip_address(text)
         except ValueError:
             raise ValueError("an address is not an IP address") from None
-        return any(address in network for network in networks) if networks else address.is_private
+        return any(address in network for network in networks)
 
     return is_device
