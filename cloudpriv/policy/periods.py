@@ -31,8 +31,7 @@ _CENTURY = timedelta(days=100 * 366)
 
 _NUMBER = "([1-9][0-9]{0,5})"  # no sign, fraction or leading zero: each period is written in one way only
 _ISO_8601 = re.compile(
-    f"P(?:{_NUMBER}Y)?(?:{_NUMBER}M)?(?:{_NUMBER}W)?(?:{_NUMBER}D)?"
-    f"(?:T(?:{_NUMBER}H)?(?:{_NUMBER}M)?(?:{_NUMBER}S)?)?"
+    f"P(?:{_NUMBER}Y)?(?:{_NUMBER}M)?(?:{_NUMBER}W)?(?:{_NUMBER}D)?(?:T(?:{_NUMBER}H)?(?:{_NUMBER}M)?(?:{_NUMBER}S)?)?"
 )
 
 

@@ -24,9 +24,8 @@ class Problem(NamedTuple):
     reason: str
 
     def __str__(self) -> str:
-        return (
-            f"line {self.line}: {self.key}: {self.reason}" if self.key else f"line {self.line}: {self.reason}"
-        )
+        where = f"line {self.line}: {self.key}" if self.key else f"line {self.line}"
+        return f"{where}: {self.reason}"
 
 
 class PolicyError(ValueError):
@@ -72,9 +71,7 @@ class _Reader:
 
     def __init__(self, document: dict[str, Any]) -> None:
         listed = document.get("languages")
-        self.languages = (
-            [each for each in listed if isinstance(each, str)] if isinstance(listed, list) else []
-        )
+        self.languages = [each for each in listed if isinstance(each, str)] if type(listed) is list else []
         self.faults: list[tuple[Place, str]] = []
         self._defined: dict[Place, set[str]] = {}
         self._references: list[tuple[Place, str, str]] = []
@@ -106,9 +103,10 @@ class _Reader:
             self._fault((*place, name), "unknown key")
         for name in {name for name, field in fields.items() if field.required} - value.keys():
             self._fault((*place, name), "missing")
-        known = value.keys() & fields.keys()
+        # Read in the file's order, so that of two equal keys the later is the fault.
+        known = [name for name in value if name in fields]
         read = {name: self.read(fields[name].type, value[name], (*place, name)) for name in known}
-        if "key" in read and isinstance(place[-1], int):
+        if read.get("key") is not None:
             self._define(read["key"], place)
         return self._made(kind, read, place) if len(self.faults) == faults_before else None
 
@@ -138,9 +136,9 @@ class _Reader:
 
     def _plain(self, kind: Any, value: Any, place: Place) -> Any:
         try:
-            read = (
-                parse_period(msgspec.convert(value, str)) if kind is Period else msgspec.convert(value, kind)
-            )
+            read: Any = msgspec.convert(value, str if kind is Period else kind)
+            if kind is Period:
+                return parse_period(read)
         except (msgspec.ValidationError, ValueError) as error:
             return self._fault(place, str(error))
         for meta in getattr(kind, "__metadata__", ()):
@@ -169,7 +167,8 @@ def _lines(text: str) -> dict[Place, int]:
     for line, statement in _statements(text):
         if statement.lstrip().startswith("["):
             table = _header(tomllib.loads(statement), arrays)
-            lines.setdefault(table, line)
+            lines.setdefault(table[:-1], line)
+            lines[table] = line
         else:
             _note(tomllib.loads(statement), table, line, lines)
     return lines

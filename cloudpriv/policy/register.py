@@ -68,9 +68,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         """
         register: dict[str, Any] = _rendered(self, language)
         for controller in register["controllers"]:
-            controller["services"] = [
-                each.key for each in self.services if each.controller == controller["key"]
-            ]
+            controller["services"] = [each.key for each in self.services if each.controller == controller["key"]]
         return {"language": language, **register}
 
 

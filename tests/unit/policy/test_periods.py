@@ -106,9 +106,7 @@ def test_data_is_kept_for_at_least_its_days(anchor: datetime, rule: tuple[Period
 
 @unhurried
 @given(instants, instants, rules)
-def test_a_later_anchor_is_never_erasable_earlier(
-    one: datetime, other: datetime, rule: tuple[Period, RoundTo]
-) -> None:
+def test_a_later_anchor_is_never_erasable_earlier(one: datetime, other: datetime, rule: tuple[Period, RoundTo]) -> None:
     period, round_to = rule
     earlier, later = sorted([one, other])
     assert erasable_from(earlier, period, round_to) <= erasable_from(later, period, round_to)
@@ -124,9 +122,7 @@ def test_rounding_only_ever_prolongs_and_by_less_than_a_year(anchor: datetime, p
 
 @unhurried
 @given(instants, instants, rules)
-def test_the_cutoff_selects_exactly_what_is_due(
-    anchor: datetime, now: datetime, rule: tuple[Period, RoundTo]
-) -> None:
+def test_the_cutoff_selects_exactly_what_is_due(anchor: datetime, now: datetime, rule: tuple[Period, RoundTo]) -> None:
     period, round_to = rule
     assert (anchor < anchor_cutoff(now, period, round_to)) == (erasable_from(anchor, period, round_to) <= now)
 
