@@ -35,12 +35,8 @@ class IdempotencyKey(ControllerBase):
     account_id: Mapped[UUID | None] = withheld(Category.OPERATION, Uuid, nullable=True, why=WHY)
     answer_id: Mapped[UUID] = withheld(Category.OPERATION, Uuid, why=WHY)
     status: Mapped[int] = withheld(Category.OPERATION, Integer, why=WHY)
-    plain: Mapped[dict[str, Any] | None] = withheld(
-        Category.OPERATION, JSONB(none_as_null=True), nullable=True, why=WHY
-    )
-    sealed: Mapped[bytes | None] = withheld(
-        Category.IDENTIFICATION, LargeBinary, nullable=True, why=WHY, sealed=True
-    )
+    plain: Mapped[dict[str, Any] | None] = withheld(Category.OPERATION, JSONB(none_as_null=True), nullable=True, why=WHY)
+    sealed: Mapped[bytes | None] = withheld(Category.IDENTIFICATION, LargeBinary, nullable=True, why=WHY, sealed=ANSWER)
     expires_at: Mapped[datetime] = withheld(Category.OPERATION, DateTime(timezone=True), why=WHY)
 
 
@@ -108,9 +104,7 @@ def keep_answer(tx: Tx, claimed: Claim, account_id: UUID | None, answer_id: UUID
 
 def forget_expired(tx: Tx) -> int:
     """Erase answers older than 24 hours; how many there were."""
-    erased = tx.session.execute(
-        delete(IdempotencyKey).where(IdempotencyKey.expires_at <= tx.now).returning(1)
-    )
+    erased = tx.session.execute(delete(IdempotencyKey).where(IdempotencyKey.expires_at <= tx.now).returning(1))
     return len(erased.all())
 
 

@@ -32,15 +32,19 @@ INDEX: Final = "keyed hash of a value that is exported in the clear"
 SECRET: Final = "a secret that protects the account; its existence is exported"
 UTC_TIME: Final = DateTime(timezone=True)
 
+# What values are sealed for (see platform.keys): in the marks, so that the export opens them without a list of tables.
+PROFILE: Final = "account.profile"
+PERSON_IDENTITY: Final = "person.identity"
+DEVICE_IDENTITY: Final = "device.identity"
+HINT: Final = "credential.hint"
+
 
 def _of_account() -> ForeignKeyConstraint:
     return ForeignKeyConstraint(["account_id"], ["accounts.account_id"])
 
 
 def _of_person(*, on_delete: str | None = None) -> ForeignKeyConstraint:
-    return ForeignKeyConstraint(
-        ["account_id", "person_id"], ["people.account_id", "people.person_id"], ondelete=on_delete
-    )
+    return ForeignKeyConstraint(["account_id", "person_id"], ["people.account_id", "people.person_id"], ondelete=on_delete)
 
 
 class Account(ControllerBase):
@@ -51,17 +55,15 @@ class Account(ControllerBase):
         CheckConstraint("status IN ('active', 'restricted', 'closing', 'purging')", name="status"),
         Index(None, "service", "account_id"),
         Index("ix_accounts_activity", text("GREATEST(created_at, last_traffic_at)")),
-        about(Erasure.ROWS, member="account"),
+        about(Erasure.ROWS, member="account.json"),
     )
 
     account_id: Mapped[UUID] = exported(Category.ACCOUNT, Uuid, primary_key=True, name="id")
     service: Mapped[str] = exported(Category.ACCOUNT, String, name="service")
     status: Mapped[str] = exported(Category.ACCOUNT, String, name="status")
-    profile: Mapped[bytes] = exported(Category.IDENTIFICATION, LargeBinary, name="profile", sealed=True)
+    profile: Mapped[bytes] = exported(Category.IDENTIFICATION, LargeBinary, name="profile", sealed=PROFILE)
     created_at: Mapped[datetime] = exported(Category.ACCOUNT, UTC_TIME, name="created_at")
-    last_traffic_at: Mapped[datetime | None] = exported(
-        Category.TRAFFIC, UTC_TIME, nullable=True, name="last_traffic_at"
-    )
+    last_traffic_at: Mapped[datetime | None] = exported(Category.TRAFFIC, UTC_TIME, nullable=True, name="last_traffic_at")
     version: Mapped[int] = withheld(Category.OPERATION, Integer, why=INTERNAL)
 
 
@@ -95,14 +97,14 @@ class Person(ControllerBase):
         _of_account(),
         CheckConstraint("role IN ('owner', 'member')", name="role"),
         Index("uq_people_username", "account_id", "username_index", unique=True),
-        about(Erasure.ROWS, member="people"),
+        about(Erasure.ROWS, member="people.json"),
     )
 
     account_id: Mapped[UUID] = exported(Category.ACCOUNT, Uuid, primary_key=True, name="account_id")
     person_id: Mapped[UUID] = exported(Category.ACCOUNT, Uuid, primary_key=True, name="id")
     username_index: Mapped[bytes] = withheld(Category.ACCOUNT, LargeBinary, why=INDEX)
     role: Mapped[str] = exported(Category.ACCOUNT, String, name="role")
-    identity: Mapped[bytes] = exported(Category.IDENTIFICATION, LargeBinary, name="identity", sealed=True)
+    identity: Mapped[bytes] = exported(Category.IDENTIFICATION, LargeBinary, name="identity", sealed=PERSON_IDENTITY)
     created_at: Mapped[datetime] = exported(Category.ACCOUNT, UTC_TIME, name="created_at")
     version: Mapped[int] = withheld(Category.OPERATION, Integer, why=INTERNAL)
 
@@ -111,14 +113,12 @@ class Credential(ControllerBase):
     """A person's password as an argon2id PHC string, and the sealed hint."""
 
     __tablename__ = "credentials"
-    __table_args__ = (_of_person(on_delete="CASCADE"), about(Erasure.ROWS, member="credentials"))
+    __table_args__ = (_of_person(on_delete="CASCADE"), about(Erasure.ROWS, member="credentials.json"))
 
     account_id: Mapped[UUID] = exported(Category.ACCOUNT, Uuid, primary_key=True, name="account_id")
     person_id: Mapped[UUID] = exported(Category.ACCOUNT, Uuid, primary_key=True, name="person_id")
     password_hash: Mapped[str] = withheld(Category.CREDENTIALS, String, why=SECRET)
-    hint: Mapped[bytes | None] = withheld(
-        Category.CREDENTIALS, LargeBinary, nullable=True, why=SECRET, sealed=True
-    )
+    hint: Mapped[bytes | None] = withheld(Category.CREDENTIALS, LargeBinary, nullable=True, why=SECRET, sealed=HINT)
     changed_at: Mapped[datetime] = exported(Category.CREDENTIALS, UTC_TIME, name="password_changed_at")
 
 
@@ -131,24 +131,18 @@ class Device(ControllerBase):
         Index("uq_devices_serial", "account_id", "serial_index", unique=True, postgresql_where=text("removed_at IS NULL")),
         Index("uq_devices_common_name", "account_id", "common_name_index", unique=True,
               postgresql_where=text("removed_at IS NULL")),
-        about(Erasure.ROWS, member="devices"),
+        about(Erasure.ROWS, member="devices.json"),
     )  # fmt: skip
 
     account_id: Mapped[UUID] = exported(Category.DEVICES, Uuid, primary_key=True, name="account_id")
     device_id: Mapped[UUID] = exported(Category.DEVICES, Uuid, primary_key=True, name="id")
     serial_index: Mapped[bytes] = withheld(Category.DEVICES, LargeBinary, why=INDEX)
-    common_name_index: Mapped[bytes | None] = withheld(
-        Category.DEVICES, LargeBinary, nullable=True, why=INDEX
-    )
-    identity: Mapped[bytes] = exported(Category.DEVICES, LargeBinary, name="identity", sealed=True)
+    common_name_index: Mapped[bytes | None] = withheld(Category.DEVICES, LargeBinary, nullable=True, why=INDEX)
+    identity: Mapped[bytes] = exported(Category.DEVICES, LargeBinary, name="identity", sealed=DEVICE_IDENTITY)
     kind: Mapped[str | None] = exported(Category.DEVICES, String, nullable=True, name="kind")
     registered_at: Mapped[datetime] = exported(Category.DEVICES, UTC_TIME, name="registered_at")
-    last_seen_at: Mapped[datetime | None] = exported(
-        Category.DEVICES, UTC_TIME, nullable=True, name="last_seen_at"
-    )
-    removed_at: Mapped[datetime | None] = exported(
-        Category.DEVICES, UTC_TIME, nullable=True, name="removed_at"
-    )
+    last_seen_at: Mapped[datetime | None] = exported(Category.DEVICES, UTC_TIME, nullable=True, name="last_seen_at")
+    removed_at: Mapped[datetime | None] = exported(Category.DEVICES, UTC_TIME, nullable=True, name="removed_at")
     version: Mapped[int] = withheld(Category.OPERATION, Integer, why=INTERNAL)
 
 
@@ -168,7 +162,7 @@ class TrafficSession(ControllerBase):
         CheckConstraint("octet_length(session_key) = 16", name="session_key"),
         Index("ix_traffic_time", "account_id", "started_at", "session_key"),
         Index("ix_traffic_person", "account_id", "person_id", postgresql_where=text("person_id IS NOT NULL")),
-        about(Erasure.ROWS, member="traffic"),
+        about(Erasure.ROWS, member="traffic.csv", order=("started_at", "session_key")),
     )
 
     account_id: Mapped[UUID] = exported(Category.TRAFFIC, Uuid, primary_key=True, name="account_id")

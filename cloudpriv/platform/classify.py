@@ -36,32 +36,41 @@ class Erasure(StrEnum):
 
 @dataclass(frozen=True)
 class Classification:
-    """Either `export` names the member of the export, or `withheld` says why there is none."""
+    """Either `export` names the member of the export, or `withheld` says why there is none.
+
+    `sealed` is the purpose that the column's values are sealed for; their record is the last column of the
+    primary key.
+    """
 
     category: Category
     purpose: str
     export: str | None = None
     withheld: str | None = None
-    sealed: bool = False
+    sealed: str | None = None
 
 
-def exported(category: Category, *args: Any, name: str, sealed: bool = False, purpose: str = CLOUD_SERVICES,
-             **options: Any) -> MappedColumn[Any]:  # fmt: skip
+def exported(category: Category, *args: Any, name: str, sealed: str | None = None,
+             purpose: str = CLOUD_SERVICES, **options: Any) -> MappedColumn[Any]:  # fmt: skip
     """A column that the export shows as `name`; a sealed one is opened and its members shown."""
     mark = Classification(category, purpose, export=name, sealed=sealed)
     return mapped_column(*args, info={"classification": mark}, **options)
 
 
-def withheld(category: Category, *args: Any, why: str, sealed: bool = False, purpose: str = CLOUD_SERVICES,
-             **options: Any) -> MappedColumn[Any]:  # fmt: skip
+def withheld(category: Category, *args: Any, why: str, sealed: str | None = None,
+             purpose: str = CLOUD_SERVICES, **options: Any) -> MappedColumn[Any]:  # fmt: skip
     """A column that no export shows, and the reason."""
     mark = Classification(category, purpose, withheld=why, sealed=sealed)
     return mapped_column(*args, info={"classification": mark}, **options)
 
 
-def about(erasure: Erasure, *, member: str | None = None, why: str | None = None) -> dict[str, Any]:
-    """The marks of a table: how its rows of an account are erased, and its member of the export or why it has none."""
-    return {"info": {"erasure": erasure, "member": member, "why": why}}
+def about(erasure: Erasure, *, member: str | None = None, order: tuple[str, ...] = (),
+          why: str | None = None) -> dict[str, Any]:  # fmt: skip
+    """The marks of a table: how its rows of an account are erased, its member of the export or why it has none.
+
+    `member` ends in .json, or in .csv for a table of millions of rows, which then exports no sealed column.
+    `order` names the columns that the member is sorted by: the primary key where none are given.
+    """
+    return {"info": {"erasure": erasure, "member": member, "order": order, "why": why}}
 
 
 def classification_of(column: Column[Any]) -> Classification | None:
@@ -78,6 +87,12 @@ def erased_tables(metadata: MetaData) -> Iterator[Table]:
 def exported_tables(metadata: MetaData) -> Iterator[Table]:
     """Tables that have a member in the export of an account, what is referred to first."""
     return (table for table in metadata.sorted_tables if table.info.get("member"))
+
+
+def exported_columns(table: Table) -> dict[str, Column[Any]]:
+    """The columns of a table that its member of the export shows, by the names that it shows them under."""
+    marked = ((column, classification_of(column)) for column in table.columns)
+    return {mark.export: column for column, mark in marked if mark is not None and mark.export is not None}
 
 
 def tables_with_account_id(metadata: MetaData) -> Iterator[Table]:

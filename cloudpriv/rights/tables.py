@@ -33,7 +33,7 @@ class SubjectRequest(ControllerBase):
         CheckConstraint("type IN ('access', 'portability')", name="type"),
         CheckConstraint("status IN ('in_progress', 'completed', 'refused')", name="status"),
         Index(None, "request_id"),
-        about(Erasure.ROWS, member="requests"),
+        about(Erasure.ROWS, member="requests.json"),
     )
 
     account_id: Mapped[UUID] = exported(Category.ACCOUNT, Uuid, primary_key=True, name="account_id")
