@@ -22,7 +22,7 @@ class Services:
     settings: Settings
     controller: Plane
     exports: ObjectStore
-    redis: "Redis[bytes]"
+    redis: Redis
     policy: Policy
     clock: Callable[[], datetime]
 

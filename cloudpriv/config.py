@@ -56,30 +56,18 @@ class Settings:
         "`CLOUDPRIV_WORKER_DATABASE_URL` for workers, `CLOUDPRIV_MIGRATION_DATABASE_URL` for `db upgrade`",
         check=_url("postgresql+psycopg"),
     )
-    redis_url: str = _setting(
-        "Redis or Valkey: job queue and rate limits", check=_url("redis", "rediss", "unix")
-    )
-    s3_endpoint: str | None = _setting(
-        "S3 endpoint; unset for AWS", default=None, check=_url("http", "https")
-    )
+    redis_url: str = _setting("Redis or Valkey: job queue and rate limits", check=_url("redis", "rediss", "unix"))
+    s3_endpoint: str | None = _setting("S3 endpoint; unset for AWS", default=None, check=_url("http", "https"))
     s3_region: str = _setting("S3 region", default="eu-north-1")
     s3_access_key_id: str | None = _setting("S3 access key; unset for the instance's own role", default=None)
-    s3_secret_access_key: str | None = _setting(
-        "S3 secret key; unset for the instance's own role", default=None
-    )
+    s3_secret_access_key: str | None = _setting("S3 secret key; unset for the instance's own role", default=None)
     s3_export_bucket: str = _setting("Bucket of export archives")
-    keyring_file: str = _setting(
-        "Key-encryption keys of the controller plane (JSON, see docs/keys.md)", check=_file
-    )
+    keyring_file: str = _setting("Key-encryption keys of the controller plane (JSON, see docs/keys.md)", check=_file)
     kms_key_id: str | None = _setting(
         "AWS KMS key that wraps the keyring's entries; unset when they are plain", default=None
     )
-    kms_endpoint: str | None = _setting(
-        "AWS KMS endpoint; unset for AWS", default=None, check=_url("http", "https")
-    )
-    signing_key_file: str = _setting(
-        "Ed25519 private key (PEM, PKCS 8) that signs access tokens", check=_file
-    )
+    kms_endpoint: str | None = _setting("AWS KMS endpoint; unset for AWS", default=None, check=_url("http", "https"))
+    signing_key_file: str = _setting("Ed25519 private key (PEM, PKCS 8) that signs access tokens", check=_file)
     issuer: str = _setting("Public base URL of the API; `iss` of access tokens", default="http://127.0.0.1:8080",
                            check=_url("http", "https"))  # fmt: skip
     policy_file: str | None = _setting(
@@ -93,9 +81,7 @@ class Settings:
     argon2_time_cost: int = _setting(
         "Argon2id passes (RFC 9106 low-memory profile)", kind="int", default=3, check=AT_LEAST_ONE
     )
-    argon2_memory_kib: int = _setting(
-        "Argon2id memory in KiB", kind="int", default=65536, check=validate.Range(min=8)
-    )
+    argon2_memory_kib: int = _setting("Argon2id memory in KiB", kind="int", default=65536, check=validate.Range(min=8))
     argon2_parallelism: int = _setting("Argon2id lanes", kind="int", default=4, check=AT_LEAST_ONE)
     hash_concurrency: int = _setting(
         "Password hashes computed at once in a process", kind="int", default=2, check=AT_LEAST_ONE
@@ -123,9 +109,7 @@ def setting_name(item: Field[Any], role: Role = "api") -> str:
 def _read(env: Env, item: Field[Any], role: Role) -> Any:
     default = item.metadata["default"]
     given = {} if default is MISSING else {"default": default}
-    return getattr(env, item.metadata["kind"])(
-        setting_name(item, role), validate=item.metadata["check"], **given
-    )
+    return getattr(env, item.metadata["kind"])(setting_name(item, role), validate=item.metadata["check"], **given)
 
 
 def _one_line(fault: EnvValidationError) -> str:

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
-
+from typing import Any
 
 import pytest
 import redis
-from sqlalchemy import Engine, create_engine, make_url
+from sqlalchemy import Engine, create_engine, make_url, select, text
 
 from cloudpriv import config, database
 from cloudpriv.bootstrap import Services, build
@@ -19,7 +19,7 @@ from cloudpriv.metadata import CONTROLLER
 from cloudpriv.platform.clock import utc_now
 
 TEMPLATE = "cloudpriv_template"
-CHEAP = {"argon2_time_cost": 1, "argon2_memory_kib": 8, "argon2_parallelism": 1}
+CHEAP: dict[str, Any] = {"argon2_time_cost": 1, "argon2_memory_kib": 8, "argon2_parallelism": 1}
 numbers = count()
 
 
@@ -85,7 +85,7 @@ def every_row(engine: Engine) -> dict[str, list[str]]:
     """The text of every row of every table, for looking whether something is anywhere."""
     with engine.connect() as connection:
         return {
-            table.name: [str(row[0]) for row in connection.exec_driver_sql(f'SELECT t::text FROM "{table.name}" t')]
+            table.name: [str(row[0]) for row in connection.execute(select(text("t::text")).select_from(table.alias("t")))]
             for table in CONTROLLER.sorted_tables
         }
 

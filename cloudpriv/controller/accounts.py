@@ -75,7 +75,7 @@ def read_account(tx: Tx, account_id: UUID) -> OpenedAccount:
 
 
 def list_accounts(tx: Tx, *, account_name: str | None, after: UUID | None, limit: int) -> list[OpenedAccount]:
-    """Accounts of the caller's service in order of opening, audited one by one."""
+    """Accounts of the caller's service in order of opening, one more than `limit` if there is one; those shown are audited."""
     query = select(Account, AccountKey).join(AccountKey, AccountKey.account_id == Account.account_id)
     if tx.actor.service is not None:
         query = query.where(Account.service == tx.actor.service)
@@ -84,11 +84,8 @@ def list_accounts(tx: Tx, *, account_name: str | None, after: UUID | None, limit
         query = query.join(DirectoryEntry, DirectoryEntry.account_id == Account.account_id).where(*names)
     if after is not None:
         query = query.where(Account.account_id > after)
-    found = [
-        _opened(tx, row, key)
-        for row, key in tx.session.execute(query.order_by(Account.account_id).limit(limit))
-    ]
-    for account in found:
+    found = [_opened(tx, row, key) for row, key in tx.session.execute(query.order_by(Account.account_id).limit(limit + 1))]
+    for account in found[:limit]:
         events.record(tx, "account.read", account_id=account.row.account_id)
     return found
 

@@ -40,18 +40,14 @@ class Client(ControllerBase):
     scopes: Mapped[list[str]] = withheld(Category.OPERATION, ARRAY(String), why=WHY)
     secret_hash: Mapped[bytes] = withheld(Category.OPERATION, LargeBinary, why=WHY)
     created_at: Mapped[datetime] = withheld(Category.OPERATION, DateTime(timezone=True), why=WHY)
-    revoked_at: Mapped[datetime | None] = withheld(
-        Category.OPERATION, DateTime(timezone=True), nullable=True, why=WHY
-    )
+    revoked_at: Mapped[datetime | None] = withheld(Category.OPERATION, DateTime(timezone=True), nullable=True, why=WHY)
 
 
 def register_client(tx: Tx, name: str, service: Service, scopes: Sequence[str]) -> tuple[Client, str]:
     """A new client and its secret, which is shown this once. Raises InvalidError for a scope that does not exist."""
     unknown = sorted(set(scopes) - SCOPES)
     if unknown or not scopes:
-        raise InvalidError(
-            f"There is no scope {', '.join(unknown)}." if unknown else "A client needs at least one scope."
-        )
+        raise InvalidError(f"There is no scope {', '.join(unknown)}." if unknown else "A client needs at least one scope.")
     secret = secrets.token_urlsafe(32)
     client = Client(
         client_id=new_id(),

@@ -48,13 +48,17 @@ def check_hint(password: str, hint: str | None) -> None:
         raise InvalidError(errors=(FieldError("/hint", "contains or resembles the password"),))
 
 
+def check_settable(tx: Tx, account_id: UUID, person_id: UUID) -> None:
+    """Raises what `set_credentials` would, before a hash is computed for nobody."""
+    accounts.check_writable(accounts.find_account(tx, account_id).row)
+    people.find_person(tx, account_id, person_id)
+
+
 def set_credentials(tx: Tx, account_id: UUID, person_id: UUID, password_hash: str, hint: str | None) -> None:
     """Replace a person's password and hint; the caller has hashed the one and checked the other."""
     account = accounts.lock_account(tx, account_id)
     people.find_person(tx, account_id, person_id)
-    row = tx.session.get(Credential, (account_id, person_id)) or Credential(
-        account_id=account_id, person_id=person_id
-    )
+    row = tx.session.get(Credential, (account_id, person_id)) or Credential(account_id=account_id, person_id=person_id)
     row.password_hash = password_hash
     row.hint = None if hint is None else account.key.seal(person_id, HINT, {"hint": hint})
     row.changed_at = tx.now
@@ -62,8 +66,9 @@ def set_credentials(tx: Tx, account_id: UUID, person_id: UUID, password_hash: st
     events.record(tx, "credentials.change", account_id=account_id, subject_id=person_id)
 
 
-def verify(transaction: Transaction, passwords: Passwords, service: str, account_name: str, username: str,
-           password: str) -> Verified:  # fmt: skip
+def verify(
+    transaction: Transaction, passwords: Passwords, *, service: str, account_name: str, username: str, password: str
+) -> Verified:
     """Whose credentials these are, audited either way.
 
     Raises InvalidCredentialsError, after the same work, whether the account, the person or the password is not there.
@@ -71,9 +76,7 @@ def verify(transaction: Transaction, passwords: Passwords, service: str, account
     with transaction() as tx:
         found = _find(tx, service, account_name, username)
     right = passwords.matches(found.password_hash, password)
-    rehashed = (
-        passwords.hash(password) if right and passwords.is_outdated(found.password_hash or "") else None
-    )
+    rehashed = passwords.hash(password) if right and passwords.is_outdated(found.password_hash or "") else None
     with transaction() as tx:
         _conclude(tx, found, right, rehashed)
     if not right or found.account_id is None or found.person_id is None:
@@ -108,12 +111,7 @@ def _gives_away(password: str, hint: str) -> bool:
     squeezed = "".join(told.split())
     if not told:
         return False
-    if (
-        secret in told
-        or secret in squeezed
-        or secret[::-1] in told
-        or (len(squeezed) > 3 and squeezed in secret)
-    ):
+    if secret in told or secret in squeezed or secret[::-1] in told or (len(squeezed) > 3 and squeezed in secret):
         return True
     plain_secret, plain_told = secret.translate(LEET), squeezed.translate(LEET)
     return plain_secret in plain_told or SequenceMatcher(None, plain_secret, plain_told).ratio() >= RESEMBLES

@@ -55,21 +55,17 @@ def read_device(tx: Tx, account_id: UUID, device_id: UUID) -> KnownDevice:
 
 
 def list_devices(tx: Tx, account_id: UUID, *, after: UUID | None, limit: int) -> list[KnownDevice]:
-    """Devices of the account that are not removed, in order of registration, audited as one read of the list."""
+    """Devices of the account that are not removed, in order of registration, and one more than `limit` if there is one."""
     account = accounts.find_account(tx, account_id)
     query = select(Device).where(Device.account_id == account_id, Device.removed_at.is_(None))
     if after is not None:
         query = query.where(Device.device_id > after)
-    found = [
-        _known(account.key, row) for row in tx.session.scalars(query.order_by(Device.device_id).limit(limit))
-    ]
+    found = [_known(account.key, row) for row in tx.session.scalars(query.order_by(Device.device_id).limit(limit + 1))]
     events.record(tx, "device.list", account_id=account_id)
     return found
 
 
-def change_device(
-    tx: Tx, account_id: UUID, device_id: UUID, version: int, changes: Mapping[str, Any]
-) -> KnownDevice:
+def change_device(tx: Tx, account_id: UUID, device_id: UUID, version: int, changes: Mapping[str, Any]) -> KnownDevice:
     """Set members of a device. Raises StaleError, ConflictError."""
     account = accounts.lock_account(tx, account_id)
     row = _row(tx, account_id, device_id)

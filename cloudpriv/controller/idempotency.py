@@ -61,7 +61,8 @@ class Claim:
 def claim(tx: Tx, key: str, request: bytes) -> Claim:
     """Take `key` for the caller until the transaction ends.
 
-    Raises IdempotencyRunningError while another transaction holds it, IdempotencyMismatchError when it was used for another request.
+    Raises IdempotencyRunningError while another transaction holds it, IdempotencyMismatchError when it was used for
+    another request.
     """
     caller = f"{tx.actor.kind}:{tx.actor.id}"
     key_index = tx.keys.blind_index("idempotency key", f"{caller}\0{key}")

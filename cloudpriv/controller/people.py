@@ -62,20 +62,18 @@ def read_person(tx: Tx, account_id: UUID, person_id: UUID) -> KnownPerson:
 
 
 def list_people(tx: Tx, account_id: UUID, *, after: UUID | None, limit: int) -> list[KnownPerson]:
-    """People of the account in order of their adding, audited one by one."""
+    """People of the account in order of their adding, and one more than `limit` if there is one; those shown are audited."""
     account = accounts.find_account(tx, account_id)
-    query = select(Person).where(Person.account_id == account_id).order_by(Person.person_id).limit(limit)
+    query = select(Person).where(Person.account_id == account_id).order_by(Person.person_id).limit(limit + 1)
     if after is not None:
         query = query.where(Person.person_id > after)
     found = [_known(account.key, row) for row in tx.session.scalars(query)]
-    for person in found:
+    for person in found[:limit]:
         events.record(tx, "person.read", account_id=account_id, subject_id=person.row.person_id)
     return found
 
 
-def change_person(
-    tx: Tx, account_id: UUID, person_id: UUID, version: int, changes: Mapping[str, Any]
-) -> KnownPerson:
+def change_person(tx: Tx, account_id: UUID, person_id: UUID, version: int, changes: Mapping[str, Any]) -> KnownPerson:
     """Rectify members of the identity or set the role (GDPR Article 16). Raises StaleError, ConflictError."""
     account = accounts.lock_account(tx, account_id)
     row = _row(tx, account_id, person_id)

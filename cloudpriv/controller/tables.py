@@ -29,7 +29,7 @@ from cloudpriv.platform.db import ControllerBase
 
 INTERNAL: Final = "internal to the service; says nothing about a person"
 INDEX: Final = "keyed hash of a value that is exported in the clear"
-SECRET: Final = "a secret that protects the account; its existence is exported"
+GUARD: Final = "a secret that protects the account; its existence is exported"
 UTC_TIME: Final = DateTime(timezone=True)
 
 # What values are sealed for (see platform.keys): in the marks, so that the export opens them without a list of tables.
@@ -71,11 +71,11 @@ class AccountKey(ControllerBase):
     """The account's wrapped data key; deleting this row makes all that is sealed under it unreadable."""
 
     __tablename__ = "account_keys"
-    __table_args__ = (_of_account(), about(Erasure.ROWS, why=SECRET))
+    __table_args__ = (_of_account(), about(Erasure.ROWS, why=GUARD))
 
-    account_id: Mapped[UUID] = withheld(Category.OPERATION, Uuid, primary_key=True, why=SECRET)
-    kek_id: Mapped[str] = withheld(Category.OPERATION, String, why=SECRET)
-    wrapped: Mapped[bytes] = withheld(Category.OPERATION, LargeBinary, why=SECRET)
+    account_id: Mapped[UUID] = withheld(Category.OPERATION, Uuid, primary_key=True, why=GUARD)
+    kek_id: Mapped[str] = withheld(Category.OPERATION, String, why=GUARD)
+    wrapped: Mapped[bytes] = withheld(Category.OPERATION, LargeBinary, why=GUARD)
 
 
 class DirectoryEntry(ControllerBase):
@@ -117,8 +117,8 @@ class Credential(ControllerBase):
 
     account_id: Mapped[UUID] = exported(Category.ACCOUNT, Uuid, primary_key=True, name="account_id")
     person_id: Mapped[UUID] = exported(Category.ACCOUNT, Uuid, primary_key=True, name="person_id")
-    password_hash: Mapped[str] = withheld(Category.CREDENTIALS, String, why=SECRET)
-    hint: Mapped[bytes | None] = withheld(Category.CREDENTIALS, LargeBinary, nullable=True, why=SECRET, sealed=HINT)
+    password_hash: Mapped[str] = withheld(Category.CREDENTIALS, String, why=GUARD)
+    hint: Mapped[bytes | None] = withheld(Category.CREDENTIALS, LargeBinary, nullable=True, why=GUARD, sealed=HINT)
     changed_at: Mapped[datetime] = exported(Category.CREDENTIALS, UTC_TIME, name="password_changed_at")
 
 

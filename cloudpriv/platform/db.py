@@ -105,7 +105,5 @@ def connect(url: str, *, pool_size: int) -> Engine:
         pool_timeout=10,
         pool_pre_ping=False,
         hide_parameters=True,
-        connect_args={
-            "options": "-c TimeZone=UTC -c lock_timeout=20s -c idle_in_transaction_session_timeout=60s"
-        },
+        connect_args={"options": "-c TimeZone=UTC -c lock_timeout=20s -c idle_in_transaction_session_timeout=60s"},
     )

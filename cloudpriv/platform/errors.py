@@ -5,14 +5,16 @@ Details never repeat what the caller sent: it may be personal data.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
 class FieldError:
-    """One invalid member of a request: RFC 6901 pointer into the body, and what is wrong with it."""
+    """One invalid member of a request and what is wrong with it: RFC 6901 pointer into the body, or a parameter's name."""
 
     pointer: str
     detail: str
+    location: Literal["body", "query"] = "body"
 
 
 class DomainError(Exception):
@@ -130,6 +132,20 @@ class UnreadableError(DomainError):
 
     code = "unreadable"
     detail = "The body cannot be read."
+
+
+class UnsupportedTypeError(DomainError):
+    """The body's content type is not one that this route takes (RFC 9110, 15.5.16)."""
+
+    code = "unsupported_media_type"
+    detail = "Send the body as application/json."
+
+
+class NotDueError(DomainError):
+    """The policy does not allow the account to be erased yet."""
+
+    code = "not_due"
+    detail = "The account is not due to be erased."
 
 
 class TooLargeError(DomainError):

@@ -21,18 +21,16 @@ JOBS: Final[dict[str, str]] = {
     "export": "workers.jobs.run_export",
     "purge": "workers.jobs.run_purge",
 }
-TIMEOUT: Final = timedelta(
-    hours=6
-)  # longer than the largest export; a stopped worker is found by its lease long before
+TIMEOUT: Final = timedelta(hours=6)  # longer than the largest export; a stopped worker is found by its lease long before
 KEPT: Final = timedelta(hours=1)  # RQ keeps failed jobs for a year by default
 
 
-def connect(url: str) -> "Redis[bytes]":
+def connect(url: str) -> Redis:
     """A client of Redis or Valkey that gives up quickly."""
     return Redis.from_url(url, socket_connect_timeout=2, socket_timeout=5)
 
 
-def queue(redis: "Redis[bytes]") -> Queue:
+def queue(redis: Redis) -> Queue:
     """The one queue of cloudpriv."""
     return Queue(QUEUE, connection=redis, serializer=JSONSerializer)
 
@@ -40,7 +38,7 @@ def queue(redis: "Redis[bytes]") -> Queue:
 class Waker:
     """Enqueues wake-ups; a lost one is logged and left to the sweep."""
 
-    def __init__(self, redis: "Redis[bytes]") -> None:
+    def __init__(self, redis: Redis) -> None:
         self._queue = queue(redis)
 
     def __call__(self, job: str, subject: UUID) -> None:
@@ -51,8 +49,6 @@ class Waker:
             "failure_ttl": int(KEPT.total_seconds()),
         }
         try:
-            self._queue.enqueue_call(
-                JOBS[job], args=(str(subject),), description=f"{job} {subject}", **options
-            )
+            self._queue.enqueue_call(JOBS[job], args=(str(subject),), description=f"{job} {subject}", **options)
         except RedisError as fault:
             log.warning("wake_up_lost", job=job, subject=str(subject), fault=type(fault).__name__)

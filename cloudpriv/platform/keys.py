@@ -51,16 +51,12 @@ class DataKey:
     def seal(self, record_id: UUID, purpose: str, value: dict[str, Any]) -> bytes:
         """`value` as JSON under this key, bound to account, record and purpose."""
         nonce = secrets.token_bytes(NONCE_BYTES)
-        return nonce + self._cipher.encrypt(
-            nonce, msgspec.json.encode(value), self._bound_to(record_id, purpose)
-        )
+        return nonce + self._cipher.encrypt(nonce, msgspec.json.encode(value), self._bound_to(record_id, purpose))
 
     def open(self, record_id: UUID, purpose: str, sealed: bytes) -> dict[str, Any]:
         """The value that `seal` was given. Raises KeyFault when it was altered or belongs elsewhere."""
         try:
-            plain = self._cipher.decrypt(
-                sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], self._bound_to(record_id, purpose)
-            )
+            plain = self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], self._bound_to(record_id, purpose))
         except InvalidTag:
             raise KeyFault(f"a sealed {purpose} does not open") from None
         value: dict[str, Any] = msgspec.json.decode(plain)
@@ -114,9 +110,7 @@ class Keyring:
     def _unwrap(self, account_id: UUID, stored: WrappedKey) -> bytes:
         try:
             cipher = AESGCM(self.keys[stored.kek_id])
-            return cipher.decrypt(
-                stored.wrapped[:NONCE_BYTES], stored.wrapped[NONCE_BYTES:], self._context(account_id)
-            )
+            return cipher.decrypt(stored.wrapped[:NONCE_BYTES], stored.wrapped[NONCE_BYTES:], self._context(account_id))
         except KeyError:
             raise KeyFault(f"key-encryption key {stored.kek_id} is not in the keyring") from None
         except InvalidTag:

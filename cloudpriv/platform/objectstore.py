@@ -1,6 +1,7 @@
 """The object store (any S3): the only user of boto3 besides the keys. Object keys hold ids, never personal data."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,12 +32,17 @@ class ObjectStore:
     def __init__(self, client: "S3Client", bucket: str) -> None:
         self._s3, self.bucket = client, bucket
 
-    def put_stream(self, key: str, chunks: Iterable[bytes]) -> StoredObject:
-        """Store `chunks` under `key` in constant memory (multipart); visible only once whole, aborted when `chunks` raises."""
+    def put_stream(self, key: str, chunks: Iterable[bytes], *, confirm: Callable[[], None]) -> StoredObject:
+        """Store `chunks` under `key` in constant memory; visible only once whole, aborted when `chunks` raises.
+
+        `confirm` is called last before the upload begins and last before it becomes visible; it raises to stop it.
+        """
+        confirm()
         with _faults():
             upload = self._s3.create_multipart_upload(Bucket=self.bucket, Key=key)["UploadId"]
         try:
             parts, size = self._upload_parts(key, upload, chunks)
+            confirm()
             with _faults():
                 self._s3.complete_multipart_upload(
                     Bucket=self.bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": parts}
@@ -59,14 +65,9 @@ class ObjectStore:
     def unfinished(self, prefix: str) -> list[tuple[str, str]]:
         """Key and id of multipart uploads below `prefix` that neither ended nor were aborted."""
         with _faults():
-            pages = self._s3.get_paginator("list_multipart_uploads").paginate(
-                Bucket=self.bucket, Prefix=prefix
-            )
+            pages = self._s3.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=prefix)
             return [
-                (u["Key"], u["UploadId"])
-                for page in pages
-                for u in page.get("Uploads", [])
-                if u["Key"].startswith(prefix)
+                (u["Key"], u["UploadId"]) for page in pages for u in page.get("Uploads", []) if u["Key"].startswith(prefix)
             ]
 
     def delete_below(self, prefix: str) -> int:
@@ -74,9 +75,7 @@ class ObjectStore:
         count = 0
         for key, version in list(self._versions(prefix)):
             with _faults():
-                self._s3.delete_object(
-                    Bucket=self.bucket, Key=key, **({"VersionId": version} if version else {})
-                )
+                self._s3.delete_object(Bucket=self.bucket, Key=key, **({"VersionId": version} if version else {}))
             count += 1
         for key, upload in self.unfinished(prefix):
             self._abort(key, upload)
@@ -93,28 +92,31 @@ class ObjectStore:
         size = 0
         for number, body in enumerate(_regrouped(chunks), start=1):
             with _faults():
-                tag = self._s3.upload_part(
-                    Bucket=self.bucket, Key=key, UploadId=upload, PartNumber=number, Body=body
-                )["ETag"]
+                tag = self._s3.upload_part(Bucket=self.bucket, Key=key, UploadId=upload, PartNumber=number, Body=body)[
+                    "ETag"
+                ]
             parts.append({"ETag": tag, "PartNumber": number})
             size += len(body)
         return parts, size
 
     def _versions(self, prefix: str) -> Iterator[tuple[str, str | None]]:
-        """All versions and delete markers; stores without versioning list their objects as versions called null."""
+        """All versions and delete markers; the objects, without a version, of a store that knows none."""
+        where = {"Bucket": self.bucket, "Prefix": prefix}
         with _faults():
-            for page in self._s3.get_paginator("list_object_versions").paginate(
-                Bucket=self.bucket, Prefix=prefix
-            ):
-                for entry in (*page.get("Versions", []), *page.get("DeleteMarkers", [])):
-                    yield entry["Key"], entry.get("VersionId")
+            try:
+                for page in self._s3.get_paginator("list_object_versions").paginate(**where):
+                    for entry in (*page.get("Versions", []), *page.get("DeleteMarkers", [])):
+                        yield entry["Key"], entry["VersionId"]
+            except ClientError as fault:
+                if _code(fault) != "NotImplemented":
+                    raise
+                for listing in self._s3.get_paginator("list_objects_v2").paginate(**where):
+                    for found in listing.get("Contents", []):
+                        yield found["Key"], None
 
     def _abort(self, key: str, upload: str) -> None:
-        try:
-            with _faults():
-                self._s3.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload)
-        except NotFoundError:
-            return
+        with suppress(NotFoundError), _faults():
+            self._s3.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload)
 
 
 class _faults:  # noqa: N801  reads as a statement: `with _faults():`
@@ -122,10 +124,14 @@ class _faults:  # noqa: N801  reads as a statement: `with _faults():`
         return None
 
     def __exit__(self, kind: object, fault: BaseException | None, trace: object) -> None:
-        if isinstance(fault, ClientError) and fault.response.get("Error", {}).get("Code") in ABSENT:
+        if isinstance(fault, ClientError) and _code(fault) in ABSENT:
             raise NotFoundError from None
         if isinstance(fault, BotoCoreError | ClientError):
             raise BusyError("The object store does not answer.") from None
+
+
+def _code(fault: ClientError) -> str | None:
+    return fault.response.get("Error", {}).get("Code")
 
 
 def _regrouped(chunks: Iterable[bytes]) -> Iterator[bytes]:

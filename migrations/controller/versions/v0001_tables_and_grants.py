@@ -55,9 +55,7 @@ def _create_tables() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("last_traffic_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("version", sa.Integer(), nullable=False),
-        sa.CheckConstraint(
-            "status IN ('active', 'restricted', 'closing', 'purging')", name=op.f("ck_accounts_status")
-        ),
+        sa.CheckConstraint("status IN ('active', 'restricted', 'closing', 'purging')", name=op.f("ck_accounts_status")),
         sa.PrimaryKeyConstraint("account_id", name=op.f("pk_accounts")),
     )
     op.create_index(
@@ -66,9 +64,7 @@ def _create_tables() -> None:
         [sa.literal_column("GREATEST(created_at, last_traffic_at)")],
         unique=False,
     )
-    op.create_index(
-        op.f("ix_accounts_service_account_id"), "accounts", ["service", "account_id"], unique=False
-    )
+    op.create_index(op.f("ix_accounts_service_account_id"), "accounts", ["service", "account_id"], unique=False)
     op.create_table(
         "audit_events",
         sa.Column("event_id", sa.Uuid(), nullable=False),
@@ -82,9 +78,7 @@ def _create_tables() -> None:
         sa.Column("request_id", sa.Uuid(), nullable=True),
         sa.PrimaryKeyConstraint("event_id", name=op.f("pk_audit_events")),
     )
-    op.create_index(
-        op.f("ix_audit_events_account_id_event_id"), "audit_events", ["account_id", "event_id"], unique=False
-    )
+    op.create_index(op.f("ix_audit_events_account_id_event_id"), "audit_events", ["account_id", "event_id"], unique=False)
     op.create_table(
         "clients",
         sa.Column("client_id", sa.Uuid(), nullable=False),
@@ -139,9 +133,7 @@ def _create_tables() -> None:
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("lease_owner", sa.Uuid(), nullable=True),
-        sa.CheckConstraint(
-            "status IN ('planned', 'running', 'done', 'cancelled')", name=op.f("ck_purges_status")
-        ),
+        sa.CheckConstraint("status IN ('planned', 'running', 'done', 'cancelled')", name=op.f("ck_purges_status")),
         sa.CheckConstraint("trigger IN ('policy', 'request')", name=op.f("ck_purges_trigger")),
         sa.PrimaryKeyConstraint("purge_id", name=op.f("pk_purges")),
     )
@@ -158,9 +150,7 @@ def _create_tables() -> None:
         sa.Column("account_id", sa.Uuid(), nullable=False),
         sa.Column("kek_id", sa.String(), nullable=False),
         sa.Column("wrapped", sa.LargeBinary(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["account_id"], ["accounts.account_id"], name=op.f("fk_account_keys_accounts")
-        ),
+        sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"], name=op.f("fk_account_keys_accounts")),
         sa.PrimaryKeyConstraint("account_id", name=op.f("pk_account_keys")),
     )
     op.create_table(
@@ -226,9 +216,7 @@ def _create_tables() -> None:
         sa.Column("due_on", sa.Date(), nullable=False),
         sa.Column("completed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("version", sa.Integer(), nullable=False),
-        sa.CheckConstraint(
-            "status IN ('in_progress', 'completed', 'refused')", name=op.f("ck_requests_status")
-        ),
+        sa.CheckConstraint("status IN ('in_progress', 'completed', 'refused')", name=op.f("ck_requests_status")),
         sa.CheckConstraint("type IN ('access', 'portability')", name=op.f("ck_requests_type")),
         sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"], name=op.f("fk_requests_accounts")),
         sa.PrimaryKeyConstraint("account_id", "request_id", name=op.f("pk_requests")),
@@ -265,9 +253,7 @@ def _create_tables() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("ready_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
-        sa.CheckConstraint(
-            "status IN ('pending', 'running', 'ready', 'failed', 'expired')", name=op.f("ck_exports_status")
-        ),
+        sa.CheckConstraint("status IN ('pending', 'running', 'ready', 'failed', 'expired')", name=op.f("ck_exports_status")),
         sa.ForeignKeyConstraint(
             ["account_id", "request_id"],
             ["requests.account_id", "requests.request_id"],

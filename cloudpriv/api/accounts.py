@@ -1,0 +1,135 @@
+"""/v1/accounts: opened, read, changed and closed by the backend of their service."""
+
+from typing import Any, Final
+from uuid import UUID
+
+from flask import url_for
+from flask_smorest import Blueprint
+from marshmallow import fields, validate
+
+from cloudpriv.api.endpoint import endpoint, etag, expected_version, runtime
+from cloudpriv.api.schemas import PageArgs, Strict, after_id, page, page_of, short_text
+from cloudpriv.controller import accounts
+from cloudpriv.controller.accounts import OpenedAccount
+from cloudpriv.platform.actor import SERVICES
+from cloudpriv.platform.db import Tx
+from cloudpriv.retention import due, purge
+
+blueprint: Final = Blueprint("accounts", __name__, url_prefix="/v1/accounts", description="Service accounts of customers.")
+
+
+class CustomerSchema(Strict):
+    """The customer company behind an account."""
+
+    company_name = short_text(nullable=True)
+    company_id = short_text(nullable=True, longest=64)
+
+
+class AccountIn(Strict):
+    """A new account."""
+
+    account_name = short_text(required=True, longest=100)
+    customer = fields.Nested(CustomerSchema, load_default=dict)
+    created_at = fields.AwareDateTime(format="iso", metadata={"description": "In the past, for an account brought over."})
+
+
+class AccountPatch(Strict):
+    """Members to change."""
+
+    account_name = short_text(longest=100)
+    customer = fields.Nested(CustomerSchema)
+
+
+class AccountOut(Strict):
+    """An account."""
+
+    id = fields.UUID(required=True)
+    service = fields.String(required=True, validate=validate.OneOf(SERVICES))
+    account_name = fields.String(required=True)
+    status = fields.String(required=True, validate=validate.OneOf(["active", "restricted", "closing", "purging"]))
+    customer = fields.Nested(CustomerSchema, required=True)
+    created_at = fields.AwareDateTime(required=True, format="iso")
+    last_traffic_at = fields.AwareDateTime(required=True, allow_none=True, format="iso")
+    purge_due_on = fields.Date(
+        required=True,
+        metadata={"description": "From this day (00:00 UTC) it may be erased, unless traffic comes before."},
+    )
+
+
+class AccountListArgs(PageArgs):
+    """Query of the list of accounts."""
+
+    account_name = fields.String(load_default=None, validate=validate.Length(max=100))
+
+
+class PurgeStarted(Strict):
+    """The erasure that was started."""
+
+    purge_id = fields.UUID(required=True)
+
+
+@blueprint.route("", methods=["POST"])
+@endpoint("accounts:write", answer_names_account=True)
+@blueprint.arguments(AccountIn)
+@blueprint.response(201, AccountOut)
+def open_account(tx: Tx, body: dict[str, Any]) -> Any:
+    """Open an account."""
+    service = tx.actor.service
+    assert service is not None  # noqa: S101  every client is bound to one
+    account = accounts.open_account(tx, service, body["account_name"], body["customer"], body.get("created_at"))
+    location = url_for("accounts.read_account", account_id=account.row.account_id)
+    return _shown(account), 201, {**etag(account.row.version), "Location": location}
+
+
+@blueprint.route("", methods=["GET"])
+@endpoint("accounts:read")
+@blueprint.arguments(AccountListArgs, location="query")
+@blueprint.response(200, page_of(AccountOut, "Account"))
+def list_accounts(tx: Tx, query: dict[str, Any]) -> Any:
+    """List the accounts of the client's service."""
+    name, start = query["account_name"], after_id(query)
+    rows = accounts.list_accounts(tx, account_name=name, after=start, limit=query["limit"])
+    return page(rows, query, _shown, lambda account: account.row.account_id.bytes)
+
+
+@blueprint.route("/<uuid:account_id>", methods=["GET"])
+@endpoint("accounts:read")
+@blueprint.response(200, AccountOut)
+def read_account(tx: Tx, account_id: UUID) -> Any:
+    """Read an account."""
+    account = accounts.read_account(tx, account_id)
+    return _shown(account), 200, etag(account.row.version)
+
+
+@blueprint.route("/<uuid:account_id>", methods=["PATCH"])
+@endpoint("accounts:write")
+@blueprint.arguments(AccountPatch)
+@blueprint.response(200, AccountOut)
+def change_account(tx: Tx, body: dict[str, Any], account_id: UUID) -> Any:
+    """Change members of an account; needs If-Match."""
+    account = accounts.change_account(tx, account_id, expected_version(), body)
+    return _shown(account), 200, etag(account.row.version)
+
+
+@blueprint.route("/<uuid:account_id>", methods=["DELETE"])
+@endpoint("accounts:write")
+@blueprint.response(202, PurgeStarted)
+def close_account(tx: Tx, account_id: UUID) -> Any:
+    """Start the erasure of an account; needs If-Match. Its progress is at Location."""
+    started = purge.request_erasure(tx, runtime().services.policy, account_id, expected_version())
+    location = url_for("purges.read_purge", purge_id=started.purge_id)
+    return {"purge_id": started.purge_id}, 202, {"Location": location}
+
+
+def _shown(account: OpenedAccount) -> dict[str, Any]:
+    row, profile = account.row, account.profile
+    return {
+        "id": row.account_id,
+        "service": row.service,
+        "account_name": profile["account_name"],
+        "status": row.status,
+        "customer": {"company_name": profile.get("company_name"), "company_id": profile.get("company_id")},
+        "created_at": row.created_at,
+        "last_traffic_at": row.last_traffic_at,
+        "purge_due_on": due.purge_due_on(runtime().services.policy, row.created_at, row.last_traffic_at),
+    }

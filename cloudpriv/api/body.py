@@ -1,0 +1,123 @@
+"""Reading requests: strict JSON, strict schemas, and every fault named by its place."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NoReturn
+
+from flask import Request
+from marshmallow import RAISE, Schema, ValidationError
+from webargs.flaskparser import FlaskParser
+
+from cloudpriv.platform.errors import FieldError, InvalidError, UnreadableError, UnsupportedTypeError
+
+MAX_DEPTH: Final = 32
+MAX_DIGITS: Final = 40  # no number of ours is longer; parsing longer ones takes quadratic time
+
+
+class StrictParser(FlaskParser):
+    """Parses arguments; unknown members are refused wherever they stand."""
+
+    DEFAULT_UNKNOWN_BY_LOCATION: dict[str, str | None] = dict.fromkeys(FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION, RAISE)
+
+    def load_json(self, req: Request, schema: Schema) -> Any:  # noqa: ARG002  webargs' signature
+        """The body as strict JSON. Raises UnsupportedTypeError or UnreadableError."""
+        if not req.is_json:
+            raise UnsupportedTypeError
+        return read_json(req.get_data(cache=True))
+
+    def handle_error(self, error: ValidationError, *_: Any, **__: Any) -> NoReturn:
+        """Every message with its place."""
+        raise InvalidError(errors=tuple(_located(error.messages))) from None
+
+
+def read_json(body: bytes) -> Any:
+    """Decode JSON, refusing what JSON allows but nobody means: members twice, NUL, lone surrogates, NaN, great depth.
+
+    Raises UnreadableError for what is no JSON, InvalidError pointing at a member that cannot be taken.
+    """
+    try:
+        text = body.decode("utf-8")
+        value = json.loads(
+            text,
+            object_pairs_hook=_no_duplicates,
+            parse_constant=_no_constant,
+            parse_int=_int,
+            parse_float=_float,
+        )
+    except UnicodeDecodeError:
+        raise UnreadableError("The body is not UTF-8.") from None
+    except RecursionError:
+        raise UnreadableError("The body is nested too deeply.") from None
+    except json.JSONDecodeError as fault:
+        raise UnreadableError(f"The body is not JSON (line {fault.lineno}, column {fault.colno}).") from None
+    faults = tuple(_bad_text(value, "", 0))
+    if faults:
+        raise InvalidError(errors=faults)
+    return value
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        pointer = "/" + _escaped(twice) if twice.isidentifier() else ""
+        raise InvalidError(errors=(FieldError(pointer, "stands there more than once"),))
+    return members
+
+
+def _no_constant(_: str) -> NoReturn:
+    raise UnreadableError("NaN and Infinity are not JSON.")
+
+
+def _int(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise UnreadableError("A number has too many digits.")
+    return int(text)
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        raise UnreadableError("A number is too large.")
+    return value
+
+
+def _bad_text(value: Any, pointer: str, depth: int) -> Iterator[FieldError]:
+    if depth > MAX_DEPTH:
+        raise UnreadableError("The body is nested too deeply.")
+    if isinstance(value, str):
+        if "\0" in value or any(0xD800 <= ord(character) <= 0xDFFF for character in value):
+            yield FieldError(pointer, "contains a character that is not text")
+    elif isinstance(value, dict):
+        for name, member in value.items():
+            yield from _bad_text(name, pointer, depth)
+            yield from _bad_text(member, f"{pointer}/{_escaped(name)}", depth + 1)
+    elif isinstance(value, list):
+        for index, member in enumerate(value):
+            yield from _bad_text(member, f"{pointer}/{index}", depth + 1)
+
+
+def _located(messages: Any) -> Iterator[FieldError]:
+    for location, found in messages.items():
+        for pointer, detail in _flattened(found, ""):
+            if location == "json":
+                yield FieldError(pointer, detail)
+            else:
+                yield FieldError(pointer.strip("/").split("/")[0], detail, "query")
+
+
+def _flattened(messages: Any, pointer: str) -> Iterator[tuple[str, str]]:
+    if isinstance(messages, Mapping):
+        for name, inner in messages.items():
+            place = pointer if name == "_schema" else f"{pointer}/{_escaped(str(name))}"
+            yield from _flattened(inner, place)
+    else:
+        for text in messages if isinstance(messages, list) else [messages]:
+            yield pointer, str(text)
+
+
+def _escaped(name: str) -> str:
+    """A member's name in an RFC 6901 pointer, without what cannot be printed."""
+    shown = name.replace("~", "~0").replace("/", "~1")
+    return shown.encode("ascii", "backslashreplace").decode()[:200]

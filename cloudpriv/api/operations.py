@@ -1,0 +1,112 @@
+"""Health, metrics and the documentation of the API itself."""
+
+import time
+from typing import Any, Final
+
+import structlog
+from flask import Flask, Response, current_app, g, jsonify, render_template, request
+from flask_smorest import Blueprint
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
+from redis.exceptions import RedisError
+from sqlalchemy import text
+
+from cloudpriv.api.endpoint import INTERNAL, PUBLIC, current_actor, endpoint, now, request_id, runtime
+from cloudpriv.api.openapi import document
+from cloudpriv.platform.actor import OPERATOR
+from cloudpriv.platform.errors import UnauthenticatedError
+
+log = structlog.get_logger("cloudpriv.requests")
+blueprint: Final = Blueprint("operations", __name__, description="Health and documentation.")
+REQUESTS: Final = Counter("cloudpriv_requests_total", "Requests answered", ["method", "route", "status"])
+SECONDS: Final = Histogram("cloudpriv_request_seconds", "Time to answer", ["method", "route"])
+PAGE_POLICY: Final = "default-src 'none'; style-src 'self' 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
+
+
+@blueprint.route("/healthz", methods=["GET"])
+@endpoint(INTERNAL)
+@blueprint.response(200, description="The process answers.")
+def healthz() -> Response:
+    """Whether the process is alive."""
+    return jsonify(status="ok")
+
+
+@blueprint.route("/readyz", methods=["GET"])
+@endpoint(INTERNAL)
+@blueprint.response(200, description="Everything needed answers.")
+def readyz() -> Any:
+    """Whether the database and the object store answer; Redis is told of, but requests do without it."""
+    services = runtime().services
+    with services.controller.transaction(OPERATOR, now()) as tx:
+        tx.session.execute(text("SELECT 1"))
+    services.exports.ready()
+    return jsonify(status="ok", redis="ok" if _redis_answers() else "away")
+
+
+@blueprint.route("/metrics", methods=["GET"])
+@endpoint(INTERNAL)
+@blueprint.doc(responses={"200": {"description": "Prometheus text format", "content": {"text/plain": {}}}})
+def metrics() -> Response:
+    """Counters and timings by route, for Prometheus."""
+    return Response(generate_latest(), content_type=CONTENT_TYPE_LATEST)
+
+
+@blueprint.route("/openapi.json", methods=["GET"])
+@endpoint(PUBLIC)
+@blueprint.response(200, description="This description of the API (OpenAPI 3.1).")
+def openapi() -> Response:
+    """The description of this API."""
+    return jsonify(document(current_app))
+
+
+@blueprint.route("/docs", methods=["GET"])
+@endpoint(PUBLIC)
+@blueprint.doc(responses={"200": {"description": "A page to read", "content": {"text/html": {}}}})
+def docs() -> Response:
+    """The description of this API, to read."""
+    page = render_template("docs.html", api=document(current_app))
+    return Response(page, content_type="text/html; charset=utf-8", headers={"Content-Security-Policy": PAGE_POLICY})
+
+
+def install(app: Flask) -> None:
+    """Count, time and mark every response."""
+    app.before_request(_begin)
+    app.after_request(_end)
+
+
+def _begin() -> None:
+    g.began = time.perf_counter()
+
+
+def _end(response: Response) -> Response:
+    route = request.url_rule.rule if request.url_rule else "unknown"
+    seconds = time.perf_counter() - g.get("began", time.perf_counter())
+    REQUESTS.labels(request.method, route, response.status_code).inc()
+    SECONDS.labels(request.method, route).observe(seconds)
+    response.headers["X-Request-Id"] = str(request_id())
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers.setdefault("Cache-Control", "no-store")
+    _log(route, response.status_code, seconds)
+    return response
+
+
+def _log(route: str, status: int, seconds: float) -> None:
+    try:
+        caller = current_actor().id
+    except UnauthenticatedError:
+        caller = None
+    log.info(
+        "request",
+        method=request.method,
+        route=route,
+        status=status,
+        ms=round(seconds * 1000, 1),
+        caller=caller,
+        request_id=str(request_id()),
+    )
+
+
+def _redis_answers() -> bool:
+    try:
+        return bool(runtime().services.redis.ping())
+    except RedisError:
+        return False

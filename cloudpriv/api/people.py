@@ -1,0 +1,133 @@
+"""/v1/accounts/{account_id}/people: the users of an account, and their credentials."""
+
+from typing import Any, Final
+from uuid import UUID
+
+from flask import url_for
+from flask_smorest import Blueprint
+from marshmallow import fields, validate
+
+from cloudpriv.api.endpoint import endpoint, etag, expected_version, runtime, transaction
+from cloudpriv.api.schemas import PageArgs, Strict, after_id, page, page_of, short_text
+from cloudpriv.controller import credentials, people
+from cloudpriv.controller.people import KnownPerson
+from cloudpriv.platform.db import Tx
+
+blueprint: Final = Blueprint(
+    "people",
+    __name__,
+    url_prefix="/v1/accounts/<uuid:account_id>/people",
+    description="The users of an account.",
+)
+ROLES: Final = ("owner", "member")
+LANGUAGE_TAG: Final = validate.Regexp(r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$", error="Must be a language tag (RFC 5646).")
+
+
+class IdentityFields(Strict):
+    """What identifies a person."""
+
+    name = short_text(nullable=True)
+    address = short_text(nullable=True, longest=1000)
+    phones = fields.List(short_text(longest=40), validate=validate.Length(max=10))
+    email = fields.Email(allow_none=True, validate=validate.Length(max=254))
+    company_name = short_text(nullable=True)
+    company_id = short_text(nullable=True, longest=64)
+    locale = fields.String(allow_none=True, validate=[validate.Length(max=35), LANGUAGE_TAG])
+
+
+class PersonIn(IdentityFields):
+    """A new person."""
+
+    username = short_text(required=True, longest=100)
+    role = fields.String(load_default="member", validate=validate.OneOf(ROLES))
+
+
+class PersonPatch(IdentityFields):
+    """Members to change."""
+
+    username = short_text(longest=100)
+    role = fields.String(validate=validate.OneOf(ROLES))
+
+
+class PersonOut(IdentityFields):
+    """A person."""
+
+    id = fields.UUID(required=True)
+    account_id = fields.UUID(required=True)
+    username = fields.String(required=True)
+    role = fields.String(required=True, validate=validate.OneOf(ROLES))
+
+
+class CredentialsIn(Strict):
+    """A new password; the hint may neither contain nor resemble it."""
+
+    password = fields.String(required=True, validate=validate.Length(min=8, max=1024), load_only=True)
+    hint = fields.String(load_default=None, allow_none=True, validate=validate.Length(min=1, max=200), load_only=True)
+
+
+@blueprint.route("", methods=["POST"])
+@endpoint("accounts:write")
+@blueprint.arguments(PersonIn)
+@blueprint.response(201, PersonOut)
+def add_person(tx: Tx, body: dict[str, Any], account_id: UUID) -> Any:
+    """Add a person to an account."""
+    role = body.pop("role")
+    person = people.add_person(tx, account_id, role, body)
+    location = url_for("people.read_person", account_id=account_id, person_id=person.row.person_id)
+    return _shown(person), 201, {**etag(person.row.version), "Location": location}
+
+
+@blueprint.route("", methods=["GET"])
+@endpoint("accounts:read")
+@blueprint.arguments(PageArgs, location="query")
+@blueprint.response(200, page_of(PersonOut, "Person"))
+def list_people(tx: Tx, query: dict[str, Any], account_id: UUID) -> Any:
+    """List the people of an account."""
+    rows = people.list_people(tx, account_id, after=after_id(query), limit=query["limit"])
+    return page(rows, query, _shown, lambda person: person.row.person_id.bytes)
+
+
+@blueprint.route("/<uuid:person_id>", methods=["GET"])
+@endpoint("accounts:read")
+@blueprint.response(200, PersonOut)
+def read_person(tx: Tx, account_id: UUID, person_id: UUID) -> Any:
+    """Read a person."""
+    person = people.read_person(tx, account_id, person_id)
+    return _shown(person), 200, etag(person.row.version)
+
+
+@blueprint.route("/<uuid:person_id>", methods=["PATCH"])
+@endpoint("accounts:write")
+@blueprint.arguments(PersonPatch)
+@blueprint.response(200, PersonOut)
+def change_person(tx: Tx, body: dict[str, Any], account_id: UUID, person_id: UUID) -> Any:
+    """Rectify a person's data; needs If-Match."""
+    person = people.change_person(tx, account_id, person_id, expected_version(), body)
+    return _shown(person), 200, etag(person.row.version)
+
+
+@blueprint.route("/<uuid:person_id>", methods=["DELETE"])
+@endpoint("accounts:write")
+@blueprint.response(204)
+def remove_person(tx: Tx, account_id: UUID, person_id: UUID) -> None:
+    """Erase a person; needs If-Match. Traffic stays without naming the person."""
+    people.remove_person(tx, account_id, person_id, expected_version())
+
+
+@blueprint.route("/<uuid:person_id>/credentials", methods=["PUT"])
+@endpoint("credentials:write", unit=False)
+@blueprint.arguments(CredentialsIn)
+@blueprint.response(204)
+def set_credentials(body: dict[str, Any], account_id: UUID, person_id: UUID) -> None:
+    """Replace a person's password and hint."""
+    credentials.check_hint(body["password"], body["hint"])
+    with transaction() as tx:
+        credentials.check_settable(tx, account_id, person_id)
+    password_hash = runtime().passwords.hash(body["password"])
+    with transaction() as tx:
+        credentials.set_credentials(tx, account_id, person_id, password_hash, body["hint"])
+
+
+def _shown(person: KnownPerson) -> dict[str, Any]:
+    row = person.row
+    return {"id": row.person_id, "account_id": row.account_id, "role": row.role, **person.identity}

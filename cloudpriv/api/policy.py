@@ -1,0 +1,36 @@
+"""/v1/policy: the register of processing in force (GDPR Articles 13 and 30)."""
+
+from typing import Any, Final
+
+from flask import request
+from flask_smorest import Blueprint
+from marshmallow import Schema, fields
+
+from cloudpriv.api.endpoint import PUBLIC, endpoint, runtime
+from cloudpriv.policy.register import choose_language
+
+blueprint: Final = Blueprint("policy", __name__, url_prefix="/v1/policy", description="The privacy policy as a register.")
+Register: Final = Schema.from_dict(
+    {
+        "version": fields.String(required=True),
+        "valid_from": fields.Date(required=True),
+        "language": fields.String(required=True),
+        "controllers": fields.List(fields.Dict(), required=True),
+        "supervisory_authority": fields.Dict(required=True),
+        "activities": fields.List(fields.Dict(), required=True),
+        "sharing": fields.Dict(required=True),
+        "rights": fields.List(fields.Dict(), required=True),
+    },
+    name="Register",
+)
+
+
+@blueprint.route("", methods=["GET"])
+@endpoint(PUBLIC)
+@blueprint.doc(parameters=[{"name": "Accept-Language", "in": "header", "schema": {"type": "string"}, "required": False}])
+@blueprint.response(200, Register)
+def read_policy() -> Any:
+    """The register in force, in the language asked for (English or Swedish)."""
+    policy = runtime().services.policy
+    language = choose_language(request.accept_languages, policy.languages)
+    return policy.as_register(language), 200, {"Content-Language": language, "Vary": "Accept-Language"}

@@ -1,0 +1,98 @@
+"""What the API's schemas share: strict fields, texts with limits, and lists by cursor."""
+
+import base64
+import hmac
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+from flask import request, url_for
+from marshmallow import RAISE, Schema, fields, validate
+
+from cloudpriv.api.endpoint import runtime
+from cloudpriv.platform.errors import FieldError, InvalidError
+
+MAX_PAGE: Final = 500
+Row = TypeVar("Row")
+
+
+class Strict(Schema):
+    """A schema that refuses unknown members; marshmallow does not pass this on to nested ones by itself."""
+
+    class Meta:
+        """Unknown members are errors."""
+
+        unknown = RAISE
+
+
+def short_text(*, required: bool = False, nullable: bool = False, longest: int = 200, doc: str = "") -> fields.String:
+    """A text of one to `longest` characters that does not begin or end with blanks."""
+    rules = [
+        validate.Length(min=1, max=longest),
+        validate.Regexp(r"^\S(.*\S)?$", error="Must not begin or end with blanks."),
+    ]
+    return fields.String(
+        required=required, allow_none=nullable, validate=rules, metadata={"description": doc} if doc else {}
+    )
+
+
+class PageArgs(Strict):
+    """Query of a list."""
+
+    limit = fields.Integer(load_default=50, validate=validate.Range(min=1, max=MAX_PAGE))
+    cursor = fields.String(load_default=None, validate=validate.Length(max=500))
+
+
+def page_of(item: type[Schema], name: str) -> type[Schema]:
+    """The schema of a page of `item`."""
+    members: dict[str, Any] = {
+        "items": fields.List(fields.Nested(item), required=True),
+        "next_cursor": fields.String(allow_none=True, required=True),
+    }
+    return type(f"{name}Page", (Strict,), members)
+
+
+def after(query: dict[str, Any]) -> bytes | None:
+    """Where a page begins, from its cursor. Raises InvalidError for a cursor that we did not make for this list."""
+    cursor = query["cursor"]
+    if cursor is None:
+        return None
+    try:
+        raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+    except ValueError:
+        raw = b""
+    tag, position = raw[:16], raw[16:]
+    if not hmac.compare_digest(tag, _tag(position)):
+        raise InvalidError(errors=(FieldError("cursor", "is not a cursor of this list", "query"),))
+    return position
+
+
+def after_id(query: dict[str, Any]) -> UUID | None:
+    """Where a page of a list by id begins."""
+    position = after(query)
+    return None if position is None else UUID(bytes=position)
+
+
+def page(rows: Sequence[Row], query: dict[str, Any], show: Callable[[Row], Any], position: Callable[[Row], bytes]) -> Any:
+    """A page and its Link header from up to `limit + 1` rows."""
+    shown = rows[: query["limit"]]
+    more = len(rows) > len(shown)
+    cursor = _cursor(position(shown[-1])) if more else None
+    answer = {"items": [show(row) for row in shown], "next_cursor": cursor}
+    return answer, 200, {"Link": _next_link(cursor)} if cursor else {}
+
+
+def _cursor(position: bytes) -> str:
+    return base64.urlsafe_b64encode(_tag(position) + position).rstrip(b"=").decode()
+
+
+def _tag(position: bytes) -> bytes:
+    """Bound to the list, so that a cursor of one account or list is none of another."""
+    scope = request.path.encode()
+    return runtime().services.controller.keys.blind_index("cursor", f"{scope.hex()}\0{position.hex()}")[:16]
+
+
+def _next_link(cursor: str) -> str:
+    arguments = {**request.args.to_dict(), "cursor": cursor}
+    target = url_for(request.endpoint or "", **{**(request.view_args or {}), **arguments})
+    return f'<{target}>; rel="next"'
