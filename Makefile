@@ -1,0 +1,46 @@
+# `make demo` and `make test` are all that a fresh machine needs (Python 3.11+, make, git).
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+EMBEDDED ?= var/embedded
+
+help: ## what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(VENV)/installed ## set up .venv from the pinned requirements
+
+$(VENV)/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: install ## the whole life of an account on the embedded stack, to the end
+	$(BIN)/cloudpriv demo
+
+serve: install ## the embedded stack with API, worker and schedule; stays up
+	$(BIN)/cloudpriv serve --embedded $(EMBEDDED)
+
+test: install lint ## all checks and tests
+	$(BIN)/python -m pytest
+
+lint: install ## style, types, import contracts, openapi.yaml in step
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-timing
+	$(BIN)/cloudpriv openapi --check openapi.yaml
+
+bench: install ## every figure beside its baseline, one JSON line each
+	$(BIN)/python -m tests.bench
+
+lock: ## pin the newest allowed versions anew (needs uv)
+	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --quiet --upgrade --output-file requirements.lock
+
+clean: ## remove what `install`, `serve` and tests left in this folder
+	rm -rf $(VENV) var build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.PHONY: help install demo serve test lint bench lock clean
