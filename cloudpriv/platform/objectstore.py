@@ -1,7 +1,7 @@
 """The object store (any S3): the only user of boto3 besides the keys. Object keys hold ids, never personal data."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +12,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 from cloudpriv.platform.errors import BusyError, NotFoundError
 
 if TYPE_CHECKING:
+    from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
 
 PART_BYTES = 8 * 1024 * 1024  # S3 wants parts of 5 MiB or more
 ABSENT = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NoSuchUpload"})
+UNVERSIONED = "null"  # S3's own name for the version of an object that was stored without versioning
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ class ObjectStore:
                     Bucket=self.bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": parts}
                 )
         except BaseException:
-            self._abort(key, upload)
+            with suppress(BusyError):  # what stays unaborted is found by `delete_below`; the first fault tells more
+                self._abort(key, upload)
             raise
         return StoredObject(key, size)
 
@@ -56,7 +59,7 @@ class ObjectStore:
         """Size and content of an object, in chunks."""
         with _faults():
             answer = self._s3.get_object(Bucket=self.bucket, Key=key)
-        return answer["ContentLength"], answer["Body"].iter_chunks(chunk_bytes)
+        return answer["ContentLength"], _chunks(answer["Body"], chunk_bytes)
 
     def keys(self, prefix: str) -> Iterator[str]:
         """Keys of all objects and all versions below `prefix`, each once."""
@@ -75,7 +78,7 @@ class ObjectStore:
         count = 0
         for key, version in list(self._versions(prefix)):
             with _faults():
-                self._s3.delete_object(Bucket=self.bucket, Key=key, **({"VersionId": version} if version else {}))
+                self._s3.delete_object(Bucket=self.bucket, Key=key, VersionId=version)
             count += 1
         for key, upload in self.unfinished(prefix):
             self._abort(key, upload)
@@ -99,20 +102,19 @@ class ObjectStore:
             size += len(body)
         return parts, size
 
-    def _versions(self, prefix: str) -> Iterator[tuple[str, str | None]]:
-        """All versions and delete markers; the objects, without a version, of a store that knows none."""
-        where = {"Bucket": self.bucket, "Prefix": prefix}
+    def _versions(self, prefix: str) -> Iterator[tuple[str, str]]:
+        """All versions and delete markers; of a store that knows none, its objects."""
         with _faults():
             try:
-                for page in self._s3.get_paginator("list_object_versions").paginate(**where):
+                for page in self._s3.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=prefix):
                     for entry in (*page.get("Versions", []), *page.get("DeleteMarkers", [])):
                         yield entry["Key"], entry["VersionId"]
             except ClientError as fault:
                 if _code(fault) != "NotImplemented":
                     raise
-                for listing in self._s3.get_paginator("list_objects_v2").paginate(**where):
+                for listing in self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
                     for found in listing.get("Contents", []):
-                        yield found["Key"], None
+                        yield found["Key"], UNVERSIONED
 
     def _abort(self, key: str, upload: str) -> None:
         with suppress(NotFoundError), _faults():
@@ -132,6 +134,11 @@ class _faults:  # noqa: N801  reads as a statement: `with _faults():`
 
 def _code(fault: ClientError) -> str | None:
     return fault.response.get("Error", {}).get("Code")
+
+
+def _chunks(body: "StreamingBody", chunk_bytes: int) -> Iterator[bytes]:
+    with closing(body), _faults():
+        yield from body.iter_chunks(chunk_bytes)
 
 
 def _regrouped(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -43,9 +43,7 @@ class SubjectRequest(ControllerBase):
     identity_verified_by: Mapped[str] = exported(Category.ACCOUNT, String, name="identity_verified_by")
     received_at: Mapped[datetime] = exported(Category.ACCOUNT, UTC_TIME, name="received_at")
     due_on: Mapped[date] = exported(Category.ACCOUNT, Date, name="due_on")
-    completed_at: Mapped[datetime | None] = exported(
-        Category.ACCOUNT, UTC_TIME, nullable=True, name="completed_at"
-    )
+    completed_at: Mapped[datetime | None] = exported(Category.ACCOUNT, UTC_TIME, nullable=True, name="completed_at")
     version: Mapped[int] = withheld(Category.OPERATION, Integer, why=INTERNAL)
 
 

@@ -1,0 +1,137 @@
+"""/v1/accounts/{account_id}/requests, /v1/requests, /v1/exports: data subjects' requests and the archives that answer them."""
+
+from typing import Any, Final
+from uuid import UUID
+
+from flask import Response, url_for
+from flask_smorest import Blueprint
+from marshmallow import fields, validate
+
+from cloudpriv.api.endpoint import endpoint, etag, runtime, transaction
+from cloudpriv.api.schemas import PageArgs, Strict, after_id, page, page_of
+from cloudpriv.platform.db import Tx
+from cloudpriv.rights import requests
+from cloudpriv.rights.requests import KnownRequest
+from cloudpriv.rights.tables import Export
+
+blueprint: Final = Blueprint("rights", __name__, url_prefix="/v1", description="Requests of data subjects and exports.")
+
+ARCHIVE: Final = {
+    "description": "The archive.",
+    "content": {"application/zip": {"schema": {"type": "string", "contentMediaType": "application/zip"}}},
+}
+
+
+class RequestIn(Strict):
+    """A new request; the backend has verified who asks."""
+
+    type = fields.String(required=True, validate=validate.OneOf(requests.TYPES))
+
+
+class RequestOut(Strict):
+    """A request under GDPR Articles 15 or 20."""
+
+    id = fields.UUID(required=True)
+    account_id = fields.UUID(required=True)
+    type = fields.String(required=True, validate=validate.OneOf(requests.TYPES))
+    status = fields.String(required=True, validate=validate.OneOf(["in_progress", "completed", "refused"]))
+    received_at = fields.AwareDateTime(required=True, format="iso")
+    due_on = fields.Date(required=True, metadata={"description": "The last day to answer (GDPR Article 12(3))."})
+    completed_at = fields.AwareDateTime(required=True, allow_none=True, format="iso")
+    export_id = fields.UUID(required=True)
+
+
+class ExportOut(Strict):
+    """The state of an export."""
+
+    id = fields.UUID(required=True)
+    account_id = fields.UUID(required=True)
+    request_id = fields.UUID(required=True)
+    status = fields.String(required=True, validate=validate.OneOf(["pending", "running", "ready", "failed", "expired"]))
+    size = fields.Integer(
+        required=True, allow_none=True, metadata={"description": "Bytes of the archive, so far while it is running."}
+    )
+    sha256 = fields.String(required=True, allow_none=True, metadata={"description": "Of the whole archive, in hex."})
+    failure = fields.String(required=True, allow_none=True)
+    created_at = fields.AwareDateTime(required=True, format="iso")
+    ready_at = fields.AwareDateTime(required=True, allow_none=True, format="iso")
+    expires_at = fields.AwareDateTime(required=True, allow_none=True, format="iso")
+
+
+@blueprint.route("/accounts/<uuid:account_id>/requests", methods=["POST"])
+@endpoint("privacy:write")
+@blueprint.arguments(RequestIn)
+@blueprint.response(201, RequestOut)
+def receive_request(tx: Tx, body: dict[str, Any], account_id: UUID) -> Any:
+    """Take a request for a copy of the account's data; its export starts at once."""
+    request = requests.receive(tx, runtime().services.policy, account_id, body["type"])
+    location = url_for("rights.read_request", request_id=request.row.request_id)
+    return _shown(request), 201, {**etag(request.row.version), "Location": location}
+
+
+@blueprint.route("/accounts/<uuid:account_id>/requests", methods=["GET"])
+@endpoint("privacy:read")
+@blueprint.arguments(PageArgs, location="query")
+@blueprint.response(200, page_of(RequestOut, "Request"))
+def list_requests(tx: Tx, query: dict[str, Any], account_id: UUID) -> Any:
+    """List the requests about an account, oldest first."""
+    rows = requests.list_requests(tx, account_id, after=after_id(query), limit=query["limit"])
+    return page(rows, query, _shown, lambda request: request.row.request_id.bytes)
+
+
+@blueprint.route("/requests/<uuid:request_id>", methods=["GET"])
+@endpoint("privacy:read")
+@blueprint.response(200, RequestOut)
+def read_request(tx: Tx, request_id: UUID) -> Any:
+    """Read a request."""
+    request = requests.read_request(tx, request_id)
+    return _shown(request), 200, etag(request.row.version)
+
+
+@blueprint.route("/exports/<uuid:export_id>", methods=["GET"])
+@endpoint("privacy:read")
+@blueprint.response(200, ExportOut)
+def read_export(tx: Tx, export_id: UUID) -> Any:
+    """Read the state of an export."""
+    return _state(requests.read_export(tx, export_id))
+
+
+@blueprint.route("/exports/<uuid:export_id>/archive", methods=["GET"])
+@endpoint("privacy:read", unit=False)
+@blueprint.doc(responses={"200": ARCHIVE})
+def download_archive(export_id: UUID) -> Response:
+    """Download a ready export's archive: 409 before it is ready, 410 once it is erased."""
+    with transaction() as tx:
+        key = requests.open_archive(tx, export_id)
+    size, content = runtime().services.exports.get_stream(key)
+    headers = {"Content-Length": str(size), "Content-Disposition": f'attachment; filename="{export_id}.zip"'}
+    return Response(content, content_type="application/zip", headers=headers)
+
+
+def _shown(request: KnownRequest) -> dict[str, Any]:
+    row = request.row
+    return {
+        "id": row.request_id,
+        "account_id": row.account_id,
+        "type": row.type,
+        "status": row.status,
+        "received_at": row.received_at,
+        "due_on": row.due_on,
+        "completed_at": row.completed_at,
+        "export_id": request.export.export_id,
+    }
+
+
+def _state(export: Export) -> dict[str, Any]:
+    return {
+        "id": export.export_id,
+        "account_id": export.account_id,
+        "request_id": export.request_id,
+        "status": export.status,
+        "size": export.size,
+        "sha256": export.sha256,
+        "failure": export.failure,
+        "created_at": export.created_at,
+        "ready_at": export.ready_at,
+        "expires_at": export.expires_at,
+    }
