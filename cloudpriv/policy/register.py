@@ -91,9 +91,9 @@ def choose_language(preferred: Iterable[tuple[str, float]], available: Sequence[
     wishes = sorted(preferred, key=lambda wish: -wish[1])
     refused = {tag.lower() for tag, quality in wishes if quality <= 0}
     offered = [language for language in available if language not in refused] or list(available)
-    for tag, quality in wishes:
+    for tag, _ in wishes:
         primary = tag.lower().partition("-")[0]
-        if quality > 0 and (primary == "*" or primary in offered):
+        if primary == "*" or primary in offered:
             return offered[0] if primary == "*" else primary
     return offered[0]
 
