@@ -21,9 +21,11 @@ Reader = Callable[[str, Iterable[str]], Iterator[Row]]
 
 GZIP: Final = b"\x1f\x8b"
 ZIP: Final = b"PK\x03\x04"
+_ENCRYPTED: Final = 0x1  # general purpose bit 0 of a zip member
 # What is read from a zip; anything else in it (a licence, a picture) is no data.
 SUFFIXES: Final = frozenset({".csv", ".tsv", ".log", ".txt", ".json", ".jsonl", ".ndjson", ".gz"})
-_DAMAGE: Final = (EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError)
+# What the unpackers raise; NotImplementedError is a method of packing that they do not know.
+_DAMAGE: Final = (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, NotImplementedError)
 
 
 class RowFile:
@@ -51,6 +53,7 @@ class RowFile:
         try:
             for stem, lines in self._texts():
                 yield from self._reader(stem, lines)
+                lines.detach()  # or it would close the file, which still tells its place
         except _DAMAGE as fault:
             raise OSError(f"{self._path.name} is damaged: {fault}") from fault
 
@@ -58,17 +61,19 @@ class RowFile:
         """How much of the file has been read, 0 to 1, measured where it is packed."""
         return min(self._raw.tell() / self._size, 1.0)
 
-    def _texts(self) -> Iterator[tuple[str, Iterable[str]]]:
+    def _texts(self) -> Iterator[tuple[str, io.TextIOWrapper]]:
         if self._raw.peek(len(ZIP)).startswith(ZIP):
             yield from self._members()
         else:
             yield _text(self._path.name, self._raw)
 
-    def _members(self) -> Iterator[tuple[str, Iterable[str]]]:
+    def _members(self) -> Iterator[tuple[str, io.TextIOWrapper]]:
         with zipfile.ZipFile(self._raw) as archive:
             members = [member for member in archive.infolist() if _is_data(member)]
             if not members:
                 raise OSError(f"{self._path.name} holds no data file ({', '.join(sorted(SUFFIXES))})")
+            if any(member.flag_bits & _ENCRYPTED for member in members):
+                raise OSError(f"{self._path.name} is encrypted")
             for member in members:
                 with archive.open(member) as packed, io.BufferedReader(cast("io.RawIOBase", packed)) as raw:
                     yield _text(member.filename, raw)
@@ -112,7 +117,7 @@ def _is_data(member: zipfile.ZipInfo) -> bool:
     return not member.is_dir() and not hidden and path.suffix.lower() in SUFFIXES
 
 
-def _text(name: str, raw: "io.BufferedReader[Any]") -> tuple[str, Iterable[str]]:
+def _text(name: str, raw: "io.BufferedReader[Any]") -> tuple[str, io.TextIOWrapper]:
     path, data = PurePath(name), cast("IO[bytes]", raw)
     if raw.peek(len(GZIP)).startswith(GZIP):
         data = cast("IO[bytes]", gzip.GzipFile(fileobj=raw))

@@ -12,8 +12,8 @@ from typing import NamedTuple, TypeAlias
 MALFORMED = "malformed"
 
 _NUMBER = re.compile(r"-?\d+(\.\d*)?([eE][-+]?\d+)?", re.ASCII)
-# Spreadsheets and data frames write whole numbers of a column with gaps as "12.0". Forty digits are no counter
-# any more, but still few enough for int().
+# Spreadsheets and data frames write whole numbers of a column with gaps as "12.0". Forty digits are more
+# than a counter has, and still few enough for int().
 _WHOLE = re.compile(r"(-?\d{1,40})(?:\.0*)?", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

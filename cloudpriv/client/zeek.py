@@ -17,7 +17,7 @@ SOURCE = "zeek"
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 IsDevice = Callable[[str], bool]
 
-# Private, shared (carriers and VPNs), link-local and unique local addresses: RFC 1918, 6598, 3927, 4193, 4291.
+# Private, shared (carriers, VPNs), link-local and unique local addresses: RFC 1918, 6598, 3927, 4193, 4291.
 # ipaddress.is_private holds more than that, such as the ranges for documentation.
 PRIVATE: Final = tuple(
     ipaddress.ip_network(text)

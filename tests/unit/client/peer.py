@@ -29,6 +29,7 @@ class Fault:
 
 LOST = Fault()
 HELD = Fault()
+PASS = Fault()  # none: an ordinary answer
 
 
 class Unhurried(urllib3.Retry):
@@ -65,7 +66,7 @@ class Peer:
     tokens: int = 0
     expires_in: int = 600
     idempotent: bool = True
-    held: threading.Event = field(default_factory=threading.Event)
+    arrivals: threading.Condition = field(default_factory=threading.Condition)
     released: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -80,6 +81,11 @@ class Peer:
             for m, p, headers, body in self.requests
             if (m, urlsplit(p).path) == (method, path)
         ]
+
+    def arrived(self, path: str, count: int) -> bool:
+        """Wait until so many requests to a path are here."""
+        with self.arrivals:
+            return self.arrivals.wait_for(lambda: len(self.asked("POST", path)) >= count, 30)
 
     def answer(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Answer:
         """Carry a request out."""
@@ -168,8 +174,9 @@ def _handler(peer: Peer) -> type[BaseHTTPRequestHandler]:
                     answer = fault.status, fault.headers, fault.body
                 else:
                     answer = peer.answer(self.command, self.path, headers, body)
+            with peer.arrivals:
+                peer.arrivals.notify_all()
             if fault is HELD:
-                peer.held.set()
                 peer.released.wait(30)
             if fault is LOST or fault is HELD:
                 self.close_connection = True
