@@ -9,6 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from cloudpriv.embedded.credentials import write_private
 from cloudpriv.embedded.errors import StackError, StackInUse
 from cloudpriv.embedded.identity import Identity, reachable
 
@@ -52,7 +53,7 @@ def make_private_folder(folder: Path, identity: Identity) -> Path:
     remove_private_folder(folder)
     made = folder / "private" if _will_do(folder / "private", identity) else _elsewhere(identity)
     # Recorded before it is made, so that there is no moment at which a kill would leave it behind for good.
-    (folder / _RECORD).write_text(str(made), encoding="utf-8")
+    write_private(folder / _RECORD, os.fsencode(made))
     made.mkdir(mode=0o700)
     if identity.is_other_user:
         os.chown(made, identity.uid, identity.gid)
@@ -63,7 +64,7 @@ def remove_private_folder(folder: Path) -> None:
     """Remove what `make_private_folder` made for `folder`, in this process or one that was killed."""
     record = folder / _RECORD
     if record.exists():
-        made = Path(record.read_text(encoding="utf-8"))
+        made = Path(os.fsdecode(record.read_bytes()))
         if made.exists():
             shutil.rmtree(made)
         record.unlink()
@@ -91,9 +92,7 @@ def _holder(descriptor: int) -> int:
 
 
 def _will_do(place: Path, identity: Identity) -> bool:
-    return (
-        not identity.is_other_user and _plain(place) and reachable(place.parent, identity.uid, identity.gid)
-    )
+    return not identity.is_other_user and _plain(place) and reachable(place.parent, identity.uid, identity.gid)
 
 
 def _plain(place: Path) -> bool:

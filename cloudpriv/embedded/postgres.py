@@ -62,9 +62,7 @@ def program() -> Path:
     return _installed() / "bin" / "postgres"
 
 
-def start(
-    folder: Path, private: Path, credentials: Credentials, identity: Identity, *, durable: bool
-) -> Server:
+def start(folder: Path, private: Path, credentials: Credentials, identity: Identity, *, durable: bool) -> Server:
     """Start PostgreSQL as `identity`, with its cluster in `folder`/data and its socket in `private`.
 
     The cluster, its roles and its empty database are made first if absent.
@@ -135,9 +133,7 @@ def _opened(cluster: Path) -> Iterator[tuple[int, str]]:
         os.close(descriptor)
 
 
-def _initialise(
-    folder: Path, programs: Path, identity: Identity, credentials: Credentials, *, durable: bool
-) -> None:
+def _initialise(folder: Path, programs: Path, identity: Identity, credentials: Credentials, *, durable: bool) -> None:
     draft = folder / "data.new"
     if draft.exists():
         shutil.rmtree(draft)  # left by a first start that was cut short
@@ -145,8 +141,8 @@ def _initialise(
     hand_over(draft, identity)
     # The superuser never gets a password, and a password is the only way in: nobody can sign in as superuser.
     initdb: Command = [
-        programs / "initdb", "-U", "postgres", "-A", "reject", "-E", "UTF8",
-        "--locale-provider=builtin", "--locale=C.UTF-8", "--no-instructions", *([] if durable else ["--no-sync"]),
+        programs / "initdb", "-U", "postgres", "-A", "reject", "-E", "UTF8", "--locale-provider=builtin",
+        "--locale=C.UTF-8", "--no-instructions", *([] if durable else ["--no-sync"]),
     ]  # fmt: skip
     _run(initdb, draft, identity)
     (draft / "pg_hba.conf").write_text("local all all scram-sha-256\n", encoding="ascii")

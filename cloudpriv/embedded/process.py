@@ -53,7 +53,9 @@ def command_line(launch_as: str, death_signal: signal.Signals, command: Command)
 
 def clean_environment(home: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """An environment without the caller's PG*, RCLONE_* and locale variables, which change the servers."""
-    return {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC", "HOME": str(home), **(extra or {})}
+    # Kept, because the interpreter that runs the launcher may not start without it.
+    kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
+    return {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC", "HOME": str(home), **kept, **(extra or {})}
 
 
 def spawn(

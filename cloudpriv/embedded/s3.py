@@ -19,9 +19,7 @@ def start(folder: Path, access_key_id: str, secret_access_key: str, bucket: str)
     (data / bucket).mkdir(parents=True, exist_ok=True)
     scratch.mkdir(exist_ok=True)
     _drop_unfinished(data)
-    (folder / "server.log").write_bytes(
-        b""
-    )  # the port is read from the log: only this start's may stand there
+    (folder / "server.log").write_bytes(b"")  # the port is read from the log: only this start's may stand there
     # Port 0: the kernel picks a free one at the moment of binding, so that none can be taken in between.
     command: Command = [
         _program(), "serve", "s3", ".", "--addr", "127.0.0.1:0", "--config", "",

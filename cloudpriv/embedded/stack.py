@@ -51,9 +51,7 @@ def running(folder: Path, *, durable: bool = True, namespaces: bool = True) -> I
 
 def _start(folder: Path, cleanup: ExitStack, *, durable: bool, namespaces: bool) -> Stack:
     places = {name: _sub_folder(folder, name) for name in (postgres.NAME, valkey.NAME, s3.NAME)}
-    end_leftovers(
-        {*places.values(), *(place / name for place in places.values() for name in ("data", "data.new"))}
-    )
+    end_leftovers({*places.values(), *(place / name for place in places.values() for name in ("data", "data.new"))})
     identity = choose(postgres.program(), namespaces=namespaces)
     cleanup.callback(remove_private_folder, folder)
     private = make_private_folder(folder, identity)
@@ -72,9 +70,7 @@ def _await(folder: Path, private: Path, secret: Credentials, servers: Mapping[st
     endpoint = s3.await_endpoint(servers[s3.NAME])
     cache = valkey.url(private, secret.valkey_password)
     versions = {
-        postgres.NAME: await_answer(
-            servers[postgres.NAME], lambda: postgres.version(private, secret.owner_password)
-        ),
+        postgres.NAME: await_answer(servers[postgres.NAME], lambda: postgres.version(private, secret.owner_password)),
         valkey.NAME: await_answer(servers[valkey.NAME], lambda: valkey.version(cache)),
         s3.NAME: s3.version(folder),
     }

@@ -5,6 +5,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from cloudpriv.embedded.credentials import write_private
 from cloudpriv.embedded.process import Server, spawn, wheel_folder
@@ -26,7 +28,8 @@ def url(sockets: Path, password: str) -> str:
 
 def version(address: str) -> str | None:
     """The version of the server at `address`, or None while it does not answer."""
-    with redis.Redis.from_url(address) as client:
+    # The caller asks again and again: the client itself should not.
+    with redis.Redis.from_url(address, retry=Retry(NoBackoff(), 0)) as client:
         try:
             return str(client.info("server")["valkey_version"])
         # Refused: not listening yet. BusyLoading, one of these too: still reading the append-only file.

@@ -19,7 +19,7 @@ from sqlalchemy import make_url
 from cloudpriv.embedded.identity import choose, hand_over
 from cloudpriv.embedded.process import command_line
 from cloudpriv.embedded.stack import running
-from tests.flows.test_embedded_stack import KEPT, OWNER, read_everywhere, write_everywhere
+from tests.flows.embedded_data import KEPT, OWNER, read_everywhere, write_everywhere
 
 REPOSITORY = Path(__file__).parents[2]
 SECONDS = 20.0

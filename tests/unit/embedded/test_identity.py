@@ -23,9 +23,7 @@ STRANGER = 54321
         (0o701, 1, 0, False),
     ],
 )
-def test_reach_follows_the_bits_of_the_class(
-    mode: int, uid_offset: int, gid_offset: int, expected: bool
-) -> None:
+def test_reach_follows_the_bits_of_the_class(mode: int, uid_offset: int, gid_offset: int, expected: bool) -> None:
     # Not pytest's folder: its parents are closed to others, which would answer for the folder itself.
     with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
         folder = Path(name)

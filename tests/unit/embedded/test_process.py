@@ -72,9 +72,7 @@ def test_a_log_within_its_bound_is_continued(tmp_path: Path) -> None:
     assert (tmp_path / "server.log").read_text() == "one\ntwo\n"
 
 
-def test_variables_of_the_caller_do_not_reach_the_servers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_variables_of_the_caller_do_not_reach_the_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGDATA", "/elsewhere")
     monkeypatch.setenv("RCLONE_ADDR", "0.0.0.0:80")
     assert not {"PGDATA", "RCLONE_ADDR"} & set(clean_environment(tmp_path, {"A": "b"}))

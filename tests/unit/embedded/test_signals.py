@@ -3,7 +3,8 @@
 import os
 import signal
 import threading
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -23,12 +24,15 @@ def test_sigterm_leaves_the_body_as_an_exit() -> None:
 def test_a_second_sigterm_does_not_cut_the_stopping_short() -> None:
     stopped = []
 
-    def stop() -> None:
-        _terminate_self()
-        stopped.append("all")
+    @contextmanager
+    def stopping() -> Iterator[None]:
+        try:
+            yield
+        finally:
+            _terminate_self()
+            stopped.append("all")
 
-    with pytest.raises(SystemExit), stop_on_sigterm(), ExitStack() as cleanup:
-        cleanup.callback(stop)
+    with pytest.raises(SystemExit), stop_on_sigterm(), stopping():
         _terminate_self()
     assert stopped == ["all"]
 
