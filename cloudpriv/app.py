@@ -54,21 +54,22 @@ class _Api(Api):  # type: ignore[misc]  # flask-smorest carries no types
 
 def create_app(services: Services) -> Flask:
     """The app on these services. Raises UndeclaredRouteError for a route without a declared scope."""
-    app = Flask("cloudpriv", static_folder=None)
-    app.config.update(
-        API_TITLE="cloudpriv",
-        API_VERSION="v1",
-        OPENAPI_VERSION="3.1.0",
-        MAX_CONTENT_LENGTH=MAX_BODY,
-        MAX_FORM_MEMORY_SIZE=64 * 1024,
-    )
-    app.json.sort_keys = False  # type: ignore[attr-defined]  # of Flask's default provider
+    app = documented_app()
+    app.config.update(MAX_CONTENT_LENGTH=MAX_BODY, MAX_FORM_MEMORY_SIZE=MAX_BODY)
     run = Runtime(services, _tokens(services), _passwords(services))
     app.extensions[EXTENSION] = run
     problems.install(app)
     operations.install(app)
     limits.install(app, run)
     oauth.install(app)
+    return app
+
+
+def documented_app() -> Flask:
+    """The routes alone, enough to describe the API. Raises UndeclaredRouteError for a route without a declared scope."""
+    app = Flask("cloudpriv", static_folder=None)
+    app.config.update(API_TITLE="cloudpriv", API_VERSION="v1", OPENAPI_VERSION="3.1.0")
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # of Flask's default provider
     api = _Api(app)
     for blueprint in BLUEPRINTS:
         blueprint.ARGUMENTS_PARSER = StrictParser()

@@ -15,7 +15,7 @@ from cloudpriv.audit import events
 from cloudpriv.platform.actor import Service
 from cloudpriv.platform.classify import Category, Erasure, about, withheld
 from cloudpriv.platform.db import ControllerBase, Tx
-from cloudpriv.platform.errors import InvalidError
+from cloudpriv.platform.errors import InvalidError, NotFoundError
 from cloudpriv.platform.ids import new_id
 
 WHY: Final = "a backend of the vendor, not a person"
@@ -70,6 +70,20 @@ def find_client(tx: Tx, client_id: str) -> Client | None:
         return None
     query = select(Client).where(Client.client_id == key, Client.revoked_at.is_(None))
     return tx.session.scalars(query).one_or_none()
+
+
+def list_clients(tx: Tx) -> list[Client]:
+    """All clients, oldest first."""
+    return list(tx.session.scalars(select(Client).order_by(Client.client_id)))
+
+
+def revoke_client(tx: Tx, client_id: str) -> None:
+    """Give the client no tokens any more. Raises NotFoundError."""
+    client = find_client(tx, client_id)
+    if client is None:
+        raise NotFoundError
+    client.revoked_at = tx.now
+    events.record(tx, "client.revoke", subject_id=client.client_id)
 
 
 def secret_matches(client: Client, secret: str) -> bool:

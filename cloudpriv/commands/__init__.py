@@ -1,0 +1,1 @@
+"""The commands behind `cloudpriv`: what operators do from a terminal."""

@@ -1,0 +1,134 @@
+"""What every command starts from: the chosen stack, services for a role, one clear line when something is wrong."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.exc import OperationalError
+
+from cloudpriv import database
+from cloudpriv.bootstrap import Services, build
+from cloudpriv.client.api import ApiError
+from cloudpriv.client.csvmap import MapError
+from cloudpriv.config import Role, SettingsError, load
+from cloudpriv.embedded.joining import joined
+from cloudpriv.embedded.errors import StackError
+from cloudpriv.embedded.signals import stop_on_sigterm
+from cloudpriv.platform.errors import DomainError
+from cloudpriv.platform.keys import KeyFault
+from cloudpriv.policy.reading import PolicyError
+
+EXPECTED: Final = (SettingsError, StackError, DomainError, KeyFault, PolicyError, ApiError, MapError, OSError)
+as_json = click.option("--json", "json_output", is_flag=True, help="Print JSON instead of a table.")
+screen = Console()
+
+
+class SchemaError(Exception):
+    """The database is not at the revision of this version."""
+
+
+class Group(click.Group):
+    """A group whose commands end with one line and exit code 1 when something expected goes wrong."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; SIGTERM ends it as Ctrl-C does."""
+        try:
+            with stop_on_sigterm():
+                return super().invoke(ctx)
+        except (*EXPECTED, SchemaError) as fault:
+            fail(str(getattr(fault, "detail", "") or fault))
+        except OperationalError:
+            fail("The database does not answer.")
+
+
+def fail(line: str) -> None:
+    """Print one line on standard error and exit with 1."""
+    click.echo(f"cloudpriv: {line}", err=True)
+    sys.exit(1)
+
+
+@contextmanager
+def chosen_stack(ctx: click.Context) -> Iterator[None]:
+    """The environment names servers while this lasts: the embedded ones when chosen, else those it named before.
+
+    The embedded stack is joined when another process runs it on the same folder, started and stopped otherwise, and its
+    database brought up to date.
+    """
+    folder: Path | None = ctx.find_root().obj
+    if folder is None:
+        yield
+        return
+    with joined(folder) as servers, environment(servers.environment):
+        engine = owner_engine()
+        database.upgrade(engine)
+        engine.dispose()
+        yield
+
+
+@contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set variables of the environment that are not set already, while this lasts."""
+    fresh = {name: value for name, value in variables.items() if name not in os.environ}
+    os.environ.update(fresh)
+    try:
+        yield
+    finally:
+        for name in fresh:
+            os.environ.pop(name, None)
+
+
+@contextmanager
+def services(ctx: click.Context, role: Role) -> Iterator[Services]:
+    """Services of `role`, on a database that is up to date. Raises SettingsError, SchemaError."""
+    with chosen_stack(ctx):
+        built = build(load(role))
+        require_current_schema(built.controller.engine)
+        try:
+            yield built
+        finally:
+            built.controller.engine.dispose()
+            built.redis.close()
+
+
+def require_current_schema(engine: Engine) -> None:
+    """Raises SchemaError unless the database is at the newest revision."""
+    found = database.current(engine)
+    if found != database.head():
+        raise SchemaError(f"the database is at revision {found}, not {database.head()}: run `cloudpriv db upgrade`")
+
+
+def owner_engine() -> Engine:
+    """An engine of the schema's owner."""
+    return create_engine(load("migration").database_url, hide_parameters=True)
+
+
+def report(rows: list[dict[str, Any]], json_output: bool, *, title: str = "", empty: str = "Nothing.") -> None:
+    """Print rows as a JSON array, or as a table whose columns are the first row's members."""
+    if json_output:
+        click.echo(json.dumps(rows, default=str, ensure_ascii=False))
+        return
+    if not rows:
+        click.echo(empty)
+        return
+    table = Table(*[name.replace("_", " ") for name in rows[0]], title=title or None, title_justify="left")
+    for row in rows:
+        table.add_row(*["" if value is None else str(value) for value in row.values()])
+    screen.print(table)
+
+
+def report_one(row: dict[str, Any], json_output: bool) -> None:
+    """Print one thing as a JSON object, or its members line by line."""
+    if json_output:
+        click.echo(json.dumps(row, default=str, ensure_ascii=False))
+        return
+    width = max(len(name) for name in row)
+    for name, value in row.items():
+        click.echo(f"{name.replace('_', ' '):<{width}}  {'' if value is None else value}")

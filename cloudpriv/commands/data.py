@@ -1,0 +1,141 @@
+"""Commands about accounts' data: ingest it, export it, purge it."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final, get_args
+from uuid import UUID
+
+import click
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from cloudpriv.client.api import ApiClient
+from cloudpriv.client.checkpoint import Report
+from cloudpriv.client.ingest import ingest_file
+from cloudpriv.client.readers import Format
+from cloudpriv.commands.context import as_json, report, report_one, services
+from cloudpriv.platform.actor import OPERATOR
+from cloudpriv.retention import due
+from cloudpriv.retention import purge as purges
+from cloudpriv.rights import export as exports
+from cloudpriv.rights import requests
+
+FILE: Final = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+@click.command()
+@click.argument("file", type=FILE)
+@click.option("--format", "file_format", type=click.Choice(get_args(Format)), default="csv", show_default=True)
+@click.option("--map", "csv_map", help="TOML map of the CSV's columns: a file, or the name of one of ours.")
+@click.option("--network", "networks", multiple=True, help="Network of the devices in a Zeek log, such as 10.0.0.0/8.")
+@click.option("--account", help="Account (name or id) of records that name none.")
+@click.option("--create-devices", is_flag=True, help="Register devices that the account does not know.")
+@click.option("--url", envvar="CLOUDPRIV_API_URL", default="http://127.0.0.1:8080", show_default=True, help="The API.")
+@click.option("--client-id", envvar="CLOUDPRIV_CLIENT_ID", required=True, help="Or CLOUDPRIV_CLIENT_ID.")
+@click.option("--client-secret", envvar="CLOUDPRIV_CLIENT_SECRET", required=True, help="Better in CLOUDPRIV_CLIENT_SECRET.")
+@click.option("--rejects", type=click.Path(path_type=Path, dir_okay=False), help="List rejected rows in this file (NDJSON).")
+@click.option("--batch", type=click.IntRange(1, 10_000), default=5_000, show_default=True, help="Records in a request.")
+@as_json
+def ingest(file: Path, url: str, client_id: str, client_secret: str, json_output: bool, **options: Any) -> None:
+    """Send a file's traffic to the API; an interrupted ingest goes on when repeated."""
+    with ApiClient(url, client_id, client_secret) as client, _bar(f"Ingesting {file.name}") as progress:
+        done = ingest_file(client, file, progress=progress, **options)
+    shown = asdict(done)
+    reasons = shown.pop("reasons")
+    if json_output:
+        click.echo(json.dumps({**shown, "reasons": reasons}))
+        return
+    report_one(shown, False)
+    report([{"reason": code, "rows": count} for code, count in sorted(reasons.items())], False, empty="No row was rejected.")
+
+
+@click.group()
+def purge() -> None:
+    """What the policy says must go."""
+
+
+@purge.command()
+@click.option("--limit", type=click.IntRange(1), default=1000, show_default=True)
+@as_json
+@click.pass_context
+def plan(ctx: click.Context, limit: int, json_output: bool) -> None:
+    """Show which accounts are due; nothing is changed."""
+    with services(ctx, "worker") as built, built.controller.transaction(OPERATOR, built.clock()) as tx:
+        rows = [asdict(account) for account in due.due_accounts(tx, built.policy, limit=limit)]
+    report(rows, json_output, title=f"Due by {due.rule_name(built.policy)}", empty="Nothing is due.")
+
+
+@purge.command("run")
+@click.option("--execute", is_flag=True, help="Really erase; without it this is a dry run.")
+@click.option("--limit", type=click.IntRange(1), default=1000, show_default=True, help="At most this many accounts.")
+@as_json
+@click.pass_context
+def run_purges(ctx: click.Context, execute: bool, limit: int, json_output: bool) -> None:
+    """Erase the accounts that are due."""
+    if not execute:
+        ctx.invoke(plan, limit=limit, json_output=json_output)
+        if not json_output:
+            click.echo("This was a dry run: add --execute to erase these accounts for good.")
+        return
+    with services(ctx, "worker") as built:
+        with built.controller.transaction(OPERATOR, built.clock()) as tx:
+            planned = purges.plan_due(tx, built.policy, limit=limit)
+            tx.wake.clear()  # carried out here; the sweep finds what this process leaves
+        for purge_id in planned:
+            purges.run(built.controller, built.exports, built.policy, purge_id, built.clock)
+        with built.controller.transaction(OPERATOR, built.clock()) as tx:
+            rows = [_shown(purges.read_purge(tx, purge_id)) for purge_id in planned]
+    report(rows, json_output, title="Purged", empty="Nothing is due.")
+
+
+@click.command()
+@click.argument("account_id", metavar="ACCOUNT", type=click.UUID)
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the archive here (ACCOUNT.zip).")
+@as_json
+@click.pass_context
+def export(ctx: click.Context, account_id: UUID, output: Path | None, json_output: bool) -> None:
+    """Export all that is held of an account as a zip archive."""
+    target = output or Path(f"{account_id}.zip")
+    with services(ctx, "worker") as built:
+        with built.controller.transaction(OPERATOR, built.clock()) as tx:
+            received = requests.receive(tx, account_id, "access", policy=built.policy)
+            tx.wake.clear()  # carried out here; the sweep finds what this process leaves
+        exports.run(built.controller, built.exports, built.policy, received.export_id, built.clock)
+        with built.controller.transaction(OPERATOR, built.clock()) as tx:
+            made = requests.read_export(tx, received.export_id)
+        _save(built.exports.get_stream(made.object_key or "")[1], target)
+    report_one({"archive": target, "size": made.size, "sha256": made.sha256}, json_output)
+
+
+def _bar(title: str) -> "_Bar":
+    return _Bar(title)
+
+
+class _Bar:
+    """A progress bar when a terminal is attached."""
+
+    def __init__(self, title: str) -> None:
+        columns = (TextColumn(title), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn())
+        self._progress = Progress(*columns, TextColumn("{task.fields[rows]:,} rows"))
+        self._task = self._progress.add_task(title, total=1.0, rows=0)
+
+    def __enter__(self) -> "_Bar":
+        if self._progress.console.is_terminal:
+            self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def __call__(self, fraction: float, done: Report) -> None:
+        self._progress.update(self._task, completed=fraction, rows=done.rows)
+
+
+def _shown(row: Any) -> dict[str, Any]:
+    return {"purge_id": row.purge_id, "status": row.status, "step": row.step, **row.counts}
+
+
+def _save(chunks: Any, target: Path) -> None:
+    with target.open("wb") as file:
+        for chunk in chunks:
+            file.write(chunk)

@@ -1,0 +1,144 @@
+"""Short commands about the installation: database, clients, the API's description, the policy."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cloudpriv import database
+from cloudpriv.api.openapi import as_yaml, document
+from cloudpriv.app import documented_app
+from cloudpriv.bootstrap import build
+from cloudpriv.commands.context import (
+    as_json,
+    chosen_stack,
+    fail,
+    owner_engine,
+    report,
+    report_one,
+    screen,
+)
+from cloudpriv.config import load
+from cloudpriv.controller import clients
+from cloudpriv.platform.actor import OPERATOR, SERVICES, Service
+from cloudpriv.policy import register
+
+
+@click.group()
+def db() -> None:
+    """The database's schema."""
+
+
+@db.command()
+@as_json
+@click.pass_context
+def upgrade(ctx: click.Context, json_output: bool) -> None:
+    """Bring the schema up to date, as its owner."""
+    with chosen_stack(ctx):
+        engine = owner_engine()
+        report_one({"revision": database.upgrade(engine)}, json_output)
+
+
+@db.command()
+@as_json
+@click.pass_context
+def check(ctx: click.Context, json_output: bool) -> None:
+    """Compare the schema with this version; exit 1 when they differ."""
+    with chosen_stack(ctx):
+        engine = owner_engine()
+        found, differences = database.current(engine), database.differences(engine)
+    report_one({"revision": found, "newest": database.head(), "differences": differences or "none"}, json_output)
+    if differences or found != database.head():
+        fail("the schema is not that of this version: run `cloudpriv db upgrade`")
+
+
+@click.group()
+def client() -> None:
+    """Backends that may call the API."""
+
+
+@client.command("create")
+@click.argument("name")
+@click.option("--service", type=click.Choice(SERVICES), required=True, help="The service whose accounts it sees.")
+@click.option("--scope", "scopes", multiple=True, required=True, help="A scope, or several separated by blanks; 'all' for all.")
+@as_json
+@click.pass_context
+def create_client(ctx: click.Context, name: str, service: Service, scopes: tuple[str, ...], json_output: bool) -> None:
+    """Register a backend; its secret is printed this once."""
+    wanted = {scope for given in scopes for scope in given.split()}
+    granted = sorted(clients.SCOPES if wanted == {"all"} else wanted)
+    with chosen_stack(ctx):
+        built = build(load("migration"))
+        with built.controller.transaction(OPERATOR, built.clock()) as tx:
+            made, secret = clients.register_client(tx, name, service, granted)
+            shown: dict[str, Any] = {"client_id": made.client_id, "client_secret": secret, "service": service}
+    report_one({**shown, "scope": " ".join(granted)}, json_output)
+
+
+@client.command("list")
+@as_json
+@click.pass_context
+def list_clients(ctx: click.Context, json_output: bool) -> None:
+    """List backends."""
+    with chosen_stack(ctx):
+        built = build(load("migration"))
+        with built.controller.transaction(OPERATOR, built.clock()) as tx:
+            rows = [
+                {"client_id": c.client_id, "name": c.name, "service": c.service, "created_at": c.created_at, "revoked_at": c.revoked_at}
+                for c in clients.list_clients(tx)
+            ]
+    report(rows, json_output, empty="No clients yet.")
+
+
+@client.command("revoke")
+@click.argument("client_id")
+@click.pass_context
+def revoke_client(ctx: click.Context, client_id: str) -> None:
+    """Take a backend's right to new tokens; running ones end within ten minutes."""
+    with chosen_stack(ctx):
+        built = build(load("migration"))
+        with built.controller.transaction(OPERATOR, built.clock()) as tx:
+            clients.revoke_client(tx, client_id)
+    click.echo("Revoked.")
+
+
+@click.command()
+@click.option("--check", "checked", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Compare with this file.")
+@click.option("--json", "json_output", is_flag=True, help="Print JSON instead of YAML.")
+def openapi(checked: Path | None, json_output: bool) -> None:
+    """Print the OpenAPI document of this version, or check that a file is it."""
+    app = documented_app()
+    text = as_yaml(app)
+    if checked is None:
+        click.echo(json.dumps(document(app), ensure_ascii=False) if json_output else text, nl=json_output)
+    elif checked.read_text() != text:
+        fail(f"{checked} is not in step with the code: run `cloudpriv openapi > {checked}`")
+
+
+@click.group()
+def policy() -> None:
+    """The privacy policy in force."""
+
+
+@policy.command()
+@click.option("--language", type=click.Choice(["en", "sv"]), default="en", show_default=True)
+@click.option("--file", "path", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Another policy file.")
+@as_json
+def show(language: str, path: Path | None, json_output: bool) -> None:
+    """Show every processing activity and how long it is kept."""
+    loaded = register.load(path)
+    whole = loaded.as_register(language)
+    if json_output:
+        click.echo(json.dumps(whole, ensure_ascii=False))
+        return
+    screen.print(f"{whole['title']}, version {whole['version']}", style="bold")
+    rows = [
+        {"activity": each["title"], "role": each["role"], "kept": _kept(each["retention"])} for each in whole["activities"]
+    ]
+    report(rows, False)
+
+
+def _kept(retention: dict[str, Any]) -> str:
+    parts = (retention.get("period"), retention.get("anchor"), retention.get("kind"))
+    return " ".join(str(part) for part in parts if part)

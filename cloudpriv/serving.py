@@ -1,0 +1,91 @@
+"""Running the API under gunicorn, and API, worker and schedule side by side for trying out."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from gunicorn.app.base import BaseApplication
+
+from cloudpriv.app import configure_logging, create_app
+from cloudpriv.bootstrap import build
+from cloudpriv.config import Settings, load
+
+GRACE_SECONDS: Final = 20
+RESTART_SECONDS: Final = 1.0
+LAUNCHER: Final = Path(__file__).with_name("embedded") / "launcher.py"
+SIDE_BY_SIDE: Final = ("serve", "worker", "schedule")
+
+
+class _Gunicorn(BaseApplication):  # type: ignore[misc]  # gunicorn carries no types
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        super().__init__()
+
+    def load_config(self) -> None:
+        options: dict[str, Any] = {
+            "bind": self.settings.bind,
+            "workers": self.settings.web_processes,
+            "threads": self.settings.web_threads,
+            "worker_class": "gthread",
+            "worker_tmp_dir": "/dev/shm" if Path("/dev/shm").is_dir() else None,  # noqa: S108  a heartbeat file, on no disk
+            "graceful_timeout": GRACE_SECONDS,
+            "keepalive": 30,
+            "timeout": 120,
+            "loglevel": "warning",
+            "control_socket_disable": True,
+            "proc_name": "cloudpriv",
+        }
+        for name, value in options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        # In the worker, after the fork: connections must not be shared between processes.
+        configure_logging(self.settings.log_level)
+        return create_app(build(self.settings))
+
+
+def serve(settings: Settings) -> None:
+    """Serve the API until SIGTERM or SIGINT; running requests are finished first."""
+    _Gunicorn(settings).run()
+
+
+@contextmanager
+def side_by_side(environment: Mapping[str, str]) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
+    """API, worker and schedule as child processes that are stopped at the end, and die with this process."""
+    children: dict[str, subprocess.Popen[bytes]] = {}
+    try:
+        for command in SIDE_BY_SIDE:
+            children[command] = _start(command, environment)
+        yield children
+    finally:
+        for child in children.values():
+            child.terminate()
+        for child in children.values():
+            _await_end(child)
+
+
+def keep_running(children: dict[str, subprocess.Popen[bytes]], environment: Mapping[str, str]) -> None:
+    """Restart the worker or the schedule when one ends; return when the API ends."""
+    while children["serve"].poll() is None:
+        for command, child in children.items():
+            if command != "serve" and child.poll() is not None:
+                children[command] = _start(command, environment)
+        time.sleep(RESTART_SECONDS)
+
+
+def _start(command: str, environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+    words = [sys.executable, "-P", str(LAUNCHER), str(os.getpid()), "15", "same", sys.executable, "-m", "cloudpriv.cli", command]
+    return subprocess.Popen(words, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, start_new_session=True)
+
+
+def _await_end(child: "subprocess.Popen[bytes]") -> None:
+    try:
+        child.wait(GRACE_SECONDS + 5)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
