@@ -4,9 +4,9 @@ Append-only by database grant. An event holds ids and names of fields, never val
 erasure of the person it is about (GDPR Article 5(2)).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import ARRAY, DateTime, Index, String, Uuid, insert
@@ -43,17 +43,26 @@ class AuditEvent(ControllerBase):
 def record(tx: Tx, action: str, *, account_id: UUID | None = None, subject_id: UUID | None = None,
            fields: Sequence[str] = ()) -> None:  # fmt: skip
     """Append one event to the unit of work: it commits with what it tells of, or not at all."""
-    tx.session.execute(
-        insert(AuditEvent),
-        {
-            "event_id": new_id(),
-            "at": tx.now,
-            "actor_kind": tx.actor.kind,
-            "actor_id": tx.actor.id,
-            "action": action,
-            "account_id": account_id,
-            "subject_id": subject_id,
-            "fields": list(fields),
-            "request_id": tx.request_id,
-        },
-    )
+    tx.session.execute(insert(AuditEvent), _event(tx, action, account_id, subject_id, fields))
+
+
+def record_each(tx: Tx, action: str, account_ids: Iterable[UUID]) -> None:
+    """Append one event for each account, in one statement."""
+    if rows := [_event(tx, action, account_id) for account_id in account_ids]:
+        tx.session.execute(insert(AuditEvent), rows)
+
+
+def _event(
+    tx: Tx, action: str, account_id: UUID | None, subject_id: UUID | None = None, fields: Sequence[str] = ()
+) -> dict[str, Any]:
+    return {
+        "event_id": new_id(),
+        "at": tx.now,
+        "actor_kind": tx.actor.kind,
+        "actor_id": tx.actor.id,
+        "action": action,
+        "account_id": account_id,
+        "subject_id": subject_id,
+        "fields": list(fields),
+        "request_id": tx.request_id,
+    }
