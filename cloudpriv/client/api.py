@@ -33,7 +33,7 @@ TIMEOUT: Final = urllib3.Timeout(connect=5, read=120)
 CONNECTIONS: Final = 4
 # A token is renewed this many seconds before it ends, so that it does not end on the way to the server.
 MARGIN: Final = 30.0
-PAGE: Final = 100
+PAGE: Final = 500  # the longest page that the server gives
 
 Shape = TypeVar("Shape")
 
@@ -63,10 +63,14 @@ class ApiError(Exception):
         super().__init__(self._line())
 
     def _line(self) -> str:
-        shown = (f"{error.get('pointer', '')} {error.get('detail', '')}".strip() for error in self.errors[:3])
-        places = "; ".join(shown)
+        places = "; ".join(_fault(error) for error in self.errors[:3])
         line = ": ".join(part for part in (f"{self.status} {self.title}", self.detail, places) if part)
         return f"{line} (request {self.request_id})" if self.request_id else line
+
+
+def _fault(error: Mapping[str, Any]) -> str:
+    place = error.get("pointer") or error.get("parameter") or ""
+    return f"{place} {error.get('detail', '')}".strip()
 
 
 @dataclass(frozen=True, slots=True)

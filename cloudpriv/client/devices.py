@@ -3,10 +3,21 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from uuid import UUID
 
 from cloudpriv.client.api import ApiClient, ApiError
 from cloudpriv.client.rows import Record
+
+# An account that is not there or has no such name, a device that is there or has an unacceptable name, an account
+# that takes no changes: each concerns some records only, and the server says the same of those.
+_LEFT_TO_THE_SERVER = frozenset({404, 409, 422, 423})
+
+
+@dataclass(frozen=True)
+class _Account:
+    account_id: str
+    devices: set[str]
 
 
 class Devices:
@@ -14,52 +25,55 @@ class Devices:
 
     def __init__(self, client: ApiClient) -> None:
         self._client = client
-        self._accounts: dict[str, str | None] = {}
-        self._known: dict[str, set[str]] = {}
+        self._accounts: dict[str, _Account | None] = {}
 
     def create_missing(self, records: Iterable[Record]) -> int:
         """Create every device that `records` name and their account lacks; how many were new.
 
-        A device that the server refuses (it is there, or its name is unacceptable) or whose account it does
-        not know is left out: the server judges its records. Raises ApiError for any other refusal.
+        What cannot be created is left out: the server judges its records. Raises ApiError for a client that may
+        not read or create devices at all.
         """
         wanted: dict[str, set[str]] = defaultdict(set)
         for record in records:
             wanted[str(record.get("account", ""))].add(str(record.get("device", "")))
-        return sum(self._create(account, names) for account, names in wanted.items())
+        return sum(self._create(account, names - {""}) for account, names in wanted.items() if account)
 
-    def _create(self, account: str, names: set[str]) -> int:
-        account_id = self._account_id(account)
-        if account_id is None:
+    def _create(self, name: str, devices: set[str]) -> int:
+        if name not in self._accounts:
+            self._accounts[name] = self._read(name)
+        account = self._accounts[name]
+        if account is None:
             return 0
-        if account_id not in self._known:
-            self._known[account_id] = self._names(account_id)
-        missing = sorted(names - self._known[account_id])
-        self._known[account_id].update(missing)
-        return sum(self._post(account_id, name) for name in missing)
+        missing = sorted(devices - account.devices)
+        account.devices.update(missing)
+        return sum(self._post(account.account_id, device) for device in missing)
 
-    def _post(self, account_id: str, name: str) -> bool:
-        device = {"serial": name, "name": name}
+    def _post(self, account_id: str, device: str) -> bool:
+        body = {"serial": device, "name": device}
         try:
-            self._client.request("POST", f"/v1/accounts/{account_id}/devices", json=device)
+            self._client.request("POST", f"/v1/accounts/{account_id}/devices", json=body)
         except ApiError as refusal:
-            if refusal.status not in {409, 422}:
+            if refusal.status not in _LEFT_TO_THE_SERVER:
                 raise
             return False
         return True
 
-    def _names(self, account_id: str) -> set[str]:
+    def _read(self, name: str) -> _Account | None:
+        try:
+            account_id = self._account_id(name)
+            return None if account_id is None else _Account(account_id, self._devices(account_id))
+        except ApiError as refusal:
+            if refusal.status not in _LEFT_TO_THE_SERVER:
+                raise
+            return None
+
+    def _account_id(self, name: str) -> str | None:
+        """The account's id by its id or name; None where the server shows no account of this name."""
+        with suppress(ValueError):
+            return str(UUID(name))
+        found = next(self._client.items("/v1/accounts", account_name=name), None)
+        return None if found is None else str(found["id"])
+
+    def _devices(self, account_id: str) -> set[str]:
         found = self._client.items(f"/v1/accounts/{account_id}/devices")
         return {device[key] for device in found for key in ("id", "serial", "common_name") if device.get(key)}
-
-    def _account_id(self, account: str) -> str | None:
-        """The account's id by its id or name; None where the server shows no such account."""
-        if account not in self._accounts:
-            self._accounts[account] = self._look_up(account)
-        return self._accounts[account]
-
-    def _look_up(self, account: str) -> str | None:
-        with suppress(ValueError):
-            return str(UUID(account))
-        found = next(self._client.items("/v1/accounts", account_name=account), None)
-        return None if found is None else str(found["id"])

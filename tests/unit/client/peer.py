@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,13 +18,18 @@ ACCOUNT = "0190b5a0-0000-7000-8000-000000000001"
 Answer = tuple[int, dict[str, str], bytes]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fault:
-    """What happens to a request instead of its answer; LOST and HELD after it was carried out."""
+    """What happens to a request instead of its answer; LOST and HELD after it was carried out.
+
+    It happens to the next request whose body has `only` in it, once `after` requests have come to the path.
+    """
 
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b"{}"
+    only: bytes = b""
+    after: int = 0
 
 
 LOST = Fault()
@@ -59,7 +64,7 @@ class Peer:
 
     url: str = ""
     requests: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
-    faults: dict[str, deque[Fault]] = field(default_factory=lambda: defaultdict(deque))
+    faults: dict[str, list[Fault]] = field(default_factory=lambda: defaultdict(list))
     sessions: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     answers: dict[str, Answer] = field(default_factory=dict)
     known: set[str] | None = None
@@ -86,6 +91,20 @@ class Peer:
         """Wait until so many requests to a path are here."""
         with self.arrivals:
             return self.arrivals.wait_for(lambda: len(self.asked("POST", path)) >= count, 30)
+
+    def delay(self, path: str, fault: Fault | None) -> None:
+        """Wait as a fault demands."""
+        if fault and fault.after:
+            self.arrived(path, fault.after)
+        if fault is HELD:
+            self.released.wait(30)
+
+    def next_fault(self, path: str, body: bytes) -> Fault | None:
+        """The first fault that waits for such a request."""
+        fault = next((fault for fault in self.faults[path] if fault.only in body), None)
+        if fault:
+            self.faults[path].remove(fault)
+        return fault
 
     def answer(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Answer:
         """Carry a request out."""
@@ -168,16 +187,15 @@ def _handler(peer: Peer) -> type[BaseHTTPRequestHandler]:
             headers = dict(self.headers.items())
             with peer.lock:
                 peer.requests.append((self.command, self.path, headers, body))
-                waiting = peer.faults[urlsplit(self.path).path]
-                fault = waiting.popleft() if waiting else None
+                path = urlsplit(self.path).path
+                fault = peer.next_fault(path, body)
                 if fault and fault.status:
                     answer = fault.status, fault.headers, fault.body
                 else:
                     answer = peer.answer(self.command, self.path, headers, body)
             with peer.arrivals:
                 peer.arrivals.notify_all()
-            if fault is HELD:
-                peer.released.wait(30)
+            peer.delay(path, fault)
             if fault is LOST or fault is HELD:
                 self.close_connection = True
                 return

@@ -54,6 +54,17 @@ def test_a_device_that_appeared_meanwhile_or_has_an_unacceptable_name_is_left_to
     assert peer.known == {"z"}
 
 
+@pytest.mark.parametrize("account", ["", ACCOUNT[:-1] + "9", "x" * 101])
+def test_records_of_no_known_account_create_nothing_and_stop_nothing(peer: Peer, account: str) -> None:
+    peer.known = set()
+    if account:
+        path = f"/v1/accounts/{account}/devices" if len(account) == len(ACCOUNT) else "/v1/accounts"
+        peer.faults[path].append(Fault(404 if len(account) == len(ACCOUNT) else 422))
+    with peer.client() as client:
+        assert Devices(client).create_missing([*named("x", account=account), *named("y"), *named("")]) == 1
+    assert peer.known == {"y"}
+
+
 def test_a_client_that_may_not_create_devices_is_told(peer: Peer) -> None:
     peer.known = set()
     peer.faults[DEVICES].extend([Fault(403)])

@@ -62,6 +62,15 @@ def listed(folder: Path) -> list[int]:
     return [json.loads(line)["row"] for line in (folder / "rejects.ndjson").read_text().splitlines()]
 
 
+def interrupted(peer: Peer, folder: Path, **settings: object) -> None:
+    """An ingest that stops after three batches; the fourth and the fifth, which are under way, are refused."""
+    refusals = [Fault(403, only=b'"session":"31"', after=5), Fault(403, only=b'"session":"41"')]
+    peer.faults[TRAFFIC].extend(refusals)
+    with pytest.raises(ApiError, match="403"):
+        send(peer, folder, **settings)
+    assert json.loads((folder / "flows.csv.ingest").read_text())["report"]["rows"] == 30
+
+
 WHOLE = Report(
     rows=ROWS,
     accepted=ROWS - len(BACKWARDS) - len(TIMELESS),
@@ -138,29 +147,16 @@ def test_an_ingest_that_is_killed_goes_on_and_ends_as_if_it_had_not_been(
 
 
 def test_what_is_acknowledged_is_not_sent_again(peer: Peer, folder: Path) -> None:
-    peer.faults[TRAFFIC].extend([*[PASS] * 6, Fault(403), Fault(403)])
-    with pytest.raises(ApiError, match="403"):
-        send(peer, folder)
+    interrupted(peer, folder)
     before = len(peer.asked("POST", TRAFFIC))
     assert send(peer, folder) == WHOLE
-    assert len(peer.asked("POST", TRAFFIC)) - before == 4
+    assert len(peer.asked("POST", TRAFFIC)) - before == 7
 
 
 def test_the_checkpoint_says_nothing_about_persons_and_places(peer: Peer, folder: Path) -> None:
-    peer.faults[TRAFFIC].extend([*[PASS] * 3, Fault(403), Fault(403)])
-    with pytest.raises(ApiError):
-        send(peer, folder, account="acme-water")
+    interrupted(peer, folder, account="acme-water")
     text = (folder / "flows.csv.ingest").read_text()
-    assert json.loads(text)["report"]["rows"] == 30
     assert not [word for word in ("acme", "dev-", "flows", str(folder)) if word in text]
-
-
-def interrupted(peer: Peer, folder: Path) -> None:
-    """An ingest that stops after three batches."""
-    peer.faults[TRAFFIC].extend([*[PASS] * 3, Fault(403), Fault(403)])
-    with pytest.raises(ApiError):
-        send(peer, folder)
-    assert json.loads((folder / "flows.csv.ingest").read_text())["report"]["rows"] == 30
 
 
 def test_another_account_does_not_go_on_where_the_first_stopped(peer: Peer, folder: Path) -> None:
