@@ -13,10 +13,15 @@ from cloudpriv.platform.db import ControllerBase
 
 INTERNAL: Final = "internal to the erasure; says nothing about a person"
 UTC_TIME: Final = DateTime(timezone=True)
+OPEN: Final = ("planned", "running")  # an account has at most one purge in these
 
 
 class Purge(ControllerBase):
-    """The erasure of one account: its plan, its step, who works on it. The account's id is cleared at the end."""
+    """The erasure of one account: its plan, its step, who works on it. The account's id is cleared at the end.
+
+    While `lease_owner` stands, nobody else touches it before `lease_until`; without an owner, `lease_until` is when a worker
+    is to be woken (again).
+    """
 
     __tablename__ = "purges"
     __table_args__ = (
