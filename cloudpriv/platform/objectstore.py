@@ -67,11 +67,14 @@ class ObjectStore:
 
     def unfinished(self, prefix: str) -> list[tuple[str, str]]:
         """Key and id of multipart uploads below `prefix` that neither ended nor were aborted."""
-        with _faults():
-            pages = self._s3.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=prefix)
-            return [
-                (u["Key"], u["UploadId"]) for page in pages for u in page.get("Uploads", []) if u["Key"].startswith(prefix)
-            ]
+        try:
+            with _faults():
+                pages = self._s3.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=prefix)
+                uploads = [upload for page in pages for upload in page.get("Uploads", [])]
+        except NotFoundError:  # how some stores say that there is none
+            self.ready()
+            return []
+        return [(upload["Key"], upload["UploadId"]) for upload in uploads if upload["Key"].startswith(prefix)]
 
     def delete_below(self, prefix: str) -> int:
         """Erase every object, version, delete marker and unfinished upload below `prefix`; how many there were."""
