@@ -24,7 +24,6 @@ from cloudpriv.api import (
     traffic,
 )
 from cloudpriv.api.auth import Tokens
-from cloudpriv.api.body import StrictParser
 from cloudpriv.api.endpoint import EXTENSION, Runtime, access_of
 from cloudpriv.bootstrap import Services
 from cloudpriv.platform.passwords import Passwords
@@ -72,7 +71,6 @@ def documented_app() -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of Flask's default provider
     api = _Api(app)
     for blueprint in BLUEPRINTS:
-        blueprint.ARGUMENTS_PARSER = StrictParser()
         api.register_blueprint(blueprint)
     for rule in app.url_map.iter_rules():
         access_of(app, rule.endpoint)

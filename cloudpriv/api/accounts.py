@@ -4,11 +4,11 @@ from typing import Any, Final
 from uuid import UUID
 
 from flask import url_for
-from flask_smorest import Blueprint
 from marshmallow import fields, validate
 
+from cloudpriv.api.body import Blueprint
 from cloudpriv.api.endpoint import endpoint, etag, expected_version, runtime
-from cloudpriv.api.schemas import PageArgs, Strict, after_id, page, page_of, short_text
+from cloudpriv.api.schemas import PageArgs, Strict, UtcTime, after_id, page, page_of, short_text
 from cloudpriv.controller import accounts
 from cloudpriv.controller.accounts import OpenedAccount
 from cloudpriv.platform.actor import SERVICES
@@ -30,7 +30,7 @@ class AccountIn(Strict):
 
     account_name = short_text(required=True, longest=100)
     customer = fields.Nested(CustomerSchema, load_default=dict)
-    created_at = fields.AwareDateTime(format="iso", metadata={"description": "In the past, for an account brought over."})
+    created_at = UtcTime(metadata={"description": "In the past, for an account brought over."})
 
 
 class AccountPatch(Strict):
@@ -48,8 +48,8 @@ class AccountOut(Strict):
     account_name = fields.String(required=True)
     status = fields.String(required=True, validate=validate.OneOf(["active", "restricted", "closing", "purging"]))
     customer = fields.Nested(CustomerSchema, required=True)
-    created_at = fields.AwareDateTime(required=True, format="iso")
-    last_traffic_at = fields.AwareDateTime(required=True, allow_none=True, format="iso")
+    created_at = UtcTime(required=True)
+    last_traffic_at = UtcTime(required=True, allow_none=True)
     purge_due_on = fields.Date(
         required=True,
         metadata={"description": "From this day (00:00 UTC) it may be erased, unless traffic comes before."},

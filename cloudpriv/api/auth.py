@@ -1,4 +1,4 @@
-"""Access tokens: EdDSA JWTs of ten minutes (RFC 9068), checked without a look at the database.
+"""Access tokens: Ed25519 JWTs of ten minutes (RFC 9068), checked without a look at the database.
 
 A token that was checked is remembered until it ends, since one backend sends the same token thousands of times.
 """
@@ -19,7 +19,7 @@ from cloudpriv.controller.clients import Client
 from cloudpriv.platform.actor import SERVICES, Actor
 from cloudpriv.platform.errors import UnauthenticatedError
 
-ALGORITHM: Final = "EdDSA"
+ALGORITHM: Final = "Ed25519"  # RFC 9864 deprecates the name EdDSA, which leaves the curve open
 LIFETIME: Final = timedelta(minutes=10)
 REMEMBERED: Final = 1000
 LONGEST: Final = 4096  # characters of a token; ours have some 500

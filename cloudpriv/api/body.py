@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, NoReturn
 
 from flask import Request
+from flask_smorest import Blueprint as SmorestBlueprint
 from marshmallow import RAISE, Schema, ValidationError
 from webargs.flaskparser import FlaskParser
 
@@ -25,9 +26,22 @@ class StrictParser(FlaskParser):
             raise UnsupportedTypeError
         return read_json(req.get_data(cache=True))
 
+    def load_querystring(self, req: Request, schema: Schema) -> Any:
+        """The query. Raises InvalidError for a parameter that stands there twice: which one would count?"""
+        twice = [name for name, values in req.args.lists() if len(values) > 1]
+        if twice:
+            raise InvalidError(errors=(FieldError(_escaped(twice[0]), "stands there more than once", "query"),))
+        return super().load_querystring(req, schema)
+
     def handle_error(self, error: ValidationError, *_: Any, **__: Any) -> NoReturn:
         """Every message with its place."""
         raise InvalidError(errors=tuple(_located(error.messages))) from None
+
+
+class Blueprint(SmorestBlueprint):  # type: ignore[misc]  # flask-smorest carries no types
+    """Routes whose arguments are parsed strictly."""
+
+    ARGUMENTS_PARSER = StrictParser()
 
 
 def read_json(body: bytes) -> Any:

@@ -2,9 +2,9 @@
 
 from typing import Any, Final
 
-from flask_smorest import Blueprint
 from marshmallow import fields, validate
 
+from cloudpriv.api.body import Blueprint
 from cloudpriv.api.endpoint import current_actor, endpoint, runtime, transaction
 from cloudpriv.api.limits import limit_verification
 from cloudpriv.api.schemas import Strict

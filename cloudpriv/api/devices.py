@@ -4,11 +4,11 @@ from typing import Any, Final
 from uuid import UUID
 
 from flask import url_for
-from flask_smorest import Blueprint
 from marshmallow import fields
 
+from cloudpriv.api.body import Blueprint
 from cloudpriv.api.endpoint import endpoint, etag, expected_version
-from cloudpriv.api.schemas import PageArgs, Strict, after_id, page, page_of, short_text
+from cloudpriv.api.schemas import PageArgs, Strict, UtcTime, after_id, page, page_of, short_text
 from cloudpriv.controller import devices
 from cloudpriv.controller.devices import KnownDevice
 from cloudpriv.platform.db import Tx
@@ -48,8 +48,8 @@ class DeviceOut(DeviceFields):
     id = fields.UUID(required=True)
     account_id = fields.UUID(required=True)
     serial = fields.String(required=True)
-    registered_at = fields.AwareDateTime(required=True, format="iso")
-    last_seen_at = fields.AwareDateTime(required=True, allow_none=True, format="iso")
+    registered_at = UtcTime(required=True)
+    last_seen_at = UtcTime(required=True, allow_none=True)
 
 
 @blueprint.route("", methods=["POST"])

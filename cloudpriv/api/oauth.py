@@ -6,10 +6,10 @@ from authlib.integrations.flask_oauth2 import AuthorizationServer
 from authlib.oauth2.rfc6749 import ClientCredentialsGrant, ClientMixin
 from authlib.oauth2.rfc6749.util import scope_to_list
 from flask import Flask, Response, current_app, jsonify
-from flask_smorest import Blueprint
 from marshmallow import EXCLUDE, Schema, fields, validate
 
 from cloudpriv.api.auth import LIFETIME
+from cloudpriv.api.body import Blueprint
 from cloudpriv.api.endpoint import PUBLIC, endpoint, now, request_id, runtime
 from cloudpriv.audit import events
 from cloudpriv.controller import clients

@@ -5,11 +5,11 @@ from typing import Any, Final
 
 import structlog
 from flask import Flask, Response, current_app, g, jsonify, render_template, request
-from flask_smorest import Blueprint
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
 from redis.exceptions import RedisError
 from sqlalchemy import text
 
+from cloudpriv.api.body import Blueprint
 from cloudpriv.api.endpoint import INTERNAL, PUBLIC, current_actor, endpoint, now, request_id, runtime
 from cloudpriv.api.openapi import document
 from cloudpriv.platform.actor import OPERATOR

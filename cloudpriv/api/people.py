@@ -4,9 +4,9 @@ from typing import Any, Final
 from uuid import UUID
 
 from flask import url_for
-from flask_smorest import Blueprint
 from marshmallow import fields, validate
 
+from cloudpriv.api.body import Blueprint
 from cloudpriv.api.endpoint import endpoint, etag, expected_version, runtime, transaction
 from cloudpriv.api.schemas import PageArgs, Strict, after_id, page, page_of, short_text
 from cloudpriv.controller import credentials, people

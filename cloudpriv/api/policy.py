@@ -3,9 +3,9 @@
 from typing import Any, Final
 
 from flask import request
-from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 
+from cloudpriv.api.body import Blueprint
 from cloudpriv.api.endpoint import PUBLIC, endpoint, runtime
 from cloudpriv.policy.register import choose_language
 

@@ -1,14 +1,14 @@
-"""/v1/accounts/{account_id}/requests, /v1/requests, /v1/exports: data subjects' requests and the archives that answer them."""
+"""/v1/…/requests and /v1/exports: requests for a copy of an account's data, and the archives that answer them."""
 
 from typing import Any, Final
 from uuid import UUID
 
 from flask import Response, url_for
-from flask_smorest import Blueprint
 from marshmallow import fields, validate
 
+from cloudpriv.api.body import Blueprint
 from cloudpriv.api.endpoint import endpoint, etag, runtime, transaction
-from cloudpriv.api.schemas import PageArgs, Strict, after_id, page, page_of
+from cloudpriv.api.schemas import PageArgs, Strict, UtcTime, after_id, page, page_of
 from cloudpriv.platform.db import Tx
 from cloudpriv.rights import requests
 from cloudpriv.rights.requests import KnownRequest
@@ -35,9 +35,9 @@ class RequestOut(Strict):
     account_id = fields.UUID(required=True)
     type = fields.String(required=True, validate=validate.OneOf(requests.TYPES))
     status = fields.String(required=True, validate=validate.OneOf(["in_progress", "completed", "refused"]))
-    received_at = fields.AwareDateTime(required=True, format="iso")
+    received_at = UtcTime(required=True)
     due_on = fields.Date(required=True, metadata={"description": "The last day to answer (GDPR Article 12(3))."})
-    completed_at = fields.AwareDateTime(required=True, allow_none=True, format="iso")
+    completed_at = UtcTime(required=True, allow_none=True)
     export_id = fields.UUID(required=True)
 
 
@@ -53,9 +53,9 @@ class ExportOut(Strict):
     )
     sha256 = fields.String(required=True, allow_none=True, metadata={"description": "Of the whole archive, in hex."})
     failure = fields.String(required=True, allow_none=True)
-    created_at = fields.AwareDateTime(required=True, format="iso")
-    ready_at = fields.AwareDateTime(required=True, allow_none=True, format="iso")
-    expires_at = fields.AwareDateTime(required=True, allow_none=True, format="iso")
+    created_at = UtcTime(required=True)
+    ready_at = UtcTime(required=True, allow_none=True)
+    expires_at = UtcTime(required=True, allow_none=True)
 
 
 @blueprint.route("/accounts/<uuid:account_id>/requests", methods=["POST"])

@@ -3,6 +3,7 @@
 import base64
 import hmac
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -23,6 +24,23 @@ class Strict(Schema):
         """Unknown members are errors."""
 
         unknown = RAISE
+
+
+class UtcTime(fields.AwareDateTime):
+    """A time with an offset; loaded as UTC, shown as RFC 3339 with Z."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(format="iso", **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> datetime:
+        try:
+            loaded: datetime = super()._deserialize(value, attr, data, **options)
+            return loaded.astimezone(UTC)
+        except OverflowError:
+            raise self.make_error("invalid", input=value, obj_type="datetime") from None
+
+    def _serialize(self, value: datetime | None, *_: Any, **__: Any) -> str | None:
+        return None if value is None else value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def short_text(*, required: bool = False, nullable: bool = False, longest: int = 200, doc: str = "") -> fields.String:
