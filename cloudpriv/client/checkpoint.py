@@ -51,9 +51,7 @@ class Checkpoint:
     report: Report = field(default_factory=Report)
     rejects_size: int = 0
 
-    def acknowledge(
-        self, rows: int, accepted: int, merged: int, rejected: Numbered, listing: IO[bytes] | None
-    ) -> None:
+    def acknowledge(self, rows: int, accepted: int, merged: int, rejected: Numbered, listing: IO[bytes] | None) -> None:
         """Count one batch, and list what was rejected of it as NDJSON of row, code and detail."""
         codes = Counter(rejection.code for _, rejection in rejected)
         self.report.rows += rows

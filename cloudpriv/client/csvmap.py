@@ -61,9 +61,7 @@ class Columns(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def given(self) -> dict[str, list[str] | Column]:
         """The fields that are mapped, each as a list of columns or one column with its meaning."""
         found = {name: getattr(self, name) for name in self.__struct_fields__}
-        return {
-            name: Column(it) if isinstance(it, str) else it for name, it in found.items() if it is not None
-        }
+        return {name: Column(it) if isinstance(it, str) else it for name, it in found.items() if it is not None}
 
 
 class Constants(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

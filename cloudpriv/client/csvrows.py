@@ -28,9 +28,7 @@ def rows(csv_map: CsvMap, stem: str, lines: Iterable[str]) -> Iterator[Row]:
     reader = csv.reader(lines, delimiter=csv_map.delimiter, skipinitialspace=True)
     header = _header(reader)
     fields = _fields(csv_map, header)
-    common: Record = {"source": csv_map.source.replace("{stem}", stem)} | msgspec.to_builtins(
-        csv_map.constants
-    )
+    common: Record = {"source": csv_map.source.replace("{stem}", stem)} | msgspec.to_builtins(csv_map.constants)
     while True:
         try:
             cells = next(reader)
@@ -97,9 +95,7 @@ def _joined(indexes: list[int]) -> Pick:
     def pick(cells: list[str]) -> str:
         parts = [cells[index] for index in indexes]
         # Escaped, so that no two different rows are joined to the same name.
-        return (
-            "|".join(part.replace("\\", "\\\\").replace("|", "\\|") for part in parts) if any(parts) else ""
-        )
+        return "|".join(part.replace("\\", "\\\\").replace("|", "\\|") for part in parts) if any(parts) else ""
 
     return pick
 

@@ -39,9 +39,7 @@ def ingest(
     with open_rejects(rejects, point.rejects_size) as listing:
         point.save(state)
         for sent, verdict in send_batches(client, packed):
-            point.acknowledge(
-                len(sent.rows), verdict.accepted, verdict.merged, _rejected(sent, verdict), listing
-            )
+            point.acknowledge(len(sent.rows), verdict.accepted, verdict.merged, _rejected(sent, verdict), listing)
             point.save(state)
             if progress:
                 progress(point.report)

@@ -44,9 +44,7 @@ class RowFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None:
         self._raw.close()
 
     def __iter__(self) -> Iterator[Row]:
@@ -79,9 +77,7 @@ class RowFile:
                     yield _text(member.filename, raw)
 
 
-def reader_of(
-    file_format: Format, columns: CsvMap | None = None, networks: Sequence[zeek.Network] = ()
-) -> Reader:
+def reader_of(file_format: Format, columns: CsvMap | None = None, networks: Sequence[zeek.Network] = ()) -> Reader:
     """How rows of `file_format` are read; CSV needs a map. Raises MapError."""
     if file_format == "csv":
         if columns is None:

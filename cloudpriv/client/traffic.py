@@ -116,9 +116,7 @@ def _send(client: ApiClient, batch: Batch) -> Verdict:
     answer = client.request("POST", "/v1/traffic", body=batch.body, headers=fields, retry_on=CONFLICT)
     verdict = answer.decode(Verdict)
     indexes = {refusal.index for refusal in verdict.rejected}
-    if verdict.accepted + verdict.merged + len(indexes) != batch.sent or not indexes <= set(
-        range(batch.sent)
-    ):
+    if verdict.accepted + verdict.merged + len(indexes) != batch.sent or not indexes <= set(range(batch.sent)):
         raise ApiError(answer.status, "Unexpected answer", "its verdicts do not add up to the records sent")
     return verdict
 

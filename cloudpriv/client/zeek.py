@@ -46,11 +46,7 @@ def rows(lines: Iterable[str], networks: Sequence[Network] = ()) -> Iterator[Row
     """One row for each connection. Devices lie in `networks`, by default in private address space."""
     is_device = _membership(networks or PRIVATE)
     for entry in _entries(lines):
-        yield (
-            _row(entry, is_device)
-            if entry is not None
-            else malformed("the line is not an entry of a Zeek log")
-        )
+        yield (_row(entry, is_device) if entry is not None else malformed("the line is not an entry of a Zeek log"))
 
 
 def _entries(lines: Iterable[str]) -> Iterator[Mapping[str, str] | None]:

@@ -53,9 +53,7 @@ def unhurried() -> Unhurried:
     Unhurried.waits.clear()
     names = ("total", "redirect", "allowed_methods", "backoff_factor", "backoff_max", "backoff_jitter")
     rules = {name: getattr(RETRIES, name) for name in names}
-    return Unhurried(
-        **rules, retry_after_max=RETRIES.retry_after_max, raise_on_status=RETRIES.raise_on_status
-    )
+    return Unhurried(**rules, retry_after_max=RETRIES.retry_after_max, raise_on_status=RETRIES.raise_on_status)
 
 
 @dataclass
@@ -81,11 +79,7 @@ class Peer:
 
     def asked(self, method: str, path: str) -> list[tuple[dict[str, str], bytes]]:
         """Headers and bodies of the requests to a path, in order of arrival."""
-        return [
-            (headers, body)
-            for m, p, headers, body in self.requests
-            if (m, urlsplit(p).path) == (method, path)
-        ]
+        return [(headers, body) for m, p, headers, body in self.requests if (m, urlsplit(p).path) == (method, path)]
 
     def arrived(self, path: str, count: int) -> bool:
         """Wait until so many requests to a path are here."""
@@ -131,13 +125,9 @@ class Peer:
         if (method, path) == ("POST", "/v1/traffic"):
             return _json(200, self._take(json.loads(body)))
         if path.endswith("/devices"):
-            return (
-                self._create(json.loads(body)) if method == "POST" else _page(sorted(self.known or ()), query)
-            )
+            return self._create(json.loads(body)) if method == "POST" else _page(sorted(self.known or ()), query)
         if path == "/v1/accounts":
-            return _json(
-                200, {"items": [{"id": ACCOUNT}][: query["account_name"] == ["acme"]], "next_cursor": None}
-            )
+            return _json(200, {"items": [{"id": ACCOUNT}][: query["account_name"] == ["acme"]], "next_cursor": None})
         return _json(404, {"type": "/problems/not_found", "title": "Not found", "detail": "Nothing here."})
 
     def _create(self, device: dict[str, str]) -> Answer:
@@ -154,9 +144,7 @@ class Peer:
         for index, record in enumerate(records):
             name = (record["source"], record["session"])
             if record.get("ended_at", "9") < record["started_at"]:
-                rejected.append(
-                    {"index": index, "code": "ends_before_start", "detail": "It ends before it starts."}
-                )
+                rejected.append({"index": index, "code": "ends_before_start", "detail": "It ends before it starts."})
             elif self.known is not None and record["device"] not in self.known:
                 rejected.append({"index": index, "code": "unknown_device", "detail": "No such device."})
             elif name in self.sessions:

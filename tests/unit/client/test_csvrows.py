@@ -19,10 +19,7 @@ def read(folder: Path, columns: str, text: str, head: str = "") -> list[Row]:
 
 
 def test_columns_become_fields_and_several_form_the_session(tmp_path: Path) -> None:
-    columns = (
-        BASE
-        + 'duration_s = "secs"\nbytes_from_device = "out"\nbytes_to_device = "in"\nremote_address = "peer"\n'
-    )
+    columns = BASE + 'duration_s = "secs"\nbytes_from_device = "out"\nbytes_to_device = "in"\nremote_address = "peer"\n'
     text = "mac,peer,start,secs,out,in\naa,192.0.2.1,1678440574.08554,5e-06,12,34\n"
     assert read(tmp_path, columns, text) == [
         {
@@ -40,9 +37,7 @@ def test_columns_become_fields_and_several_form_the_session(tmp_path: Path) -> N
 
 def test_sessions_of_different_rows_are_never_the_same(tmp_path: Path) -> None:
     text = "mac,peer,start\na|,b,1\na,|b,1\na\\,|b,1\na\\|,b,1\na,,1\n,a,1\n"
-    found = read(
-        tmp_path, 'device = "start"\nsession = ["mac", "peer", "start"]\nstarted_at = "start"\n', text
-    )
+    found = read(tmp_path, 'device = "start"\nsession = ["mac", "peer", "start"]\nstarted_at = "start"\n', text)
     names = [row["session"] for row in found if isinstance(row, dict)]
     assert len(set(names)) == len(names) == 6
 
@@ -75,9 +70,7 @@ def test_constants_are_in_every_row(tmp_path: Path) -> None:
         BASE + '[constants]\naccount = "acme"\nend_reason = "flow"\n',
         "mac,peer,start\na,b,1\na,b,2\n",
     )
-    assert [(row["account"], row["end_reason"]) for row in found if isinstance(row, dict)] == [
-        ("acme", "flow")
-    ] * 2
+    assert [(row["account"], row["end_reason"]) for row in found if isinstance(row, dict)] == [("acme", "flow")] * 2
 
 
 @pytest.mark.parametrize(
@@ -120,9 +113,7 @@ def test_times_are_read_in_the_maps_format_and_zone(tmp_path: Path, head: str, c
         (f"{'a' * 140_000},b,1,1", "the row is not CSV"),
     ],
 )
-def test_a_row_that_cannot_be_converted_is_refused_in_its_place(
-    tmp_path: Path, line: str, reason: str
-) -> None:
+def test_a_row_that_cannot_be_converted_is_refused_in_its_place(tmp_path: Path, line: str, reason: str) -> None:
     text = f"mac,peer,start,out\naa,b,1,1\n{line}\naa,b,2,1\n"
     first, refused, last = read(tmp_path, BASE + 'bytes_from_device = "out"\n', text)
     assert refused == Rejection("malformed", reason)
@@ -132,9 +123,7 @@ def test_a_row_that_cannot_be_converted_is_refused_in_its_place(
 
 def test_a_time_that_does_not_fit_the_pattern_is_refused_without_repeating_it(tmp_path: Path) -> None:
     for cell in ("10/03/2023", "0001-01-01"):
-        (row,) = read(
-            tmp_path, BASE, f"mac,peer,start\na,b,{cell}\n", 'time = "%Y-%m-%d"\ntime_zone = "Asia/Tokyo"'
-        )
+        (row,) = read(tmp_path, BASE, f"mac,peer,start\na,b,{cell}\n", 'time = "%Y-%m-%d"\ntime_zone = "Asia/Tokyo"')
         assert row == Rejection("malformed", "started_at is not a time of the map's pattern")
 
 

@@ -87,19 +87,14 @@ def test_every_nemea_row_is_its_own_session_and_625_end_before_they_start() -> N
     assert len(found) == len(expected) == len({row["session"] for row in found}) == 3_261
     assert total(found, "bytes_from_device") == sum(int(row["bytes_out"]) for row in expected) == 67_251_767
     assert total(found, "bytes_to_device") == sum(int(row["bytes_in"] or 0) for row in expected) == 3_905_122
-    backwards = [
-        end < start
-        for start, end in zip(instants(found, "started_at"), instants(found, "ended_at"), strict=True)
-    ]
+    backwards = [end < start for start, end in zip(instants(found, "started_at"), instants(found, "ended_at"), strict=True)]
     assert backwards == [Decimal(row["time_end"]) < Decimal(row["time_start"]) for row in expected]
     assert sum(backwards) == 625
 
 
 def test_nemea_flows_without_an_answer_have_zero_bytes_to_the_device() -> None:
     found, expected = records(NEMEA, "nemea-siot"), plain(NEMEA)
-    silent = [
-        row["bytes_to_device"] for row, source in zip(found, expected, strict=True) if not source["bytes_in"]
-    ]
+    silent = [row["bytes_to_device"] for row, source in zip(found, expected, strict=True) if not source["bytes_in"]]
     assert silent == [0] * 715
 
 

@@ -99,9 +99,7 @@ def test_a_second_run_accepts_none(peer: Peer, folder: Path) -> None:
 
 
 def test_the_account_goes_to_records_that_name_none(peer: Peer, folder: Path) -> None:
-    rows: list[Record] = [
-        {"source": "s", "session": name, "started_at": "2024", "device": "d"} for name in "ab"
-    ]
+    rows: list[Record] = [{"source": "s", "session": name, "started_at": "2024", "device": "d"} for name in "ab"]
     rows[0]["account"] = "other"
     with peer.client() as client:
         ingest(client, rows, account="acme")
@@ -130,9 +128,7 @@ def test_progress_is_told_after_every_batch(peer: Peer, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 4, 7])
-def test_an_ingest_that_is_killed_goes_on_and_ends_as_if_it_had_not_been(
-    peer: Peer, folder: Path, batch: int
-) -> None:
+def test_an_ingest_that_is_killed_goes_on_and_ends_as_if_it_had_not_been(peer: Peer, folder: Path, batch: int) -> None:
     peer.faults[TRAFFIC].extend([*[PASS] * (batch - 1), HELD, HELD])
     command = [sys.executable, "-c", CHILD, peer.url, str(folder)]
     with subprocess.Popen(command) as child:

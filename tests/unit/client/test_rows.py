@@ -54,24 +54,18 @@ def test_what_is_no_unix_time_is_refused_without_repeating_it(text: str) -> None
     assert not text or text not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("text", "number"), [("0", 0), ("12", 12), ("-3", -3), ("12.0", 12), ("5.", 5), ("007", 7)]
-)
+@pytest.mark.parametrize(("text", "number"), [("0", 0), ("12", 12), ("-3", -3), ("12.0", 12), ("5.", 5), ("007", 7)])
 def test_whole_numbers_of_spreadsheets_are_read(text: str, number: int) -> None:
     assert whole(text) == number
 
 
-@pytest.mark.parametrize(
-    "text", ["1.5", "1e3", "one", "1_0", "\u0661", "+1", "0x10", "1,000", " 1", "9" * 5000]
-)
+@pytest.mark.parametrize("text", ["1.5", "1e3", "one", "1_0", "\u0661", "+1", "0x10", "1,000", " 1", "9" * 5000])
 def test_what_is_no_whole_number_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a whole number"):
         whole(text)
 
 
-@pytest.mark.parametrize(
-    ("text", "number"), [("5e-06", 5e-06), ("0.480225", 0.480225), ("-2", -2), ("3E+2", 300)]
-)
+@pytest.mark.parametrize(("text", "number"), [("5e-06", 5e-06), ("0.480225", 0.480225), ("-2", -2), ("3E+2", 300)])
 def test_durations_are_read_in_either_notation(text: str, number: float) -> None:
     assert seconds(text) == number
 

@@ -38,9 +38,7 @@ def test_batches_hold_every_row_once_in_order(kinds: list[str], size: int) -> No
     packed = list(batches(rows, size))
     assert [row for batch in packed for row in batch.rows] == rows
     assert all(len(batch.rows) <= size for batch in packed)
-    assert [batch.first for batch in packed] == [
-        1 + sum(len(b.rows) for b in packed[:i]) for i in range(len(packed))
-    ]
+    assert [batch.first for batch in packed] == [1 + sum(len(b.rows) for b in packed[:i]) for i in range(len(packed))]
     for batch in packed:
         assert json.loads(batch.body) == [row for row in batch.rows if isinstance(row, dict)]
         assert batch.sent == len(json.loads(batch.body))
@@ -70,10 +68,7 @@ def test_a_batch_size_that_the_server_does_not_take_is_refused(size: int) -> Non
 
 def test_keys_are_those_of_run_place_and_content() -> None:
     def keys(run: str, first: int, start: int) -> list[str]:
-        return [
-            batch.key
-            for batch in batches([record(n) for n in range(start, start + 4)], 2, first=first, run=run)
-        ]
+        return [batch.key for batch in batches([record(n) for n in range(start, start + 4)], 2, first=first, run=run)]
 
     assert keys("a", 1, 0) == keys("a", 1, 0)
     different = keys("a", 1, 0) + keys("b", 1, 0) + keys("a", 3, 0) + keys("a", 1, 2)

@@ -61,9 +61,7 @@ def test_json_lines_give_the_same_record_without_rounding_times() -> None:
         "resp_bytes": 300,
         "id.orig_p": 5353,
     }
-    line = json.dumps(
-        dict(zip(FIELDS, OUTWARD, strict=True)) | numbers | {"local_orig": True, "tunnel_parents": []}
-    )
+    line = json.dumps(dict(zip(FIELDS, OUTWARD, strict=True)) | numbers | {"local_orig": True, "tunnel_parents": []})
     assert list(rows([line])) == [RECORD]
     assert list(rows([line.replace("1300475167.096535", '"2011-03-18T19:06:07.096535Z"')])) == [RECORD]
 
@@ -104,9 +102,7 @@ def test_unset_fields_are_left_out() -> None:
         (8, "long", "is not a number of seconds"),
     ],
 )
-def test_an_entry_that_cannot_be_converted_is_refused_in_its_place(
-    place: int, text: str, reason: str
-) -> None:
+def test_an_entry_that_cannot_be_converted_is_refused_in_its_place(place: int, text: str, reason: str) -> None:
     entry = [*OUTWARD[:place], text, *OUTWARD[place + 1 :]]
     first, refused, last = rows(log(OUTWARD, entry, OUTWARD))
     assert isinstance(refused, Rejection)
