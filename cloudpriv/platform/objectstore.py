@@ -98,9 +98,13 @@ class ObjectStore:
         size = 0
         for number, body in enumerate(_regrouped(chunks), start=1):
             with _faults():
-                tag = self._s3.upload_part(Bucket=self.bucket, Key=key, UploadId=upload, PartNumber=number, Body=body)[
-                    "ETag"
-                ]
+                tag = self._s3.upload_part(
+                    Bucket=self.bucket,
+                    Key=key,
+                    UploadId=upload,
+                    PartNumber=number,
+                    Body=body,  # type: ignore[arg-type]  # botocore takes a bytearray as it is, without a copy
+                )["ETag"]
             parts.append({"ETag": tag, "PartNumber": number})
             size += len(body)
         return parts, size
@@ -144,17 +148,16 @@ def _chunks(body: "StreamingBody", chunk_bytes: int) -> Iterator[bytes]:
         yield from body.iter_chunks(chunk_bytes)
 
 
-def _regrouped(chunks: Iterable[bytes]) -> Iterator[bytes]:
+def _regrouped(chunks: Iterable[bytes]) -> Iterator[bytearray]:
     """The same bytes in parts of PART_BYTES or a little more; at least one part, as S3 wants."""
-    held, size, any_part = [], 0, False
+    part, any_part = bytearray(), False
     for chunk in chunks:
-        held.append(chunk)
-        size += len(chunk)
-        if size >= PART_BYTES:
-            yield b"".join(held)
-            held, size, any_part = [], 0, True
-    if held or not any_part:
-        yield b"".join(held)
+        part += chunk
+        if len(part) >= PART_BYTES:
+            yield part
+            part, any_part = bytearray(), True
+    if part or not any_part:
+        yield part
 
 
 def connect(
