@@ -87,7 +87,11 @@ def _radiusd(folder: Path, secret: str, port: int, sink_port: int) -> Iterator[N
         yield
     finally:
         server.terminate()
-        server.wait(timeout=10)
+        try:
+            server.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
 
 
 def _wait_until_ready(log: Path, server: subprocess.Popen[bytes]) -> None:

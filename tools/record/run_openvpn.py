@@ -78,12 +78,7 @@ def record(accounts: list[Account], folder: Path) -> Recording:
 
 def _clients(accounts: list[Account]) -> list[Client]:
     """The devices of the accounts recorded by OpenVPN; one in three has IPv6 alone."""
-    found = [
-        (account, device)
-        for account in accounts
-        for device in account["device"]
-        if "openvpn" in account["traffic"]
-    ]
+    found = [(account, device) for account in accounts for device in account["device"] if "openvpn" in account["traffic"]]
     return [
         Client(
             name=device["common_name"],
@@ -106,9 +101,7 @@ def _server(folder: Path) -> Iterator[Process]:
 
 @contextmanager
 def _traffic_server() -> Iterator[None]:
-    with _running(
-        network.SERVER, sys.executable, str(HERE / "tunnel_traffic.py"), "serve", TUNNEL, TRAFFIC_PORT
-    ):
+    with _running(network.SERVER, sys.executable, str(HERE / "tunnel_traffic.py"), "serve", TUNNEL, TRAFFIC_PORT):
         yield
 
 

@@ -60,9 +60,7 @@ class Packet:
 def packets(accounts: list[Account], which: str) -> list[Packet]:
     """All packets of one set in the order in which the gateways send them."""
     random = Random(f"cloudpriv {which}")  # noqa: S311 (a plan to repeat, nothing secret)
-    planned = [
-        packet for session in _sessions(accounts, which, random) for packet in _packets(session, random)
-    ]
+    planned = [packet for session in _sessions(accounts, which, random) for packet in _packets(session, random)]
     planned.sort(key=lambda packet: packet.sent)
     return planned
 
@@ -81,9 +79,7 @@ def _sessions(accounts: list[Account], which: str, random: Random) -> Iterator[S
                 yield _session(random, account, device["common_name"], endpoint, number=number, start=start)
 
 
-def _session(
-    random: Random, account: Account, device: str, endpoint: str, *, number: int, start: int
-) -> Session:
+def _session(random: Random, account: Account, device: str, endpoint: str, *, number: int, start: int) -> Session:
     name = account["account_name"]
     wide = random.random() < 0.05
     return Session(
