@@ -10,18 +10,27 @@ class MalformedEvent(ValueError):  # noqa: N818 (named for the event, as the cal
     """An event that cannot be converted; its text is the reason and names fields, never their values."""
 
 
-def number(value: object, field: str, *, bits: int = 64) -> int:
-    """An unsigned integer of at most `bits` bits, as int or decimal digits; MalformedEvent otherwise."""
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 20:
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << bits:
+def number(text: str, field: str, *, bits: int = 64) -> int:
+    """The unsigned integer of at most `bits` bits that stands there in digits; MalformedEvent otherwise."""
+    # 2^64 has 20 digits; int() of a text without bound would be slow.
+    digits = text.isascii() and text.isdigit() and len(text) <= 20
+    if not digits or int(text) >= 1 << bits:
         raise MalformedEvent(f"{field} is not an unsigned number of {bits} bits")
-    return value
+    return int(text)
 
 
-def unix_time(value: object, field: str) -> datetime:
+def is_unicode(text: str) -> bool:
+    """Whether the text can be sent at all: what was no UTF-8 or a lone surrogate cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def unix_time(text: str, field: str) -> datetime:
     """Seconds since 1970 as an aware UTC time; MalformedEvent when unreadable or beyond the year 9999."""
-    seconds = number(value, field)
+    seconds = number(text, field)
     if seconds > _LAST_SECOND:
         raise MalformedEvent(f"{field} is beyond the year 9999")
     return datetime.fromtimestamp(seconds, UTC)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Literal, NamedTuple
 
-from cloudpriv.client.events import MalformedEvent, number, rfc3339, unix_time
+from cloudpriv.client.events import MalformedEvent, is_unicode, number, rfc3339, unix_time
 
 __all__ = ["MalformedEvent", "StatusVersion", "connect_record", "disconnect_record", "status_records"]
 
@@ -129,9 +129,7 @@ def _status_record(row: _Row) -> dict[str, object]:
     }
 
 
-def _session(
-    name: str, start: datetime, address: IPv4Address | IPv6Address, port: str | None
-) -> dict[str, object]:
+def _session(name: str, start: datetime, address: IPv4Address | IPv6Address, port: str | None) -> dict[str, object]:
     if name == _UNKNOWN:
         raise MalformedEvent("the client has no common name: its handshake is not finished")
     # Status files before 2.7 leave out the port of an IPv6 address, so it is no part of the name anywhere.
@@ -146,7 +144,7 @@ def _session(
 
 
 def _person(username: str) -> dict[str, object]:
-    if username in {"", _UNKNOWN}:
+    if username in {"", _UNKNOWN} or not is_unicode(username):
         return {}
     user, _, realm = username.rpartition("@")
     return {"username": user, "account": realm} if user and realm else {"username": username}
@@ -154,8 +152,8 @@ def _person(username: str) -> dict[str, object]:
 
 def _required(fields: Mapping[str, str], name: str) -> str:
     value = fields.get(name, "")
-    if not value:
-        raise MalformedEvent(f"{name} is missing")
+    if not value or not is_unicode(value):
+        raise MalformedEvent(f"{name} is missing or no UTF-8")
     return value
 
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from urllib.parse import parse_qs
 
-from cloudpriv.client.events import MalformedEvent, number, rfc3339, unix_time
+from cloudpriv.client.events import MalformedEvent, is_unicode, number, rfc3339, unix_time
 
 __all__ = ["MalformedEvent", "attributes", "record"]
 
@@ -191,7 +191,7 @@ def _text(attributes: Mapping[str, object], attribute: str) -> str | None:
     value = values[0] if isinstance(values, list) and values else values
     if value is None or value == []:
         return None
-    if isinstance(value, bool) or not isinstance(value, str | int):
+    if isinstance(value, bool) or not isinstance(value, str | int) or not is_unicode(str(value)):
         raise MalformedEvent(f"{attribute} is neither text nor a number")
     return _redecoded(value) if typed and isinstance(value, str) else str(value)
 

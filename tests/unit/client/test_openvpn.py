@@ -165,6 +165,17 @@ def test_a_status_file_has_one_of_three_versions() -> None:
         openvpn.status_records([], 4)  # type: ignore[arg-type] # what a caller without types could pass
 
 
+def test_the_time_in_seconds_wins_over_the_text_of_the_servers_zone() -> None:
+    line = status_line().replace("18:19:48", "19:19:48")
+    (record,) = openvpn.status_records([TIME, HEADER, line], 2)
+    assert record["started_at"] == "2026-11-22T18:19:48Z"
+
+
+def test_the_realm_of_a_login_begins_at_its_last_at_sign() -> None:
+    record = openvpn.connect_record(CONNECT | {"username": "noa@example.com@hotel-alba-mar"})
+    assert (record["username"], record["account"]) == ("noa@example.com", "hotel-alba-mar")
+
+
 def test_a_name_that_the_server_does_not_know_is_left_out() -> None:
     line = status_line().replace("noa@hotel-alba-mar", "UNDEF")
     (record,) = openvpn.status_records([TIME, HEADER, line], 2)
