@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import msgspec
 import urllib3
-from urllib3.exceptions import HTTPError, MaxRetryError
+from urllib3.exceptions import HTTPError, LocationParseError, MaxRetryError
 
 # Answers of a server or proxy that is busy or restarting: the same request may succeed later.
 BUSY: Final = frozenset({429, 502, 503, 504})
@@ -114,7 +114,7 @@ class ApiClient:
 
     A context manager that closes its connections. `base_url` is `http(s)://host[:port][/prefix]`; https is
     verified by the system's certificates. `retries` bounds and paces what is sent again after a failed
-    connection, a lost answer or a status of BUSY.
+    connection, a lost answer or a status of BUSY. Raises ConnectionError for an address of another form.
     """
 
     def __init__(
@@ -126,10 +126,7 @@ class ApiClient:
         retries: urllib3.Retry = RETRIES,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        url = urllib3.util.parse_url(base_url)
-        if url.scheme not in {"http", "https"} or not url.host or url.auth or url.query or url.fragment:
-            raise ValueError("the server's address must look like https://host[:port]")
-        self.base_url = base_url.rstrip("/")
+        self.base_url = _server(base_url)
         self._basic = _basic(client_id, client_secret)
         self._retries = retries
         self._monotonic = monotonic
@@ -206,6 +203,16 @@ class ApiClient:
             )
         except HTTPError as fault:
             raise ConnectionError(f"no answer from {self.base_url}: {_reason(fault)}") from fault
+
+
+def _server(address: str) -> str:
+    try:
+        url = urllib3.util.parse_url(address)
+    except LocationParseError:
+        url = urllib3.util.Url()
+    if url.scheme not in {"http", "https"} or not url.host or url.auth or url.query or url.fragment:
+        raise ConnectionError("the server's address must look like https://host[:port]")
+    return address.rstrip("/")
 
 
 def _basic(client_id: str, client_secret: str) -> str:

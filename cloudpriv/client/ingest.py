@@ -1,5 +1,6 @@
 """A file's traffic to the API: every row gets a verdict, and what is interrupted can be resumed."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -11,7 +12,6 @@ from cloudpriv.client.devices import Devices
 from cloudpriv.client.readers import Format, RowFile, reader_of
 from cloudpriv.client.rows import Rejection, Row
 from cloudpriv.client.traffic import Batch, Verdict, batches, send_batches
-from cloudpriv.client.zeek import Network
 
 
 def ingest(
@@ -54,7 +54,7 @@ def ingest_file(
     *,
     file_format: Format,
     csv_map: str | Path | None = None,
-    networks: Sequence[Network] = (),
+    networks: Sequence[str] = (),
     account: str | None = None,
     batch: int = 5_000,
     create_devices: bool = False,
@@ -64,8 +64,9 @@ def ingest_file(
 ) -> Report:
     """`ingest` of the rows of a file: `cloudpriv ingest` as one call. `progress` gets the part read, 0 to 1.
 
-    `csv_map` is a file or the name of a shipped map; `networks` are those of the devices in a Zeek log;
-    `state` is `FILE.ingest` beside the file unless given. Raises ApiError, MapError or OSError, of one line.
+    `csv_map` is a file or the name of a shipped map; `networks` are those of the devices in a Zeek log, such as 10.0.0.0/8.
+    `state` is `FILE.ingest` beside the file unless given; in a folder that is not for writing there is none, and an
+    interrupted ingest starts again. Raises ApiError, MapError or OSError, each of one line.
     """
     columns = load_map(csv_map) if csv_map else None
     settings = (client.base_url, file_format, columns, networks, account, rejects)
@@ -77,10 +78,17 @@ def ingest_file(
             batch=batch,
             create_devices=create_devices,
             progress=(lambda report: progress(file.fraction(), report)) if progress else None,
-            state=state or path.with_name(path.name + ".ingest"),
+            state=state or _beside(path),
             job=job_of(path, *settings),
             rejects=rejects,
         )
+
+
+def _beside(path: Path) -> Path | None:
+    folder = path.absolute().parent
+    # The mode, too: root may write everywhere, also to what was made read-only on purpose.
+    writable = os.access(folder, os.W_OK) and folder.stat().st_mode & 0o222
+    return path.with_name(path.name + ".ingest") if writable else None
 
 
 def _of_account(rows: Iterable[Row], account: str | None) -> Iterator[Row]:

@@ -7,6 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from ipaddress import ip_network
 from pathlib import Path, PurePath
 from types import TracebackType
 from typing import IO, Any, Final, Literal, Self, cast
@@ -77,15 +78,23 @@ class RowFile:
                     yield _text(member.filename, raw)
 
 
-def reader_of(file_format: Format, columns: CsvMap | None = None, networks: Sequence[zeek.Network] = ()) -> Reader:
+def reader_of(file_format: Format, columns: CsvMap | None = None, networks: Sequence[str] = ()) -> Reader:
     """How rows of `file_format` are read; CSV needs a map. Raises MapError."""
     if file_format == "csv":
         if columns is None:
             raise MapError("a CSV file needs a map of its columns")
         return partial(csvrows.rows, columns)
     if file_format == "zeek":
-        return lambda _, lines: zeek.rows(lines, networks)
+        devices = [_network(text) for text in networks]
+        return lambda _, lines: zeek.rows(lines, devices)
     return lambda _, lines: _openvpn_rows(lines)
+
+
+def _network(text: str) -> zeek.Network:
+    try:
+        return ip_network(text)
+    except ValueError:
+        raise MapError("a network of devices must look like 10.0.0.0/8") from None
 
 
 def _openvpn_rows(lines: Iterable[str]) -> Iterator[Row]:

@@ -213,10 +213,21 @@ def test_a_server_that_hangs_up_every_time_is_one_clear_line(peer: Peer) -> None
 
 @pytest.mark.parametrize(
     "url",
-    ["ftp://host", "host:80", "http://", "http://name:word@host", "https://host?x=1", "https://host#x", ""],
+    [
+        "ftp://host",
+        "host:80",
+        "http://",
+        "http://name:word@host",
+        "https://host?x=1",
+        "https://host#x",
+        "",
+        "http://[::1",
+        "http://a b",
+        "http://x:99999",
+    ],
 )
 def test_an_address_that_is_none_of_a_server_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match="must look like"):
+    with pytest.raises(ConnectionError, match="must look like"):
         ApiClient(url, "c", "s")
 
 

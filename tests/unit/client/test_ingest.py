@@ -193,6 +193,21 @@ def test_lines_after_the_last_checkpoint_are_cut_from_the_list(peer: Peer, folde
     assert listed(folder) == sorted(BACKWARDS + TIMELESS)
 
 
+def test_a_folder_that_is_not_for_writing_gets_no_checkpoint(
+    peer: Peer, folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    folder.chmod(0o555)
+    seen: list[int] = []
+    send(peer, folder, rejects=elsewhere / "r", progress=lambda *_: seen.append(len(list(folder.iterdir()))))
+    given = send(
+        peer, folder, rejects=None, state=elsewhere / "s", progress=lambda *_: seen.append(len(list(elsewhere.iterdir())))
+    )
+    folder.chmod(0o755)
+    assert seen == [2] * 20
+    assert given.rows == ROWS
+
+
 def test_rows_from_anywhere_need_neither_file_nor_checkpoint(peer: Peer) -> None:
     rows: list[Row] = [malformed("it is"), Record(source="s", session="1", started_at="2024", device="d")]
     with peer.client() as client:

@@ -141,6 +141,20 @@ def test_a_csv_file_needs_a_map() -> None:
         reader_of("csv")
 
 
+@pytest.mark.parametrize("text", ["10.0.0.1/8", "plant", "", "10.0.0.0/33"])
+def test_a_network_of_devices_must_be_one(text: str) -> None:
+    with pytest.raises(MapError, match="must look like"):
+        reader_of("zeek", networks=[text])
+
+
+def test_a_zeek_log_is_read_with_the_networks_of_its_devices(tmp_path: Path) -> None:
+    path = tmp_path / "conn.log"
+    path.write_text('{"ts": 1, "uid": "C1", "id.orig_h": "203.0.113.1", "id.resp_h": "2001:db8::1"}\n')
+    (row,) = read(path, reader_of("zeek", networks=["192.0.2.0/24", "2001:db8::/32"]))
+    assert isinstance(row, dict)
+    assert row["device"] == "2001:db8::1"
+
+
 def test_clients_of_an_openvpn_status_file_become_rows_and_unready_ones_rejections(tmp_path: Path) -> None:
     path = tmp_path / "status.log"
     for text in (STATUS, STATUS.replace(",", "\t")):
