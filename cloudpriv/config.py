@@ -86,6 +86,11 @@ class Settings:
     hash_concurrency: int = _setting(
         "Password hashes computed at once in a process", kind="int", default=2, check=AT_LEAST_ONE
     )
+    purge_automatically: bool = _setting(
+        "Whether the schedule has accounts erased once they are due; otherwise only `purge run --execute` and the API do",
+        kind="bool",
+        default=False,
+    )
     log_level: str = _setting("Lowest level that is logged", default="INFO",
                               check=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR"]))  # fmt: skip
 

@@ -86,9 +86,9 @@ def due_accounts(tx: Tx, policy: Policy, *, after: tuple[datetime, UUID] | None 
 
 
 def list_due(tx: Tx, policy: Policy, *, after: tuple[datetime, UUID] | None, limit: int) -> list[DueAccount]:
-    """A page of `due_accounts`, audited account by account."""
-    found = due_accounts(tx, policy, after=after, limit=limit)
-    for account in found:
+    """A page of `due_accounts`, and one more than `limit` if there is one; those shown are audited one by one."""
+    found = due_accounts(tx, policy, after=after, limit=limit + 1)
+    for account in found[:limit]:
         events.record(tx, "retention.read", account_id=account.account_id)
     return found
 

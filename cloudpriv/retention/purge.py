@@ -27,6 +27,7 @@ from cloudpriv.retention.tables import OPEN, LedgerEntry, Purge
 
 log = structlog.get_logger(__name__)
 
+STEPS: Final = ("keys", "objects", "rows", "proof", "done")
 ON_REQUEST: Final = "GDPR Article 17"  # the rule of an erasure that the account's backend asked for
 
 
@@ -76,14 +77,14 @@ def read_purge(tx: Tx, purge_id: UUID) -> Purge:
 
 
 def list_purges(tx: Tx, *, after: UUID | None, limit: int) -> list[Purge]:
-    """Purges of the caller's service in order of planning, audited one by one."""
-    query = select(Purge).order_by(Purge.purge_id).limit(limit)
+    """Purges of the caller's service in order of planning, and one more than `limit` if there is one; audited."""
+    query = select(Purge).order_by(Purge.purge_id).limit(limit + 1)
     if tx.actor.service is not None:
         query = query.where(Purge.service == tx.actor.service)
     if after is not None:
         query = query.where(Purge.purge_id > after)
     found = list(tx.session.scalars(query))
-    for purge in found:
+    for purge in found[:limit]:
         _audit(tx, "purge.read", purge)
     return found
 
@@ -104,7 +105,7 @@ def run(plane: Plane, objects: ObjectStore, policy: Policy, purge_id: UUID, cloc
     try:
         account_id, step = _begin(hold, policy)
         while step is not None:
-            step = STEPS[step](hold, objects, account_id)
+            step = WORK[step](hold, objects, account_id)
     except NotOursError:
         log.info("purge_not_ours", purge=str(purge_id))
 
@@ -162,7 +163,7 @@ def _prove(hold: Hold, objects: ObjectStore, account_id: UUID) -> str | None:
     return None
 
 
-STEPS: Final = {"objects": _erase_objects, "rows": _erase_rows, "proof": _prove}
+WORK: Final = {"objects": _erase_objects, "rows": _erase_rows, "proof": _prove}
 
 
 def _finish(unit: Unit) -> None:

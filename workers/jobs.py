@@ -1,0 +1,38 @@
+"""The jobs, one function per name in `cloudpriv.platform.jobs.JOBS`.
+
+RQ calls them by name with one id; the worker has set what they work with. A job that meets something that is away ends
+quietly: its row is unfinished, and the schedule wakes a worker for it again.
+"""
+
+from contextvars import ContextVar
+from typing import Final
+from uuid import UUID
+
+import structlog
+
+from cloudpriv.bootstrap import Services
+from cloudpriv.platform.errors import BusyError
+from cloudpriv.retention import purge
+from cloudpriv.rights import export
+
+log = structlog.get_logger(__name__)
+
+SERVICES: Final[ContextVar[Services]] = ContextVar("services")
+
+
+def run_export(export_id: str) -> None:
+    """Produce an export's archive."""
+    services = SERVICES.get()
+    try:
+        export.run(services.controller, services.exports, services.policy, UUID(export_id), services.clock)
+    except BusyError:
+        log.warning("job_interrupted", job="export", subject=export_id)
+
+
+def run_purge(purge_id: str) -> None:
+    """Carry on a purge."""
+    services = SERVICES.get()
+    try:
+        purge.run(services.controller, services.exports, services.policy, UUID(purge_id), services.clock)
+    except BusyError:
+        log.warning("job_interrupted", job="purge", subject=purge_id)

@@ -1,0 +1,98 @@
+"""The worker: takes jobs from the queue and carries them out, one after another, until it is told to stop.
+
+It runs them in its own process. A child for each job, RQ's default, would have to connect to everything anew, since
+connections must not cross a fork; and what a child is for, surviving a job that kills its process, the leases in Postgres do
+better: another worker goes on.
+"""
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Final
+
+import structlog
+from redis.exceptions import RedisError
+from rq import SimpleWorker
+from rq.exceptions import StopRequested
+from rq.serializers import JSONSerializer
+
+import cloudpriv.metadata  # noqa: F401  registers every table, so that no erasure overlooks one
+from cloudpriv.bootstrap import Services, build
+from cloudpriv.config import Settings
+from cloudpriv.platform.jobs import queue
+from workers import jobs
+
+log = structlog.get_logger(__name__)
+
+RECONNECT_SECONDS: Final = 2.0
+WORKER_TTL: Final = 20  # RQ waits 15 s less for a job, so this is how soon it looks after itself: every 5 s
+MAINTENANCE_SECONDS: Final = 60
+
+
+class _Worker(SimpleWorker):
+    """RQ's worker without its remote commands, which we neither send nor wish to obey."""
+
+    max_connection_wait_time = 5.0
+    told_to_stop = False
+
+    def subscribe(self) -> None:
+        """Listen to no commands."""
+
+    def unsubscribe(self) -> None:
+        """There is nothing to end."""
+
+    def request_stop(self, signum: int, frame: FrameType | None) -> None:
+        """End after the running job, if there is one; also when Redis, which RQ tells of it, is away."""
+        self.told_to_stop = True
+        with suppress(RedisError):
+            super().request_stop(signum, frame)  # type: ignore[no-untyped-call]  # RQ leaves it without types
+
+
+def run(settings: Settings, *, burst: bool = False) -> None:
+    """Carry out jobs until SIGTERM or SIGINT, or with `burst` until the queue is empty; the running job is finished first.
+
+    Redis may go away and come back meanwhile. Any number of workers may run.
+    """
+    services = build(settings)
+    jobs.SERVICES.set(services)
+    try:
+        while not _work(services, burst=burst):
+            time.sleep(RECONNECT_SECONDS)
+    finally:
+        services.controller.engine.dispose()
+        services.redis.close()
+
+
+def _work(services: Services, *, burst: bool) -> bool:
+    """Work until there is a reason to end, which is True, or Redis goes away in the middle of something, which is False."""
+    worker: _Worker | None = None
+    with _signals_restored():
+        try:
+            worker = _Worker(
+                [queue(services.redis)],
+                connection=services.redis,
+                serializer=JSONSerializer,
+                worker_ttl=WORKER_TTL,
+                maintenance_interval=MAINTENANCE_SECONDS,
+                log_job_description=False,
+            )
+            worker.work(burst=burst, logging_level="WARNING")
+        except StopRequested:
+            return True
+        except RedisError as fault:
+            log.warning("queue_away", fault=type(fault).__name__)
+            return worker is not None and worker.told_to_stop
+    return True
+
+
+@contextmanager
+def _signals_restored() -> Iterator[None]:
+    """RQ leaves its handlers behind, and they act on a worker that is no more."""
+    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)

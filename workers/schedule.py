@@ -1,0 +1,103 @@
+"""The schedule: wakes workers for what Postgres says is unfinished, and keeps the clocks of what the service itself holds.
+
+Several may run at once: every duty does only what is left to do, so that two of them do nothing twice.
+"""
+
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+import structlog
+
+from cloudpriv.bootstrap import Services
+from cloudpriv.controller import idempotency
+from cloudpriv.platform.actor import WORKER
+from cloudpriv.platform.errors import BusyError
+from cloudpriv.retention import purge
+from cloudpriv.rights import export
+
+log = structlog.get_logger(__name__)
+
+ROUND_SECONDS: Final = 5.0  # with a lease of 30 s, a stopped worker's work is taken over well within a minute
+REWAKE: Final = timedelta(seconds=20)  # a job may wait that long in the queue before it is thought to be lost
+PLANNED_AT_ONCE: Final = 1000
+
+Duty = Callable[[Services], None]
+
+
+class Sweep:
+    """Wakes workers for unfinished work, not for the same again within REWAKE."""
+
+    def __init__(self) -> None:
+        self._woken: dict[tuple[str, UUID], datetime] = {}
+
+    def __call__(self, services: Services) -> None:
+        """Enqueue every unfinished purge and export."""
+        now = services.clock()
+        with services.controller.transaction(WORKER, now, read_only=True) as tx:
+            unfinished = [("purge", each) for each in purge.unfinished(tx)] + [
+                ("export", each) for each in export.unfinished(tx)
+            ]
+        self._woken = {work: at for work, at in self._woken.items() if at > now - REWAKE}
+        for work in unfinished:
+            if work not in self._woken:
+                services.controller.enqueue(*work)
+                self._woken[work] = now
+
+
+def forget_answers(services: Services) -> None:
+    """Erase answers kept for idempotency keys once their day is over."""
+    with services.controller.transaction(WORKER, services.clock()) as tx:
+        idempotency.forget_expired(tx)
+
+
+def expire_exports(services: Services) -> None:
+    """Erase archives whose days are over."""
+    export.expire(services.controller, services.exports, services.clock)
+
+
+def plan_due(services: Services) -> None:
+    """Plan the erasure of all that is due, where the settings let the service begin erasures by itself."""
+    planned = services.settings.purge_automatically
+    while planned:
+        with services.controller.transaction(WORKER, services.clock()) as tx:
+            planned = len(purge.plan_due(tx, services.policy, limit=PLANNED_AT_ONCE)) == PLANNED_AT_ONCE
+
+
+class Schedule:
+    """The duties, each at its interval by the services' clock; one that meets a server away is tried again next round."""
+
+    def __init__(self) -> None:
+        self._duties: dict[str, tuple[Duty, timedelta]] = {
+            "sweep": (Sweep(), timedelta(0)),
+            "forget_answers": (forget_answers, timedelta(minutes=10)),
+            "expire_exports": (expire_exports, timedelta(minutes=10)),
+            "plan_due": (plan_due, timedelta(days=1)),
+        }
+        self._done: dict[str, datetime] = {}
+
+    def round(self, services: Services) -> None:
+        """Do every duty whose time has come."""
+        for name, (duty, interval) in self._duties.items():
+            now = services.clock()
+            if name not in self._done or now - self._done[name] >= interval:
+                self._do(name, duty, services)
+
+    def _do(self, name: str, duty: Duty, services: Services) -> None:
+        begun = services.clock()
+        try:
+            duty(services)
+        except BusyError:
+            log.warning("duty_postponed", duty=name)
+        else:
+            self._done[name] = begun
+
+
+def run(services: Services, stopped: threading.Event | None = None) -> None:
+    """Keep the schedule until `stopped` is set, for ever without."""
+    schedule, end = Schedule(), stopped or threading.Event()
+    while not end.is_set():
+        schedule.round(services)
+        end.wait(ROUND_SECONDS)
