@@ -42,10 +42,10 @@ class Owner:
 
 
 @contextmanager
-def owner_of(folder: Path, *options: str, launch_as: str = "same") -> Iterator[Owner]:
-    """An owner started with standard input closed, as some supervisors do."""
+def owner_of(folder: Path, *options: str, closing: str = "<&-", launch_as: str = "same") -> Iterator[Owner]:
+    """An owner started with standard streams closed, as some supervisors do."""
     program = [sys.executable, "-m", "tests.flows.embedded_owner", str(folder), *options]
-    shell = ["/bin/sh", "-c", 'exec "$@" <&-', "sh", *program]
+    shell = ["/bin/sh", "-c", f'exec "$@" {closing}', "sh", *program]
     command = command_line(launch_as, signal.SIGKILL, shell)
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE) as process:
         try:
@@ -61,7 +61,7 @@ def owner_of(folder: Path, *options: str, launch_as: str = "same") -> Iterator[O
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, -signal.SIGINT)])
 def test_a_signal_stops_everything_in_order(tmp_path: Path, number: signal.Signals, code: int) -> None:
-    with owner_of(tmp_path) as owner:
+    with owner_of(tmp_path, closing="<&- 2>&-") as owner:
         owner.process.send_signal(number)
         assert owner.process.wait(SECONDS) == code
         assert owner.servers_end()

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import time
 from pathlib import Path
 
@@ -107,9 +108,16 @@ def test_uploads_cut_short_leave_nothing(folder: Path) -> None:
 
 def test_a_pid_file_that_names_a_stranger_does_not_stop_a_start(folder: Path) -> None:
     stale = folder / "postgresql" / "data" / "postmaster.pid"
-    stale.write_text(f"{os.getpid()}\n{stale.parent}\n1700000000\n5432\n{folder}\n\n  0  0\nready\n")
-    with running(folder, durable=False) as stack:
-        write_everywhere(stack.environment)
+    # A process of the same user that is not PostgreSQL's parent, which it would see through itself.
+    stranger = subprocess.Popen(["sleep", "60"])
+    try:
+        stale.write_text(f"{stranger.pid}\n{stale.parent}\n1700000000\n5432\n{folder}\n\n  0  0\nready\n")
+        with running(folder, durable=False) as stack:
+            write_everywhere(stack.environment)
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
 
 
 def test_a_server_left_by_a_killed_owner_is_ended_before_the_next_start(folder: Path) -> None:
