@@ -146,7 +146,8 @@ def _initialise(folder: Path, programs: Path, identity: Identity, credentials: C
     ]  # fmt: skip
     _run(initdb, draft, identity)
     (draft / "pg_hba.conf").write_text("local all all scram-sha-256\n", encoding="ascii")
-    quiet = ["-c", "log_min_messages=fatal"]
+    # Errors are wanted, the statements that hold the passwords are not.
+    quiet = ["-c", "log_min_messages=error", "-c", "log_min_error_statement=panic"]
     single: Command = [programs / "postgres", "--single", *quiet, "postgres"]
     _run(single, draft, identity, _first_statements(credentials))
     draft.rename(folder / "data")

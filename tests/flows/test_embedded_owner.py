@@ -103,16 +103,14 @@ def test_servers_are_out_of_reach_of_the_terminals_keys(tmp_path: Path) -> None:
         assert os.getsid(owner.process.pid) not in sessions
 
 
-def test_an_ordinary_user_runs_the_stack(tmp_path: Path) -> None:
+def test_an_ordinary_user_runs_the_stack() -> None:
     identity = choose(Path(sys.executable), namespaces=True)
-    # A real other user needs a folder outside pytest's, which is closed to all but the caller.
-    base = tempfile.mkdtemp(dir="/var/tmp") if identity.is_other_user else tmp_path
-    folder = Path(base, "stack")
-    folder.mkdir()
-    hand_over(folder.parent, identity)
-    with owner_of(folder, launch_as=identity.launch_as) as owner:
-        assert owner.about["uid"] != 0
-        write_everywhere(owner.about["environment"])
-        owner.process.terminate()
-        assert owner.process.wait(SECONDS) == 143
-        assert owner.servers_end()
+    # Not pytest's folder, which is closed to all but the caller, as the identity may be a real other user.
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        hand_over(Path(name), identity)
+        with owner_of(Path(name), launch_as=identity.launch_as) as owner:
+            assert owner.about["uid"] != 0
+            write_everywhere(owner.about["environment"])
+            owner.process.terminate()
+            assert owner.process.wait(SECONDS) == 143
+            assert owner.servers_end()

@@ -1,5 +1,6 @@
 """The embedded stack with its real servers, owned by this process."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -96,6 +97,15 @@ def test_a_first_start_cut_short_is_begun_anew(tmp_path: Path) -> None:
     with running(tmp_path, durable=False) as stack:
         write_everywhere(stack.environment)
     assert not draft.exists()
+
+
+def test_a_first_start_that_cannot_make_its_roles_fails_and_keeps_no_cluster(tmp_path: Path) -> None:
+    credentials = vars(credentials_in(tmp_path))
+    credentials["api_password"] = "a' quote"
+    (tmp_path / "credentials.json").write_text(json.dumps(credentials))
+    with pytest.raises(StartFailed, match="unrecognized role option"), running(tmp_path, durable=False):
+        pass
+    assert not (tmp_path / "postgresql" / "data").exists()
 
 
 def test_uploads_cut_short_leave_nothing(folder: Path) -> None:
