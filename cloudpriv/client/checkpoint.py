@@ -4,12 +4,11 @@ The file holds counts and hashes, no account, device or path.
 """
 
 import hashlib
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Final, TypeAlias
+from typing import IO, Final, TypeAlias
 from uuid import uuid4
 
 import msgspec
@@ -34,7 +33,7 @@ class Report:
     accepted: int = 0
     merged: int = 0
     rejected: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
+    reasons: dict[str, int] = field(default_factory=dict)
     devices_created: int = 0
 
 
@@ -53,12 +52,12 @@ class Checkpoint:
 
     def acknowledge(self, rows: int, accepted: int, merged: int, rejected: Numbered, listing: IO[bytes] | None) -> None:
         """Count one batch, and list what was rejected of it as NDJSON of row, code and detail."""
-        codes = Counter(rejection.code for _, rejection in rejected)
         self.report.rows += rows
         self.report.accepted += accepted
         self.report.merged += merged
-        self.report.rejected += codes.total()
-        self.report.reasons += codes
+        self.report.rejected += len(rejected)
+        for _, rejection in rejected:
+            self.report.reasons[rejection.code] = self.report.reasons.get(rejection.code, 0) + 1
         if listing:
             listing.writelines(_line(row, rejection) for row, rejection in rejected)
             listing.flush()
@@ -75,7 +74,7 @@ class Checkpoint:
 def resume(path: Path | None, job: str, rejects: Path | None) -> Checkpoint:
     """The checkpoint in `path` if it is of the same job and its list of rejects is there; else a new one."""
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=Checkpoint, dec_hook=_counter) if path else None
+        found = msgspec.json.decode(path.read_bytes(), type=Checkpoint) if path else None
         if found and found.job == job and (rejects is None or rejects.stat().st_size >= found.rejects_size):
             return found
     except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
@@ -103,7 +102,3 @@ def open_rejects(path: Path | None, size: int) -> AbstractContextManager[IO[byte
 
 def _line(row: int, rejection: Rejection) -> bytes:
     return msgspec.json.encode({"row": row, "code": rejection.code, "detail": rejection.detail}) + b"\n"
-
-
-def _counter(_: type, found: Any) -> Counter[str]:
-    return Counter(found)

@@ -23,6 +23,7 @@ def test_only_missing_devices_are_created_and_the_list_is_read_once(peer: Peer) 
         devices = Devices(client)
         assert devices.create_missing(named("a", "x", "x", "y", "id-b")) == 2
         assert devices.create_missing(named("x", "z")) == 1
+    assert len(peer.asked("POST", DEVICES)) == 3
     assert peer.known == {"a", "b", "c", "x", "y", "z"}
     assert len(peer.asked("GET", DEVICES)) == 2  # two pages, once
     assert json.loads(peer.asked("POST", DEVICES)[0][1]) == {"serial": "x", "name": "x"}
