@@ -3,7 +3,8 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import count
 from typing import Any
 
@@ -16,6 +17,7 @@ from cloudpriv.bootstrap import Services, build
 from cloudpriv.config import Role, Settings
 from cloudpriv.embedded.stack import Stack
 from cloudpriv.metadata import CONTROLLER
+from cloudpriv.platform import db
 from cloudpriv.platform.clock import utc_now
 
 TEMPLATE = "cloudpriv_template"
@@ -29,8 +31,8 @@ class TestDatabase:
 
     __test__ = False
 
-    stack: Stack
-    name: str
+    stack: Stack = field(hash=False, compare=False)
+    name: str = field(hash=False, compare=False)
 
     def url(self, role: Role) -> str:
         """The database URL of `role`."""
@@ -56,8 +58,10 @@ class TestDatabase:
         return create_engine(self.url(role))
 
     def services(self, role: Role) -> Services:
-        """Services of a process of `role` on this database."""
-        return build(self.settings(role), now=utc_now)
+        """Services of a process of `role` on this database; the object store's client is slow to make and shared."""
+        settings, shared = self.settings(role), _shared_services(self.stack.environment["CLOUDPRIV_REDIS_URL"], self)
+        engine = db.connect(settings.database_url, pool_size=settings.web_threads + 1)
+        return replace(shared, settings=settings, controller=replace(shared.controller, engine=engine))
 
 
 def migrate_template(stack: Stack) -> None:
@@ -74,7 +78,7 @@ def fresh_database(stack: Stack) -> Iterator[TestDatabase]:
     """A database of its own, dropped at the end whoever is still connected; the queue is emptied first."""
     name = f"test_{next(numbers)}"
     redis.Redis.from_url(stack.environment["CLOUDPRIV_REDIS_URL"]).flushall()
-    _administer(stack, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    _administer(stack, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")
     try:
         yield TestDatabase(stack, name)
     finally:
@@ -88,6 +92,11 @@ def every_row(engine: Engine) -> dict[str, list[str]]:
             table.name: [str(row[0]) for row in connection.execute(select(text("t::text")).select_from(table.alias("t")))]
             for table in CONTROLLER.sorted_tables
         }
+
+
+@cache
+def _shared_services(_stack: str, database: TestDatabase) -> Services:
+    return build(database.settings("api"), now=utc_now)
 
 
 def _administer(stack: Stack, statement: str) -> None:

@@ -32,9 +32,6 @@ class Tokens:
         key = OKPKey.import_key(key_file.read_bytes())
         self._key = OKPKey.import_key({**key.as_dict(private=True), "kid": key.thumbprint(), "use": "sig", "alg": ALGORITHM})
         self._issuer = issuer
-        self._claims = jwt.JWTClaimsRegistry(
-            leeway=0, iss={"essential": True, "value": issuer}, aud={"essential": True, "value": issuer}
-        )
         self._checked: OrderedDict[bytes, tuple[float, Actor]] = OrderedDict()
         self._lock = Lock()
 
@@ -75,7 +72,7 @@ class Tokens:
     def _check(self, token: str, now: datetime) -> tuple[float, Actor]:
         try:
             decoded = jwt.decode(token, self._key, algorithms=[ALGORITHM])
-            self._claims.validate(decoded.claims)
+            self._registry(now).validate(decoded.claims)
         except (JoseError, ValueError):
             raise UnauthenticatedError from None
         claims = decoded.claims
@@ -83,6 +80,12 @@ class Tokens:
             raise UnauthenticatedError
         actor = Actor("client", claims["sub"], claims["service"], frozenset(claims["scope"].split()))
         return claims["exp"], actor
+
+    def _registry(self, now: datetime) -> jwt.JWTClaimsRegistry:
+        ours = {"essential": True, "value": self._issuer}
+        return jwt.JWTClaimsRegistry(
+            now=int(now.timestamp()), iss=ours, aud=ours, exp={"essential": True}, sub={"essential": True}
+        )
 
     def _remember(self, digest: bytes, ends: float, actor: Actor) -> None:
         with self._lock:

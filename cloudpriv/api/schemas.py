@@ -2,6 +2,7 @@
 
 import base64
 import hmac
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
@@ -47,7 +48,7 @@ def short_text(*, required: bool = False, nullable: bool = False, longest: int =
     """A text of one to `longest` characters that does not begin or end with blanks."""
     rules = [
         validate.Length(min=1, max=longest),
-        validate.Regexp(r"^\S(.*\S)?$", error="Must not begin or end with blanks."),
+        validate.Regexp(r"\S(.*\S)?\Z", re.DOTALL, error="Must not begin or end with blanks."),
     ]
     return fields.String(
         required=required, allow_none=nullable, validate=rules, metadata={"description": doc} if doc else {}

@@ -18,7 +18,7 @@ def test_an_account_is_opened_and_read_back(backend: Backend) -> None:
         "account_name": "Acme",
         "status": "active",
         "customer": {"company_name": "Acme Ltd", "company_id": None},
-        "created_at": "2018-08-01T08:00:00+00:00",
+        "created_at": "2018-08-01T08:00:00Z",
         "last_traffic_at": None,
         "purge_due_on": "2025-08-02",
     }
@@ -92,7 +92,9 @@ def test_every_read_and_change_leaves_an_event(backend: Backend, owner_engine: E
     backend.get("/v1/accounts")
     backend.send("PATCH", f"/v1/accounts/{account}", {"customer": {"company_name": "canary"}}, etag='"1"')
     with owner_engine.connect() as connection:
-        rows = connection.execute(text("SELECT action, fields, actor_id FROM audit_events WHERE account_id IS NOT NULL ORDER BY 1"))
+        rows = connection.execute(
+            text("SELECT action, fields, actor_id FROM audit_events WHERE account_id IS NOT NULL ORDER BY 1")
+        )
         found = [tuple(row) for row in rows]
     assert [row[0] for row in found] == ["account.change", "account.create", "account.read", "account.read"]
     assert found[0][1] == ["customer"]

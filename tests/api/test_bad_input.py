@@ -56,7 +56,9 @@ def test_a_body_of_another_type_is_refused(backend: Backend, content_type: str) 
     assert (answer.status_code, answer.get_json()["type"]) == (415, "/problems/unsupported_media_type")
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=501", "limit=x", "limit=1&limit=2", "unknown=1", "account_name=" + "a" * 101])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=501", "limit=x", "limit=1&limit=2", "unknown=1", "account_name=" + "a" * 101]
+)
 def test_a_bad_query_names_its_parameter(backend: Backend, query: str) -> None:
     answer = backend.get(f"/v1/accounts?{query}")
     assert answer.status_code == 422
@@ -86,7 +88,18 @@ def test_a_wrong_method_says_which_are_right(backend: Backend) -> None:
 
 @pytest.mark.parametrize(
     "authorization",
-    [None, "", "Bearer", "Bearer ", "Bearer x", "Bearer a.b.c", "Basic eDp5", "Bearer " + "a" * 10_000, "Bearer \xff", "bearer é"],
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer x",
+        "Bearer a.b.c",
+        "Basic eDp5",
+        "Bearer " + "a" * 10_000,
+        "Bearer \xff",
+        "bearer é",
+    ],
 )
 def test_a_missing_or_made_up_token_is_refused(backend: Backend, authorization: str | None) -> None:
     headers: dict[str, Any] = {} if authorization is None else {"Authorization": authorization}

@@ -1,0 +1,118 @@
+"""Passwords: set, checked, rehashed; a hint that gives nothing away."""
+
+from dataclasses import replace
+
+import pytest
+from flask import Flask
+from sqlalchemy import Engine, text
+
+from cloudpriv.app import create_app
+from cloudpriv.bootstrap import Services
+from tests.backend import Backend
+from tests.stack import TestDatabase
+
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture
+def person(backend: Backend) -> str:
+    """The path of Robin of acme-water, who has a password."""
+    people = f"/v1/accounts/{backend.open_account('acme-water')}/people"
+    path = backend.post(people, {"username": "robin"}).headers["Location"]
+    assert backend.send("PUT", f"{path}/credentials", {"password": PASSWORD, "hint": "comic"}).status_code == 204
+    return path
+
+
+def verify(backend: Backend, **changed: object) -> tuple[int, dict[str, str]]:
+    """Status and body of a check of Robin's password."""
+    body = {"account_name": "acme-water", "username": "robin", "password": PASSWORD, **changed}
+    answer = backend.post("/v1/credentials/verify", body)
+    return answer.status_code, answer.get_json()
+
+
+def stored_hash(engine: Engine) -> str:
+    """The one hash that is stored."""
+    with engine.connect() as connection:
+        found: str = connection.scalar(text("SELECT password_hash FROM credentials"))
+    return found
+
+
+def test_the_right_password_tells_whose_it_is(backend: Backend, person: str) -> None:
+    status, body = verify(backend)
+    assert (status, body["status"]) == (200, "active")
+    assert person.endswith(body["person_id"])
+    assert verify(backend, account_name=" ACME-Water", username="ROBIN", service="talk2m")[0] == 200
+
+
+def test_whatever_is_wrong_the_answer_is_the_same(backend: Backend, other_backend: Backend, person: str) -> None:
+    answers = [
+        verify(backend, password="wrong"),
+        verify(backend, username="nobody"),
+        verify(backend, account_name="none"),
+        verify(backend, service="intesis"),
+        verify(other_backend),
+    ]
+    assert answers == [answers[0]] * 5
+    assert answers[0][0] == 401
+
+
+def test_a_check_is_audited_either_way(backend: Backend, person: str, owner_engine: Engine) -> None:
+    verify(backend)
+    verify(backend, password="wrong")
+    with owner_engine.connect() as connection:
+        query = text("SELECT action FROM audit_events WHERE action LIKE 'credentials.%' ORDER BY event_id")
+        assert list(connection.scalars(query)) == ["credentials.change", "credentials.verify", "credentials.reject"]
+
+
+def test_a_password_hashed_with_old_parameters_is_hashed_anew(
+    services: Services, database: TestDatabase, backend: Backend, person: str, owner_engine: Engine
+) -> None:
+    settings = replace(services.settings, argon2_time_cost=2)
+    stronger = Backend(create_app(replace(services, settings=settings)), database)
+    before = stored_hash(owner_engine)
+    assert verify(stronger)[0] == 200
+    after = stored_hash(owner_engine)
+    assert ("t=1," in before, "t=2," in after) == (True, True)
+    assert verify(stronger)[0] == 200
+    assert stored_hash(owner_engine) == after
+
+
+@pytest.mark.parametrize(
+    "hint",
+    [
+        PASSWORD,
+        "it is correct horse battery",
+        "Correct Horse",
+        "yrettab esroh tcerroc",
+        "c0rrect h0r5e b4ttery",
+        "corect hors batery",
+    ],
+)
+def test_a_hint_that_gives_the_password_away_is_refused(backend: Backend, person: str, hint: str) -> None:
+    answer = backend.send("PUT", f"{person}/credentials", {"password": PASSWORD, "hint": hint})
+    assert answer.status_code == 422
+    assert answer.get_json()["errors"] == [{"pointer": "/hint", "detail": "contains or resembles the password"}]
+    assert PASSWORD not in answer.text
+
+
+@pytest.mark.parametrize("hint", ["my first dog", "comic strip", "the usual", None])
+def test_a_harmless_hint_is_taken(backend: Backend, person: str, hint: str | None) -> None:
+    assert backend.send("PUT", f"{person}/credentials", {"password": PASSWORD, "hint": hint}).status_code == 204
+
+
+def test_no_answer_holds_a_password_a_hash_or_a_hint(backend: Backend, person: str) -> None:
+    texts = [backend.get(person).text, backend.get(person.rpartition("/")[0]).text, str(verify(backend))]
+    assert not [word for text in texts for word in (PASSWORD, "argon2", "comic", "hint") if word in text]
+
+
+def test_checks_of_one_account_are_limited(services: Services, database: TestDatabase, person: str, app: Flask) -> None:
+    settings = replace(services.settings, verify_rate_limit="3/minute")
+    limited = Backend(create_app(replace(services, settings=settings)), database)
+    statuses = [verify(limited, password="wrong")[0] for _ in range(4)]
+    assert statuses == [401, 401, 401, 429]
+    assert verify(limited, account_name="other")[0] == 401
+
+
+@pytest.mark.parametrize("password", ["short", "", None, "x" * 1025, 12345678])
+def test_a_password_out_of_bounds_is_refused(backend: Backend, person: str, password: object) -> None:
+    assert backend.send("PUT", f"{person}/credentials", {"password": password}).status_code == 422
