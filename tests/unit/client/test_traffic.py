@@ -50,6 +50,7 @@ def test_a_batch_over_the_body_limit_is_split_and_an_impossible_record_refused()
     packed = list(batches(rows))
     assert max(len(batch.body) for batch in packed) <= MOST_BYTES
     assert sum(batch.sent for batch in packed) == 21
+    assert [batch.first for batch in packed] == [1 + sum(len(b.rows) for b in packed[:i]) for i in range(len(packed))]
     refused = [row for batch in packed for row in batch.rows if isinstance(row, Rejection)]
     assert refused == [Rejection("malformed", "the record is larger than a request may be")]
 
