@@ -1,0 +1,145 @@
+"""The end of an account, and the proof: what is due, its erasure, and a look at everything that could still name it.
+
+The proof trusts neither the API nor the classification: as the schema's owner it looks at the text of every row of every
+table that the database has, and at every key of the bucket.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import func, literal_column, select, table, text
+
+from cloudpriv.bootstrap import Services
+from cloudpriv.demo.steps import Clients, OpenedAccount, await_status, refusal
+from cloudpriv.demo.telling import Step, require
+from cloudpriv.metadata import CONTROLLER
+from cloudpriv.platform.classify import erased_tables
+from cloudpriv.retention.erase import hash_of
+
+AUDIT: Final = "audit_events"
+EVERY_TABLE: Final = text(
+    "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = current_schema()::regnamespace"
+)
+Rows = dict[str, dict[str, int]]
+
+
+@dataclass(frozen=True)
+class Erased:
+    """An account that was purged, and what its purge says it erased."""
+
+    account: OpenedAccount
+    counts: Mapping[str, int]
+
+
+def list_due(clients: Clients, accounts: Iterable[OpenedAccount], step: Step) -> list[OpenedAccount]:
+    """Those of the accounts that the policy says must go. Others in the same database are counted, not touched."""
+    listed = {each["account_id"]: each for client in clients.values() for each in client.items("/v1/retention/due")}
+    due = [account for account in accounts if account.account_id in listed]
+    for account in due:
+        told = listed[account.account_id]
+        step.lines.append(f"{account.name}: idle since {told['last_activity_at'][:10]}, due since {told['due_since'][:10]}")
+    others = len(listed) - len(due)
+    step.did = f"{len(due)} of our accounts" + (f", and {others} others that stay" if others else "")
+    step.figures["due"] = [listed[account.account_id] for account in due]
+    return due
+
+
+def tell_due_days(clients: Clients, accounts: Iterable[OpenedAccount], step: Step) -> None:
+    """Add when each account would be due if no more traffic came."""
+    for account in accounts:
+        told = clients[account.service].request("GET", f"/v1/accounts/{account.account_id}").json()
+        step.lines.append(f"{account.name}: not due before {told['purge_due_on']}")
+
+
+def purge(clients: Clients, due: Sequence[OpenedAccount], step: Step) -> list[Erased]:
+    """Have every due account erased by the worker, and wait for it."""
+    asked = [(account, _ask(clients, account)) for account in due]
+    erased = [Erased(account, _await_done(clients, account, purge_id)) for account, purge_id in asked]
+    total = sum(sum(each.counts.values()) for each in erased)
+    step.did = f"{len(erased)} accounts, {total:,} rows and objects" if erased else "nothing, as the policy says"
+    step.lines += [f"{each.account.name}: {_listed(each.counts)}" for each in erased]
+    step.figures["purged"] = [{"account_id": each.account.account_id, "counts": dict(each.counts)} for each in erased]
+    return erased
+
+
+def prove_gone(clients: Clients, owner: Services, erased: Sequence[Erased], export_ids: Iterable[str], step: Step) -> None:
+    """Raises ValueError when anything but the audit trail still names an erased account, or the ledger does not."""
+    for account in (each.account for each in erased):
+        client = clients[account.service]
+        require(refusal(client, "GET", f"/v1/accounts/{account.account_id}") == 404, f"the API still shows {account.name}")
+        asked = {"account_name": account.name, "username": account.username, "password": account.password}
+        require(refusal(client, "POST", "/v1/credentials/verify", asked) == 401, f"a password of {account.name} is taken")
+        for export_id in export_ids:
+            require(refusal(client, "GET", f"/v1/exports/{export_id}") == 404, "the export can still be read")
+    ids = [each.account.account_id for each in erased]
+    naming = rows_naming(owner, ids)
+    left = {name: count for name, count in naming.items() if count and name != AUDIT}
+    require(not left, f"rows still name an erased account: {_listed(left)}")
+    require(not objects_naming(owner, ids), "the object store still holds an object of an erased account")
+    require(ledger_entries(owner, ids) == len(ids), "the ledger does not hold every erasure")
+    step.lines.append(f"{len(naming)} tables and the bucket searched: only {naming[AUDIT]} audit events name them")
+    step.lines.append(f"their data keys are gone; the ledger holds {len(ids)} hashes")
+    step.figures |= {"tables_searched": len(naming), "audit_events": naming[AUDIT], "rows_left": 0, "objects_left": 0}
+
+
+def rows_naming(owner: Services, account_ids: Collection[str]) -> dict[str, int]:
+    """By table, how many rows hold one of the ids anywhere: as text, or as the hexadecimal digits of bytes."""
+    patterns = [f"%{form}%" for account_id in account_ids for form in (account_id, UUID(account_id).hex)]
+    with owner.controller.engine.connect() as connection:
+        found: dict[str, int] = {}
+        for name in connection.scalars(EVERY_TABLE).all():
+            row = literal_column("row_").op("::")(literal_column("text"))
+            query = select(func.count()).select_from(table(name).alias("row_")).where(row.like(func.any(patterns)))
+            found[name] = connection.scalar(query) or 0
+    return found
+
+
+def objects_naming(owner: Services, account_ids: Collection[str]) -> list[str]:
+    """Keys of objects and unfinished uploads of the bucket that hold one of the ids."""
+    keys = [*owner.exports.keys(""), *(key for key, _ in owner.exports.unfinished(""))]
+    return [key for key in keys if any(account_id in key for account_id in account_ids)]
+
+
+def ledger_entries(owner: Services, account_ids: Iterable[str]) -> int:
+    """How many of the accounts the ledger holds, by the hash of their ids."""
+    hashes = [hash_of(UUID(account_id)) for account_id in account_ids]
+    ledger = CONTROLLER.tables["ledger"]
+    with owner.controller.engine.connect() as connection:
+        return connection.scalar(select(func.count()).where(ledger.c.account_hash.in_(hashes))) or 0
+
+
+def rows_of(owner: Services, accounts: Iterable[OpenedAccount]) -> Rows:
+    """How many rows each account has in each table that goes with it."""
+    with owner.controller.engine.connect() as connection:
+        return {
+            account.account_id: {
+                each.name: connection.scalar(select(func.count()).where(each.c.account_id == UUID(account.account_id))) or 0
+                for each in erased_tables(CONTROLLER)
+            }
+            for account in accounts
+        }
+
+
+def prove_untouched(before: Rows, after: Rows, step: Step) -> None:
+    """Raises ValueError unless the accounts that stay have every row that they had."""
+    require(before == after, "rows of an account that stays are gone")
+    total = sum(sum(rows.values()) for rows in after.values())
+    step.did = f"nothing is left of what was purged; {len(after)} accounts keep all their {total:,} rows"
+    step.figures |= {"accounts_kept": len(after), "rows_kept": total}
+
+
+def _ask(clients: Clients, account: OpenedAccount) -> str:
+    answer = clients[account.service].request("POST", "/v1/purges", json={"account_id": account.account_id})
+    return str(answer.json()["purge_id"])
+
+
+def _await_done(clients: Clients, account: OpenedAccount, purge_id: str) -> dict[str, Any]:
+    done = await_status(clients[account.service], f"/v1/purges/{purge_id}", "done", also=("cancelled",))
+    counts: dict[str, Any] = done["counts"]
+    return counts
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items()) if count)
