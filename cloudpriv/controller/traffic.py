@@ -15,7 +15,7 @@ import psycopg
 
 from cloudpriv.audit import events
 from cloudpriv.controller.traffic_places import UNKNOWN_ACCOUNT, find_places
-from cloudpriv.controller.traffic_records import NULL, Batch, Fault, Lines, Rejection
+from cloudpriv.controller.traffic_records import Batch, Fault, Lines, Rejection
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import BusyError
 
@@ -158,13 +158,12 @@ def _stage(connection: Connection, prepared: _Prepared) -> None:
     connection.execute(EMPTY, prepare=False)
     with connection.cursor().copy(COPY) as copy:
         copy.write("".join(prepared.lines))
-    if not all(place.endswith(NULL) for place in prepared.places):
-        connection.execute(FORGET_ERASED_PEOPLE, prepare=False)
 
 
 def _lock_accounts(connection: Connection, account_ids: set[UUID]) -> tuple[list[UUID], list[Rejection]]:
     """Hold the accounts until the end of the transaction; those to write to, and the records of the others."""
     status: dict[UUID, str] = dict(connection.execute(LOCK, [sorted(account_ids)]).fetchall())
+    connection.execute(FORGET_ERASED_PEOPLE, prepare=False)
     refusals = {each: REFUSALS[status.get(each)] for each in account_ids if status.get(each) != "active"}
     written = sorted(account_ids - refusals.keys())
     if not refusals:
@@ -196,3 +195,6 @@ def _driver(tx: Tx) -> Iterator[Connection]:
         yield connection
     except psycopg.OperationalError:
         raise BusyError from None
+    except psycopg.Error as fault:
+        # Without its text, which repeats values.
+        raise RuntimeError(f"the batch failed ({fault.sqlstate})") from None

@@ -90,29 +90,29 @@ class CopyAddress(dict[str | None, str | None]):
         return made
 
 
-@dataclass(frozen=True)
 class Lines:
     """Makes COPY lines of the records of one batch, received at `now`."""
 
-    now: datetime
-    texts: CopyText = field(default_factory=CopyText)
-    addresses: CopyAddress = field(default_factory=CopyAddress)
+    def __init__(self, now: datetime) -> None:
+        self._latest = now + TOLERANCE
+        self._texts = CopyText()
+        self._addresses = CopyAddress()
 
     def line(self, index: int, place: str, record: Record) -> str | Fault:
         """The columns of the staging table in their order, `place` being those of account, device and person."""
-        latest = self.now + TOLERANCE
-        fault = _start_fault(record, latest)
-        if fault is not None:
-            return fault
-        ended = _end(record)
-        fault = _end_fault(record, ended, latest) or _count_fault(record)
-        address = self.addresses[record.remote_address]
-        if fault is not None or address is None:
-            return fault or Fault("malformed", "remote_address is not an IP address")
+        started, ended, latest = record.started_at, record.ended_at, self._latest
+        if record.duration_s is not None:
+            if ended is not None:
+                return Fault("malformed", "ended_at and duration_s exclude each other")
+            ended = _end(record)
+        sent, received = record.bytes_from_device or 0, record.bytes_to_device or 0
+        address = self._addresses[record.remote_address]
+        in_time = EARLIEST <= started <= latest and (ended is None or started <= ended <= latest)
+        if not in_time or sent < 0 or received < 0 or address is None:
+            return _fault(record, ended, latest)
         return (
-            f"{index}\t{place}\t\\\\x{session_key(record.source, record.session)}\t{record.started_at}\t{ended or NULL}"
-            f"\t{record.bytes_from_device or 0}\t{record.bytes_to_device or 0}\t{self.texts[record.protocol]}"
-            f"\t{address}\t{self.texts[record.end_reason]}\n"
+            f"{index}\t{place}\t\\\\x{session_key(record.source, record.session)}\t{started}\t{ended or NULL}"
+            f"\t{sent}\t{received}\t{self._texts[record.protocol]}\t{address}\t{self._texts[record.end_reason]}\n"
         )
 
 
@@ -121,39 +121,25 @@ def session_key(source: str, session: str) -> str:
     return blake2b(f"{source}\0{session}".encode(), digest_size=16).hexdigest()
 
 
-def _start_fault(record: Record, latest: datetime) -> Fault | None:
-    if record.started_at > latest:
-        return Fault("in_the_future", "started_at lies more than five minutes ahead")
-    if record.started_at < EARLIEST:
-        return Fault("too_old", "started_at lies before 1970")
-    if record.duration_s is not None and record.ended_at is not None:
-        return Fault("malformed", "ended_at and duration_s exclude each other")
-    return None
-
-
 def _end(record: Record) -> datetime | None:
-    if record.duration_s is None:
-        return record.ended_at
-    return record.started_at + timedelta(seconds=record.duration_s)
+    try:
+        return record.started_at + timedelta(seconds=record.duration_s or 0)
+    except OverflowError:
+        return None  # the start is centuries away from any that is taken
 
 
-def _end_fault(record: Record, ended: datetime | None, latest: datetime) -> Fault | None:
-    if ended is None:
-        return None
-    member = "ended_at" if record.duration_s is None else "duration_s"
-    if ended < record.started_at:
-        return Fault("ends_before_start", f"{member} puts the end before the start")
-    if ended > latest:
-        return Fault("in_the_future", f"{member} puts the end more than five minutes ahead")
-    return None
-
-
-def _count_fault(record: Record) -> Fault | None:
-    if (record.bytes_from_device or 0) < 0:
-        return Fault("negative_bytes", "bytes_from_device is negative")
-    if (record.bytes_to_device or 0) < 0:
-        return Fault("negative_bytes", "bytes_to_device is negative")
-    return None
+def _fault(record: Record, ended: datetime | None, latest: datetime) -> Fault:
+    end = "ended_at" if record.duration_s is None else "duration_s"
+    faults = (
+        (record.started_at > latest, "in_the_future", "started_at lies more than five minutes ahead"),
+        (record.started_at < EARLIEST, "too_old", "started_at lies before 1970"),
+        (ended is not None and ended < record.started_at, "ends_before_start", f"{end} puts the end before the start"),
+        (ended is not None and ended > latest, "in_the_future", f"{end} puts the end more than five minutes ahead"),
+        ((record.bytes_from_device or 0) < 0, "negative_bytes", "bytes_from_device is negative"),
+        ((record.bytes_to_device or 0) < 0, "negative_bytes", "bytes_to_device is negative"),
+    )
+    found = (Fault(code, detail) for holds, code, detail in faults if holds)
+    return next(found, Fault("malformed", "remote_address is not an IP address"))
 
 
 def _address(text: str) -> str | None:
