@@ -1,0 +1,112 @@
+"""`cloudpriv ingest` of the real data sets, as its users run it: a served API, its own process, twice."""
+
+import csv
+import gzip
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+
+from cloudpriv.client.api import ApiClient
+from tests.backend import register
+from tests.stack import TestDatabase, every_row
+
+DATA = Path(__file__).parents[2] / "../shared/data"
+pytestmark = pytest.mark.skipif(not DATA.exists(), reason="the shared data sets are not beside the project")
+
+CUSTOMER = {"company_name": "Acme Water Ltd", "company_id": "SE556000-0001"}
+SUMS = text("SELECT count(*), sum(bytes_from_device), sum(bytes_to_device) FROM traffic")
+
+
+class Backend:
+    """A registered client of a served API, on the command line."""
+
+    def __init__(self, database: TestDatabase, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.client_id, self.secret = register(database)
+        self.environment = os.environ | {"CLOUDPRIV_CLIENT_ID": self.client_id, "CLOUDPRIV_CLIENT_SECRET": self.secret}
+
+    def open_account(self) -> str:
+        """A new account's id; waits for the server to be up."""
+        with ApiClient(self.url, self.client_id, self.secret) as client:
+            body = {"account_name": "acme-water", "customer": CUSTOMER, "created_at": "2018-08-01T00:00:00Z"}
+            found: str = client.request("POST", "/v1/accounts", json=body).json()["id"]
+        return found
+
+    def ingest(self, path: Path, csv_map: str) -> dict[str, Any]:
+        """What `cloudpriv ingest --json` reports."""
+        command = [sys.executable, "-m", "cloudpriv.cli", "ingest", str(path), "--map", csv_map, "--url", self.url]
+        command += ["--account", "acme-water", "--create-devices", "--json"]
+        done = subprocess.run(command, env=self.environment, capture_output=True, check=False, timeout=120)
+        assert done.returncode == 0, done.stderr.decode()
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+
+@pytest.fixture
+def backend(database: TestDatabase) -> Iterator[Backend]:
+    """A backend of an API that is served in a process of its own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "cloudpriv.cli", "serve", "--bind", f"127.0.0.1:{port}"]
+    with subprocess.Popen(command, env=database.environment()) as server:
+        yield Backend(database, port)
+        server.terminate()
+
+
+def plain(path: Path) -> list[dict[str, str]]:
+    """The rows of a packed CSV file by the standard library alone."""
+    if path.suffix == ".gz":
+        return list(csv.DictReader(io.StringIO(gzip.decompress(path.read_bytes()).decode())))
+    with zipfile.ZipFile(path) as archive:
+        return list(csv.DictReader(io.StringIO(archive.read(archive.namelist()[0]).decode())))
+
+
+def held(engine: Engine) -> tuple[int, int, int]:
+    """Sessions and bytes in the database."""
+    with engine.connect() as connection:
+        count, sent, received = connection.execute(SUMS).one()
+    return count, int(sent), int(received)
+
+
+def test_the_three_westermo_captures_are_held_whole_and_a_second_run_changes_nothing(
+    backend: Backend, owner_engine: Engine
+) -> None:
+    backend.open_account()
+    paths = [DATA / f"westermo-flows/output_{place}.zip" for place in ("bottom", "left", "right")]
+    rows = [row for path in paths for row in plain(path)]
+    first = [backend.ingest(path, "westermo-flows") for path in paths]
+    assert sum(report["accepted"] for report in first) == sum(report["rows"] for report in first) == len(rows) == 48_657
+    sums = (len(rows), sum(int(row["sBytesSum"]) for row in rows), sum(int(row["rBytesSum"]) for row in rows))
+    assert held(owner_engine) == sums
+    before = every_row(owner_engine)["traffic"]
+    second = [backend.ingest(path, "westermo-flows") for path in paths]
+    assert [(report["accepted"], report["merged"]) for report in second] == [(0, len(plain(path))) for path in paths]
+    assert [report["devices_created"] for report in second] == [0, 0, 0]
+    assert every_row(owner_engine)["traffic"] == before
+
+
+def test_nemea_is_held_but_for_what_ends_before_it_starts(backend: Backend, owner_engine: Engine) -> None:
+    backend.open_account()
+    path = DATA / "nemea-siot/flows.csv.gz"
+    rows = plain(path)
+    forward = [row for row in rows if float(row["time_end"]) >= float(row["time_start"])]
+    report = backend.ingest(path, "nemea-siot")
+    assert report["rows"] == len(rows) == 3_261
+    assert report["reasons"] == {"ends_before_start": 625}
+    assert (report["accepted"], report["merged"], report["devices_created"]) == (len(forward), 0, 4)
+    sent, received = sum(int(row["bytes_out"]) for row in forward), sum(int(row["bytes_in"] or 0) for row in forward)
+    assert held(owner_engine) == (len(forward), sent, received)
+    again = backend.ingest(path, "nemea-siot")
+    assert (again["accepted"], again["merged"], again["rejected"]) == (0, len(forward), 625)
+    assert held(owner_engine) == (len(forward), sent, received)
