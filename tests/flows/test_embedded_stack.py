@@ -101,7 +101,7 @@ def test_a_first_start_cut_short_is_begun_anew(tmp_path: Path) -> None:
 
 def test_a_first_start_that_cannot_make_its_roles_fails_and_keeps_no_cluster(tmp_path: Path) -> None:
     credentials = vars(credentials_in(tmp_path))
-    credentials["api_password"] = "a' b"
+    credentials["api_password"] = "a' wrong"
     (tmp_path / "credentials.json").write_text(json.dumps(credentials))
     with pytest.raises(StartFailed, match="unrecognized role option"), running(tmp_path, durable=False):
         pass
