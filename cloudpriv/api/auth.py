@@ -14,6 +14,7 @@ from uuid import uuid4
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
+from joserfc.jwt import ClaimsOption
 
 from cloudpriv.controller.clients import Client
 from cloudpriv.platform.actor import SERVICES, Actor
@@ -82,7 +83,7 @@ class Tokens:
         return claims["exp"], actor
 
     def _registry(self, now: datetime) -> jwt.JWTClaimsRegistry:
-        ours = {"essential": True, "value": self._issuer}
+        ours: ClaimsOption = {"essential": True, "value": self._issuer}
         return jwt.JWTClaimsRegistry(
             now=int(now.timestamp()), iss=ours, aud=ours, exp={"essential": True}, sub={"essential": True}
         )

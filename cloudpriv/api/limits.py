@@ -1,54 +1,107 @@
-"""Rate limits by Flask-Limiter, counted in Redis: per client, and per account for password checks.
+"""Rate limits, counted in Redis by the `limits` library: per client, and per account for password checks.
 
-While Redis is away each process counts in its own memory: a limit that is too generous for a moment, and no outage.
+A process takes a client's allowance from Redis in portions of a hundredth, so that most requests cost no round trip: a
+client can lose at most a portion per process and window to that, and never gain. While Redis is away each process counts
+in its own memory: a limit that is too generous for a moment, and no outage.
 """
 
+from dataclasses import dataclass
+from threading import Lock
 from typing import Final
 
-from flask import Flask, Response, current_app, request
-from flask_limiter import Limiter, RateLimitExceeded
+from flask import Flask, Response, current_app, g, request
+from limits import RateLimitItem, parse
+from limits.storage import MemoryStorage, RedisStorage
+from limits.strategies import FixedWindowRateLimiter
+from redis.exceptions import RedisError
 
-from cloudpriv.api import problems
-from cloudpriv.api.endpoint import EXTENSION, Runtime, current_actor, runtime
+from cloudpriv.api.endpoint import EXTENSION, Runtime, current_actor, now, runtime
 from cloudpriv.platform.errors import RateLimitedError, UnauthenticatedError
 from cloudpriv.platform.text import normalised
 
 POLICY: Final = "default"
-LIMITER: Final = "cloudpriv_limiter"
+LIMITS: Final = "cloudpriv_limits"
 UNLIMITED: Final = frozenset({"operations.healthz", "operations.readyz", "operations.metrics"})
+PORTIONS: Final = 100
+MOST_KEYS: Final = 10_000
+
+
+@dataclass
+class Allowance:
+    """What one caller may still do in this window: locally, and in Redis when last asked."""
+
+    here: int
+    elsewhere: int
+    reset: float
+
+
+class Limits:
+    """Hands out allowances of one limit."""
+
+    def __init__(self, item: RateLimitItem, run: Runtime) -> None:
+        self.item = item
+        pool = run.services.redis.connection_pool
+        self._shared = FixedWindowRateLimiter(RedisStorage("redis://", connection_pool=pool))
+        self._alone = FixedWindowRateLimiter(MemoryStorage())
+        self._allowances: dict[str, Allowance] = {}
+        self._lock = Lock()
+
+    def take(self, key: str, now: float) -> Allowance:
+        """One request of `key`. Raises RateLimitedError when its window is used up."""
+        with self._lock:
+            held = self._allowances.get(key)
+            if held is not None and held.here > 0 and held.reset > now:
+                held.here -= 1
+                return Allowance(held.here, held.elsewhere, held.reset)
+        return self._fetch(key)
+
+    def _fetch(self, key: str) -> Allowance:
+        portion = max(1, self.item.amount // PORTIONS)
+        granted, remaining, reset = self._ask(key, portion)
+        fetched = Allowance(granted - 1, remaining, reset)
+        g.allowance = fetched
+        if not granted:
+            raise RateLimitedError
+        with self._lock:
+            if len(self._allowances) >= MOST_KEYS:
+                self._allowances.clear()
+            self._allowances[key] = fetched
+        return fetched
+
+    def _ask(self, key: str, portion: int) -> tuple[int, int, float]:
+        try:
+            return _consume(self._shared, self.item, key, portion)
+        except RedisError:
+            return _consume(self._alone, self.item, key, 1)
 
 
 def install(app: Flask, run: Runtime) -> None:
     """Limit every route of the app but probes, and tell callers where they stand (draft-ietf-httpapi-ratelimit-headers)."""
-    limiter = Limiter(
-        _caller,
-        app=app,
-        default_limits=[run.services.settings.rate_limit],
-        default_limits_per_method=False,
-        default_limits_exempt_when=lambda: request.endpoint in UNLIMITED,
-        storage_uri="redis://",
-        storage_options={"connection_pool": run.services.redis.connection_pool},  # type: ignore[dict-item]  # declared too narrowly
-        in_memory_fallback_enabled=True,
-        strategy="fixed-window",
-        key_prefix=EXTENSION,
-    )
-    app.extensions[LIMITER] = limiter
-    app.register_error_handler(RateLimitExceeded, _refuse)
-    app.after_request(_told)
+    settings = run.services.settings
+    app.extensions[LIMITS] = {
+        "caller": Limits(parse(settings.rate_limit), run),
+        "verification": Limits(parse(settings.verify_rate_limit), run),
+    }
+    app.before_request(_limit_caller)
+    app.after_request(_tell)
 
 
 def limit_verification(account_name: str) -> None:
-    """Count one password check of an account, whose name never reaches Redis. Raises RateLimitExceeded."""
-    run = runtime()
-    name = run.services.controller.keys.blind_index("verification limit", normalised(account_name)).hex()
-    actor = current_actor().id
-    with _limiter().limit(run.services.settings.verify_rate_limit, key_func=lambda: f"{actor}:{name}"):
-        return
+    """Count one password check of an account, whose name never reaches Redis. Raises RateLimitedError."""
+    keys = runtime().services.controller.keys
+    name = keys.blind_index("verification limit", normalised(account_name)).hex()
+    _take("verification", f"{current_actor().id}:{name}")
 
 
-def _limiter() -> Limiter:
-    limiter: Limiter = current_app.extensions[LIMITER]
-    return limiter
+def _limit_caller() -> None:
+    if request.endpoint not in UNLIMITED:
+        _take("caller", _caller())
+
+
+def _take(kind: str, key: str) -> None:
+    limits: Limits = current_app.extensions[LIMITS][kind]
+    g.limit = limits.item
+    g.allowance = limits.take(f"{kind}:{key}", now().timestamp())
 
 
 def _caller() -> str:
@@ -59,18 +112,21 @@ def _caller() -> str:
         return request.remote_addr or "unknown"
 
 
-def _refuse(_: RateLimitExceeded) -> Response:
-    return problems.refuse(RateLimitedError())
+def _consume(limiter: FixedWindowRateLimiter, item: RateLimitItem, key: str, portion: int) -> tuple[int, int, float]:
+    """How many requests are granted (0 when none), how many are left to others, and when the window ends."""
+    granted = next((cost for cost in dict.fromkeys((portion, 1)) if limiter.hit(item, EXTENSION, key, cost=cost)), 0)
+    reset, remaining = limiter.get_window_stats(item, EXTENSION, key)
+    return granted, remaining, reset
 
 
-def _told(response: Response) -> Response:
-    limit = _limiter().current_limit
-    if limit is None:
+def _tell(response: Response) -> Response:
+    if "allowance" not in g:
         return response
-    reset = max(0, int(limit.reset_at - runtime().services.clock().timestamp()))
-    window = limit.limit.get_expiry()
-    response.headers["RateLimit-Policy"] = f'"{POLICY}";q={limit.limit.amount};w={window}'
-    response.headers["RateLimit"] = f'"{POLICY}";r={limit.remaining};t={reset}'
+    allowance: Allowance = g.allowance
+    item: RateLimitItem = g.limit
+    seconds = max(0, round(allowance.reset - now().timestamp()))
+    response.headers["RateLimit-Policy"] = f'"{POLICY}";q={item.amount};w={item.get_expiry()}'
+    response.headers["RateLimit"] = f'"{POLICY}";r={max(0, allowance.here + allowance.elsewhere)};t={seconds}'
     if response.status_code == 429:
-        response.headers["Retry-After"] = str(max(1, reset))
+        response.headers["Retry-After"] = str(max(1, seconds))
     return response

@@ -6,10 +6,10 @@ erasure of the person it is about (GDPR Article 5(2)).
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import UUID
 
-from sqlalchemy import ARRAY, DateTime, Index, String, Uuid, insert
+from sqlalchemy import ARRAY, DateTime, Index, String, Table, Uuid, insert
 from sqlalchemy.orm import Mapped
 
 from cloudpriv.platform.classify import Category, Erasure, about, withheld
@@ -40,16 +40,20 @@ class AuditEvent(ControllerBase):
     request_id: Mapped[UUID | None] = withheld(OPERATION, Uuid, nullable=True, why=WHY)
 
 
+# On the table, not the class: the object-relational way to insert a row that nobody reads again takes twice as long.
+APPEND: Final = insert(cast("Table", AuditEvent.__table__))
+
+
 def record(tx: Tx, action: str, *, account_id: UUID | None = None, subject_id: UUID | None = None,
            fields: Sequence[str] = ()) -> None:  # fmt: skip
     """Append one event to the unit of work: it commits with what it tells of, or not at all."""
-    tx.session.execute(insert(AuditEvent), _event(tx, action, account_id, subject_id, fields))
+    tx.session.execute(APPEND, _event(tx, action, account_id, subject_id, fields))
 
 
 def record_each(tx: Tx, action: str, account_ids: Iterable[UUID]) -> None:
     """Append one event for each account, in one statement."""
     if rows := [_event(tx, action, account_id) for account_id in account_ids]:
-        tx.session.execute(insert(AuditEvent), rows)
+        tx.session.execute(APPEND, rows)
 
 
 def _event(

@@ -85,8 +85,7 @@ def list_accounts(tx: Tx, *, account_name: str | None, after: UUID | None, limit
     if after is not None:
         query = query.where(Account.account_id > after)
     found = [_opened(tx, row, key) for row, key in tx.session.execute(query.order_by(Account.account_id).limit(limit + 1))]
-    for account in found[:limit]:
-        events.record(tx, "account.read", account_id=account.row.account_id)
+    events.record_each(tx, "account.read", [account.row.account_id for account in found[:limit]])
     return found
 
 
