@@ -53,9 +53,9 @@ def attributes(body: bytes, content_type: str) -> dict[str, object]:
 def record(attributes: Mapping[str, object], received_at: datetime | None = None) -> dict[str, object] | None:
     """The record of an accounting request, or None for Accounting-On and -Off, which are of no session.
 
-    Start time = Event-Timestamp - Acct-Delay-Time - Acct-Session-Time; a Stop and an Interim-Update also have
-    the end known so far, start + Acct-Session-Time. Where the NAS sends no Event-Timestamp, `received_at`
-    (aware UTC) stands for it. `account` is the text of Class, else the realm of User-Name, else absent.
+    Start time = Event-Timestamp - Acct-Session-Time; a Stop and an Interim-Update also have the end known so far,
+    Event-Timestamp (RFC 2869 §5.3). Where it is missing, `received_at` (aware UTC) - Acct-Delay-Time stands in
+    for it (RFC 2866 §5.2). `account` is the text of Class, else the realm of User-Name, else absent.
     Raises MalformedEvent where status, session, device or time is missing or a value is unreadable.
     """
     status = _STATUS.get(_text(attributes, "Acct-Status-Type") or "")
@@ -109,15 +109,19 @@ def _class(attributes: Mapping[str, object]) -> str:
 
 
 def _times(attributes: Mapping[str, object], status: str, received_at: datetime | None) -> dict[str, object]:
-    event = _timestamp(attributes) or received_at
-    if event is None:
+    event = _event_time(attributes, received_at)
+    started_at = rfc3339(event - timedelta(seconds=_uint32(attributes, "Acct-Session-Time") or 0))
+    return {"started_at": started_at} if status == "Start" else {"started_at": started_at, "ended_at": rfc3339(event)}
+
+
+def _event_time(attributes: Mapping[str, object], received_at: datetime | None) -> datetime:
+    """When the event occurred on the NAS: Event-Timestamp already says it, however late the packet was."""
+    event = _timestamp(attributes)
+    if event is not None:
+        return event
+    if received_at is None:
         raise MalformedEvent("Event-Timestamp is missing")
-    delay = timedelta(seconds=_uint32(attributes, "Acct-Delay-Time") or 0)
-    session_time = timedelta(seconds=_uint32(attributes, "Acct-Session-Time") or 0)
-    start = event - delay - session_time
-    if status == "Start":
-        return {"started_at": rfc3339(start)}
-    return {"started_at": rfc3339(start), "ended_at": rfc3339(start + session_time)}
+    return received_at - timedelta(seconds=_uint32(attributes, "Acct-Delay-Time") or 0)
 
 
 def _timestamp(attributes: Mapping[str, object]) -> datetime | None:

@@ -118,7 +118,7 @@ def _send(folder: Path, secret: str, port: int, texts: list[str]) -> None:
 
 def _texts(packets: list[sessions.Packet]) -> list[str]:
     """Packets as radclient reads them, between the gateways' Accounting-On and Accounting-Off."""
-    first, last = packets[0].sent - 60, packets[-1].sent + 60
+    first, last = min(packet.event for packet in packets) - 60, packets[-1].sent + 60
     on = [_text(_switch(name, "Accounting-On", first)) for name in GATEWAYS]
     off = [_text(_switch(name, "Accounting-Off", last)) for name in GATEWAYS]
     return [*on, *(_text(_attributes(packet)) for packet in packets), *off]
@@ -150,7 +150,7 @@ def _attributes(packet: sessions.Packet) -> dict[str, str | int]:
         "Acct-Delay-Time": packet.delay,
         "Acct-Session-Id": f"{session.start:08X}-{session.number:08X}",
         "Acct-Authentic": "RADIUS",
-        "Event-Timestamp": packet.sent,
+        "Event-Timestamp": packet.event,
     }
     if session.with_class:
         attributes["Class"] = "0x" + session.account.encode().hex()

@@ -45,7 +45,7 @@ class Session:
 
 @dataclass(frozen=True)
 class Packet:
-    """One Accounting-Request: what was `elapsed` seconds into the session, sent `delay` seconds later."""
+    """One Accounting-Request: the event `elapsed` seconds into the session, sent `delay` seconds later."""
 
     session: Session
     status: str
@@ -53,8 +53,13 @@ class Packet:
     delay: int
 
     @property
+    def event(self) -> int:
+        """When it happened on the gateway, the same however often and late it is sent (RFC 2869 section 5.3)."""
+        return self.session.start + self.elapsed
+
+    @property
     def sent(self) -> int:
-        return self.session.start + self.elapsed + self.delay
+        return self.event + self.delay
 
 
 def packets(accounts: list[Account], which: str) -> list[Packet]:

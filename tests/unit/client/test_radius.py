@@ -19,11 +19,15 @@ RECEIVED = datetime(2025, 11, 22, 12, 0, tzinfo=UTC)
 START, INTERIM, STOP, ODD_NAME, SWITCHED_ON = (1, 2, 3), (5, 6, 7), (9, 10, 11), (13, 14, 15), (17, 18, 19)
 
 
-def wire_record(number: int) -> dict[str, object] | None:
+def wire_attributes(number: int) -> dict[str, object]:
     (file,) = WIRE.glob(f"{number:03}_*.http")
     head, _, body = file.read_bytes().replace(b"\r\n", b"\n").partition(b"\n\n")
     (content_type,) = [line[14:] for line in head.decode().splitlines() if line.startswith("Content-Type: ")]
-    return radius.record(radius.attributes(body, content_type), RECEIVED)
+    return radius.attributes(body, content_type)
+
+
+def wire_record(number: int) -> dict[str, object] | None:
+    return radius.record(wire_attributes(number), RECEIVED)
 
 
 def stop(**changes: object) -> dict[str, object]:
@@ -66,7 +70,7 @@ def test_a_recorded_start_opens_a_session_without_an_end(number: int) -> None:
 def test_a_recorded_interim_update_ends_the_session_as_far_as_is_known(number: int) -> None:
     record = wire_record(number)
     assert record is not None
-    assert (record["started_at"], record["ended_at"]) == ("2025-11-22T09:59:58Z", "2025-11-22T10:09:58Z")
+    assert (record["started_at"], record["ended_at"]) == ("2025-11-22T10:00:00Z", "2025-11-22T10:10:00Z")
     assert (record["bytes_from_device"], record["bytes_to_device"]) == (123456, 7654321)
 
 
@@ -78,6 +82,23 @@ def test_a_recorded_stop_has_the_64_bit_counters_the_end_and_its_reason(number: 
     assert (record["started_at"], record["ended_at"]) == ("2025-11-22T10:00:00Z", "2025-11-22T11:23:20Z")
     assert (record["bytes_from_device"], record["bytes_to_device"]) == (8589934496, 12884902888)
     assert record["end_reason"] == "User-Request"
+
+
+@needs_wire
+@pytest.mark.parametrize("numbers", list(zip(START, INTERIM, STOP, strict=True)))
+def test_recorded_start_interim_update_and_stop_agree_when_the_session_began(numbers: tuple[int, ...]) -> None:
+    records = [wire_record(number) or {} for number in numbers]
+    assert {record["session"] for record in records} == {"249c25920df23dcdddb6d51afb6d373c"}
+    assert {record["started_at"] for record in records} == {"2025-11-22T10:00:00Z"}
+
+
+@needs_wire
+@pytest.mark.parametrize("number", INTERIM)
+def test_a_recorded_event_time_is_also_known_from_the_receipt_and_the_delay(number: int) -> None:
+    told = wire_attributes(number)
+    del told["Event-Timestamp"]
+    # Its Acct-Delay-Time is two seconds.
+    assert radius.record(told, datetime(2025, 11, 22, 10, 10, 2, tzinfo=UTC)) == wire_record(number)
 
 
 @needs_wire
@@ -133,9 +154,18 @@ def test_an_address_is_no_device() -> None:
         converted(User_Name=None, Calling_Station_Id="203.0.113.7")
 
 
-def test_delay_and_session_time_are_taken_off_the_event_time() -> None:
-    record = converted(Acct_Delay_Time=30)
-    assert (record["started_at"], record["ended_at"]) == ("2018-11-02T09:59:30Z", "2018-11-02T10:59:30Z")
+@pytest.mark.parametrize("delay", [None, 0, 30, 86_400])
+def test_the_event_time_is_that_of_the_event_however_late_the_packet(delay: int | None) -> None:
+    record = radius.record(stop(Acct_Delay_Time=delay), RECEIVED)
+    assert record is not None
+    assert (record["started_at"], record["ended_at"]) == ("2018-11-02T10:00:00Z", "2018-11-02T11:00:00Z")
+
+
+@pytest.mark.parametrize(("delay", "started", "ended"), [(None, "11:00:00", "12:00:00"), (30, "10:59:30", "11:59:30")])
+def test_without_event_time_the_delay_is_taken_off_the_time_of_receipt(delay: int | None, started: str, ended: str) -> None:
+    record = radius.record(stop(Event_Timestamp=None, Acct_Delay_Time=delay), RECEIVED)
+    assert record is not None
+    assert (record["started_at"], record["ended_at"]) == (f"2025-11-22T{started}Z", f"2025-11-22T{ended}Z")
 
 
 @pytest.mark.parametrize("text", ["Nov  2 2018 11:00:00 CET", "2018-11-02T11:00:00Z", "yesterday"])

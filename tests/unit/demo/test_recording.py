@@ -112,6 +112,18 @@ def test_it_has_the_faults_of_a_real_line() -> None:
     assert any(body["Acct-Delay-Time"] > 0 for body in accounting())
 
 
+def test_a_packet_sent_again_tells_the_same_event_time_and_a_longer_delay() -> None:
+    told: dict[tuple[object, ...], list[dict[str, Any]]] = defaultdict(list)
+    for body in accounting():
+        event = body["Acct-Unique-Session-Id"], body["Acct-Status-Type"], body.get("Acct-Session-Time")
+        told[event].append(body)
+    again = [bodies for bodies in told.values() if len(bodies) > 1]
+    assert len(again) >= 20
+    for bodies in again:
+        assert len({body["Event-Timestamp"] for body in bodies}) == 1
+        assert len({body["Acct-Delay-Time"] for body in bodies}) == len(bodies)
+
+
 def test_a_name_beyond_ascii_arrives_as_the_device_is_called() -> None:
     assert "kylmaskin-öst" in {record["device"] for record in recording.records("talk2m")}
 
@@ -146,12 +158,13 @@ def test_accounts_have_traffic_of_the_years_that_they_say() -> None:
     assert sorted(map(str, only_old)) == ["acme-water", "norrvik-dairy"]
 
 
-def test_accounts_are_older_than_their_traffic() -> None:
+def test_accounts_are_older_than_their_traffic_and_nothing_lies_in_the_future() -> None:
     created = {account["account_name"]: account["created_at"] for account in recording.accounts()}
     for service in ("talk2m", "intesis"):
         for record in recording.records(service):
             start = datetime.fromisoformat(str(record["started_at"]))
-            assert created[record["account"]] < start < datetime.now(UTC)
+            end = datetime.fromisoformat(str(record.get("ended_at", record["started_at"])))
+            assert created[record["account"]] < start <= end < datetime.now(UTC)
 
 
 def test_every_address_is_one_for_documentation() -> None:
