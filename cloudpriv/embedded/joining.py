@@ -37,9 +37,14 @@ def joined(folder: Path) -> Iterator[JoinedStack]:
         except StackInUse as busy:
             yield _await_record(folder, busy)
             return
-        cleanup.callback((folder / RECORD).unlink, missing_ok=True)
+        cleanup.callback(_remove_record, folder, os.getpid())
         _write_record(folder, started.environment, started.versions)
         yield JoinedStack(started.environment, started.versions, is_ours=True)
+
+
+def _remove_record(folder: Path, owner: int) -> None:
+    if os.getpid() == owner:  # not in a forked child that leaves through here
+        (folder / RECORD).unlink(missing_ok=True)
 
 
 def _write_record(folder: Path, environment: Mapping[str, str], versions: Mapping[str, str]) -> None:
