@@ -3,7 +3,8 @@
 Its members follow from the classification of the columns, so that a newly classified table is in it without a change here.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final
@@ -51,32 +52,36 @@ class Member:
         return {"name": self.name, "bytes": self.size, "sha256": self._digest.hexdigest(), "rows": self.rows}
 
 
-def stream(tx: Tx, policy: Policy, account: OpenedAccount, export_id: UUID) -> Iterator[bytes]:
+@contextmanager
+def streamed(tx: Tx, policy: Policy, account: OpenedAccount, export_id: UUID) -> Iterator[Iterator[bytes]]:
     """The archive: everything exportable of the account, the information of Article 15, a readable page, a manifest.
 
-    `tx` is one read-only snapshot. The manifest comes last, since only then the digests are known.
+    `tx` is one read-only snapshot; it is fit for other queries after the block, even if the archive was not read to its
+    end. The manifest comes last, since only then the digests are known.
     """
-    chunks = stream_zip.stream_zip(
-        ((name, tx.now, MODE, stream_zip.ZIP_64, content) for name, content in _members(tx, policy, account, export_id)),
-        get_compressobj=_deflate,
-    )
-    return iter(chunks)
+    with ExitStack() as queries:
+        members = _members(_Source(tx, policy, account, export_id, queries))
+        files = ((name, tx.now, MODE, stream_zip.ZIP_64, content) for name, content in members)
+        yield iter(stream_zip.stream_zip(files, get_compressobj=_deflate))
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Whose archive from which snapshot, and the queries to be ended with it."""
+
+    tx: Tx
+    policy: Policy
+    account: OpenedAccount
+    export_id: UUID
+    queries: ExitStack
 
 
 def _deflate() -> Any:  # isal's object does what zlib's does, by another name of its type
     return isal_zlib.compressobj(level=DEFLATE_LEVEL, wbits=-15)
 
 
-def _members(tx: Tx, policy: Policy, account: OpenedAccount, export_id: UUID) -> Iterator[tuple[str, Iterator[bytes]]]:
-    about = {
-        "format": FORMAT,
-        "account_id": account.row.account_id,
-        "export_id": export_id,
-        "created_at": tx.now,
-        "policy_version": policy.version,
-    }
-    information = {language: processing(policy, account.row.service, language) for language in policy.languages}
-    written: list[Member] = []
+def _members(source: _Source) -> Iterator[tuple[str, Iterator[bytes]]]:
+    policy, written = source.policy, list[Member]()
 
     def member(name: str) -> Member:
         written.append(Member(name))
@@ -84,23 +89,36 @@ def _members(tx: Tx, policy: Policy, account: OpenedAccount, export_id: UUID) ->
 
     for table in exported_tables(ControllerBase.metadata):
         each = member(table.info["member"])
-        yield each.name, each.measured(_content(tx, account, table, each))
+        yield each.name, each.measured(_content(source, table, each))
+    information = {language: processing(policy, source.account.row.service, language) for language in policy.languages}
     yield "processing.json", member("processing.json").measured([_pretty(information)])
-    html = page.render(tx, account, about, information, [each.entry() for each in written])
+    about = _about(source)
+    html = page.render(source.tx, source.account, about, information, [each.entry() for each in written])
     yield "index.html", member("index.html").measured(html)
     yield "manifest.json", iter([_pretty({**about, "members": [each.entry() for each in written]})])
 
 
-def _content(tx: Tx, account: OpenedAccount, table: Table, member: Member) -> Iterator[bytes]:
-    account_id = account.row.account_id
+def _about(source: _Source) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "account_id": source.account.row.account_id,
+        "export_id": source.export_id,
+        "created_at": source.tx.now,
+        "policy_version": source.policy.version,
+    }
+
+
+def _content(source: _Source, table: Table, member: Member) -> Iterator[bytes]:
+    account_id = source.account.row.account_id
     if member.name.endswith(".csv"):
-        return _csv(tx, table, account_id, member)
-    rows = records.rows(tx, account.key, table, account_id)
+        blocks = bulk.csv_blocks(source.tx.session, records.csv_query(table, account_id))
+        return _csv(source.queries.enter_context(closing(blocks)), member)
+    rows = records.rows(source.tx, source.account.key, table, account_id)
     return _json(_counted(rows, member), single=records.is_single(table))
 
 
-def _csv(tx: Tx, table: Table, account_id: UUID, member: Member) -> Iterator[bytes]:
-    member.rows = yield from bulk.csv_blocks(tx.session, records.csv_query(table, account_id))
+def _csv(blocks: Generator[bytes, None, int], member: Member) -> Iterator[bytes]:
+    member.rows = yield from blocks
 
 
 def _counted(rows: Iterable[dict[str, Any]], member: Member) -> Iterator[dict[str, Any]]:

@@ -83,8 +83,8 @@ def _store(lease: Lease, objects: ObjectStore, policy: Policy) -> str:
     digest = sha256()
     with lease.plane.transaction(WORKER, lease.clock(), read_only=True) as tx:
         account = accounts.find_account(tx, lease.account_id)
-        chunks = archive.stream(tx, policy, account, lease.export_id)
-        objects.put_stream(_object_key(lease), _watched(chunks, lease, digest), confirm=lease.confirm)
+        with archive.streamed(tx, policy, account, lease.export_id) as chunks:
+            objects.put_stream(_object_key(lease), _watched(chunks, lease, digest), confirm=lease.confirm)
     return digest.hexdigest()
 
 

@@ -1,7 +1,7 @@
 """The readable page of an archive: self-contained HTML, escaped, streamed."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -63,9 +63,11 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters["words"] = lambda name: str(name).replace("_", " ")
-    made.filters["moment"] = lambda value: (
-        value.isoformat(sep=" ", timespec="seconds") if isinstance(value, datetime) else value
-    )
+    made.filters["moment"] = _moment
     made.tests["document"] = lambda value: isinstance(value, Mapping)
     made.tests["several"] = lambda value: isinstance(value, list)
     return made
+
+
+def _moment(value: Any) -> Any:
+    return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S") if isinstance(value, datetime) else value
