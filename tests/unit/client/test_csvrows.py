@@ -36,10 +36,10 @@ def test_columns_become_fields_and_several_form_the_session(tmp_path: Path) -> N
 
 
 def test_sessions_of_different_rows_are_never_the_same(tmp_path: Path) -> None:
-    text = "mac,peer,start\na|,b,1\na,|b,1\na\\,|b,1\na\\|,b,1\na,,1\n,a,1\n"
+    text = "mac,peer,start\na|,b,1\na,|b,1\na\\,|b,1\na\\|,b,1\na,,1\n,a,1\na\\,b|c,1\na|b\\,c,1\n"
     found = read(tmp_path, 'device = "start"\nsession = ["mac", "peer", "start"]\nstarted_at = "start"\n', text)
     names = [row["session"] for row in found if isinstance(row, dict)]
-    assert len(set(names)) == len(names) == 6
+    assert len(set(names)) == len(names) == 8
 
 
 def test_an_empty_cell_is_left_out_or_means_what_the_map_says(tmp_path: Path) -> None:
@@ -137,6 +137,12 @@ def test_negative_numbers_and_ends_before_starts_are_the_servers_to_judge(tmp_pa
 def test_blank_lines_are_no_rows_and_quoted_line_ends_do_not_split_one(tmp_path: Path) -> None:
     found = read(tmp_path, BASE, 'mac, peer ,start\n\na,"b\nb",1\n\r\n"a",b,2')
     assert [row["session"] for row in found if isinstance(row, dict)] == ["a|b\nb|1", "a|b|2"]
+
+
+def test_blanks_after_a_delimiter_are_not_part_of_the_cell(tmp_path: Path) -> None:
+    (row,) = read(tmp_path, BASE + 'bytes_to_device = "in"\n', "mac, peer, start, in\na, b, 1, 7\n")
+    assert isinstance(row, dict)
+    assert (row["session"], row["bytes_to_device"]) == ("a|b|1", 7)
 
 
 def test_another_delimiter_is_used_as_the_map_says(tmp_path: Path) -> None:
