@@ -130,9 +130,13 @@ def _timestamp(attributes: Mapping[str, object]) -> datetime | None:
         return None if text is None else unix_time(text, "Event-Timestamp")
     try:
         # radiusd writes its local time with an abbreviated zone name, and only UTC's is unambiguous.
-        return datetime.strptime(text, "%b %d %Y %H:%M:%S UTC").replace(tzinfo=UTC)
+        time = datetime.strptime(text, "%b %d %Y %H:%M:%S UTC").replace(tzinfo=UTC)
     except ValueError:
         raise MalformedEvent("Event-Timestamp is not a time in UTC; radiusd must run with TZ=UTC") from None
+    # The attribute counts seconds since 1970 (RFC 2869 §5.3); a session before the year 1 would overflow datetime.
+    if time.year < 1970:
+        raise MalformedEvent("Event-Timestamp is before 1970")
+    return time
 
 
 def _counters(attributes: Mapping[str, object]) -> dict[str, object]:

@@ -211,6 +211,8 @@ def test_counters_that_the_gateway_does_not_send_are_not_made_up() -> None:
         ("Acct_Status_Type", "Tunnel-Start"),
         ("Event_Timestamp", None),
         ("Event_Timestamp", 10**15),
+        ("Event_Timestamp", "Jan  1 0001 00:00:00 UTC"),
+        ("Event_Timestamp", "Dec 31 1969 23:59:59 UTC"),
         ("User_Name", None),
         ("User_Name", {"deep": "er"}),
     ],
