@@ -207,6 +207,14 @@ def test_a_folder_that_is_not_for_writing_gets_no_checkpoint(
     assert given.rows == ROWS
 
 
+def test_a_row_that_is_not_utf8_is_rejected_by_its_number(peer: Peer, folder: Path) -> None:
+    text = (folder / "flows.csv").read_bytes()
+    (folder / "flows.csv").write_bytes(text.replace(b"dev-2,2,", b"d\xe9v-2,2,"))
+    report = send(peer, folder)
+    assert (report.rows, report.accepted) == (ROWS, WHOLE.accepted - 1)
+    assert listed(folder) == sorted([2, *BACKWARDS, *TIMELESS])
+
+
 def test_rows_from_anywhere_need_neither_file_nor_checkpoint(peer: Peer) -> None:
     rows: list[Row] = [malformed("it is"), Record(source="s", session="1", started_at="2024", device="d")]
     with peer.client() as client:
