@@ -30,7 +30,7 @@ lint: install ## style, types, import contracts, openapi.yaml in step
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
-	$(BIN)/lint-imports --no-timing
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/cloudpriv openapi --check openapi.yaml
 
 bench: install ## every figure beside its baseline, one JSON line each

@@ -11,6 +11,7 @@ from flask_smorest import Api
 
 from cloudpriv.api import (
     accounts,
+    audit,
     credentials,
     devices,
     limits,
@@ -37,6 +38,7 @@ BLUEPRINTS: Final = (
     retention.blueprint,
     retention.purges,
     rights.blueprint,
+    audit.blueprint,
     policy.blueprint,
     oauth.blueprint,
     operations.blueprint,

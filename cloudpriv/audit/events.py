@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final, cast
 from uuid import UUID
 
-from sqlalchemy import ARRAY, DateTime, Index, String, Table, Uuid, insert
+from sqlalchemy import ARRAY, DateTime, Index, String, Table, Uuid, insert, select
 from sqlalchemy.orm import Mapped
 
 from cloudpriv.platform.classify import Category, Erasure, about, withheld
@@ -54,6 +54,15 @@ def record_each(tx: Tx, action: str, account_ids: Iterable[UUID]) -> None:
     """Append one event for each account, in one statement."""
     if rows := [_event(tx, action, account_id) for account_id in account_ids]:
         tx.session.execute(APPEND, rows)
+
+
+def list_events(tx: Tx, account_id: UUID, *, after: UUID | None, limit: int) -> list[AuditEvent]:
+    """Events about an account, oldest first, and one more than `limit` if there is one; the look itself is one."""
+    record(tx, "audit.read", account_id=account_id)
+    query = select(AuditEvent).where(AuditEvent.account_id == account_id)
+    if after is not None:
+        query = query.where(AuditEvent.event_id > after)
+    return list(tx.session.scalars(query.order_by(AuditEvent.event_id).limit(limit + 1)))
 
 
 def _event(

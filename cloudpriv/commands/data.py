@@ -98,7 +98,7 @@ def export(ctx: click.Context, account_id: UUID, output: Path | None, json_outpu
     target = output or Path(f"{account_id}.zip")
     with services(ctx, "worker") as built:
         with built.controller.transaction(OPERATOR, built.clock()) as tx:
-            received = requests.receive(tx, account_id, "access", policy=built.policy)
+            received = requests.receive(tx, built.policy, account_id, "access").export
             tx.wake.clear()  # carried out here; the sweep finds what this process leaves
         exports.run(built.controller, built.exports, built.policy, received.export_id, built.clock)
         with built.controller.transaction(OPERATOR, built.clock()) as tx:

@@ -1,0 +1,160 @@
+"""What must be complete is: nobody has to remember to extend a list."""
+
+import importlib
+from itertools import product
+
+import pytest
+from flask import Flask
+from sqlalchemy import Column, Engine, Table, text
+from sqlalchemy.exc import ProgrammingError
+
+from cloudpriv.api import problems
+from cloudpriv.api.endpoint import OPEN, UndeclaredRouteError, access_of
+from cloudpriv.api.openapi import document
+from cloudpriv.app import documented_app
+from cloudpriv.controller.clients import SCOPES
+from cloudpriv.database import differences
+from cloudpriv.metadata import CONTROLLER
+from cloudpriv.platform import errors
+from cloudpriv.platform.classify import Erasure, classification_of, erased_tables
+from cloudpriv.platform.errors import DomainError
+from cloudpriv.platform.jobs import JOBS
+from cloudpriv.policy.register import load
+from tests.stack import TestDatabase
+
+APART = {"directory", "clients", "ledger", "audit_events", "idempotency_keys", "purges"}  # design, section 3, and ADRs
+METHODS = {"get", "post", "put", "patch", "delete"}
+COLUMNS = [column for table in CONTROLLER.sorted_tables for column in table.columns]
+
+
+@pytest.fixture(scope="module")
+def app() -> Flask:
+    """The routes."""
+    return documented_app()
+
+
+def routes(app: Flask) -> set[tuple[str, str]]:
+    """Method and path of every route, as OpenAPI writes them."""
+    found = set()
+    for rule in app.url_map.iter_rules():
+        path = rule.rule.replace("<uuid:", "{").replace("<", "{").replace(">", "}")
+        found |= {(method.lower(), path) for method in (rule.methods or set()) if method.lower() in METHODS}
+    return found
+
+
+def test_routes_and_the_openapi_document_are_the_same_set(app: Flask) -> None:
+    paths = document(app)["paths"]
+    documented = {(method, path) for path, item in paths.items() for method in item if method in METHODS}
+    assert documented == routes(app)
+
+
+def test_every_route_declares_what_it_demands_and_every_scope_is_demanded(app: Flask) -> None:
+    demanded = {access_of(app, rule.endpoint).scope for rule in app.url_map.iter_rules()}
+    assert demanded - OPEN <= SCOPES
+    assert SCOPES - demanded == set()
+
+
+def test_an_app_with_an_undeclared_route_does_not_start(app: Flask) -> None:
+    naked = Flask("naked", static_folder=None)
+    naked.add_url_rule("/naked", "naked", lambda: "")
+    with pytest.raises(UndeclaredRouteError, match="naked"):
+        access_of(naked, "naked")
+
+
+def test_every_operation_of_the_document_can_refuse_and_says_whom_it_serves(app: Flask) -> None:
+    for path, item in document(app)["paths"].items():
+        for method, operation in item.items():
+            if method in METHODS:
+                assert "security" in operation, path
+                assert operation["summary"], path
+                assert "default" in operation["responses"], path
+
+
+@pytest.mark.parametrize("column", COLUMNS, ids=lambda column: f"{column.table.name}.{column.name}")
+def test_every_column_is_classified(column: Column[object]) -> None:
+    mark = classification_of(column)
+    assert mark is not None
+    assert (mark.export is None) != (mark.withheld is None), "either exported or not, with the reason"
+    assert mark.purpose in {activity.key for activity in load().activities}
+
+
+@pytest.mark.parametrize("table", CONTROLLER.sorted_tables, ids=lambda table: table.name)
+def test_every_table_says_how_it_is_erased_and_exported(table: Table) -> None:
+    assert isinstance(table.info.get("erasure"), Erasure)
+    assert bool(table.info["member"]) != bool(table.info["why"]), "a member of the export, or why there is none"
+    exported = [column for column in table.columns if (mark := classification_of(column)) and mark.export]
+    assert bool(exported) == bool(table.info["member"])
+
+
+@pytest.mark.parametrize("table", CONTROLLER.sorted_tables, ids=lambda table: table.name)
+def test_every_table_with_an_account_is_erased_cleared_or_kept_without_personal_data(table: Table) -> None:
+    if "account_id" in table.columns and table not in set(erased_tables(CONTROLLER)):
+        assert table.info["erasure"] in {Erasure.KEPT, Erasure.CLEARED}
+        assert not any(mark.sealed for column in table.columns if (mark := classification_of(column)))
+
+
+@pytest.mark.parametrize("table", CONTROLLER.sorted_tables, ids=lambda table: table.name)
+def test_an_accounts_rows_lie_together(table: Table) -> None:
+    if table.name in APART:
+        return
+    assert next(iter(table.primary_key.columns)).name == "account_id"
+    for constraint in table.foreign_key_constraints:
+        assert "account_id" in constraint.column_keys
+    for index in table.indexes:
+        if index.unique:
+            assert "account_id" in index.columns
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_every_job_name_resolves(name: str) -> None:
+    module, _, function = JOBS[name].rpartition(".")
+    assert callable(getattr(importlib.import_module(module), function))
+
+
+def test_every_domain_error_has_a_problem_and_no_code_twice() -> None:
+    known = errors.domain_errors()
+    assert set(problems.STATUS) == known
+    codes = [error.code for error in known]
+    assert len(set(codes)) == len(codes)
+    assert DomainError.code not in codes
+
+
+def test_the_migrations_make_the_classified_tables(owner_engine: Engine) -> None:
+    assert differences(owner_engine) == []
+
+
+@pytest.mark.parametrize(
+    ("role", "statement"),
+    list(
+        product(
+            ("api", "worker"),
+            (
+                "UPDATE audit_events SET action = 'x'",
+                "DELETE FROM audit_events",
+                "TRUNCATE audit_events",
+                "UPDATE ledger SET rule = 'x'",
+                "DELETE FROM ledger",
+                "DROP TABLE ledger",
+                "INSERT INTO clients SELECT * FROM clients",
+                "UPDATE clients SET scopes = '{}'",
+                "CREATE TABLE mine (id int)",
+            ),
+        )
+    ),
+)
+def test_no_role_can_rewrite_the_trail_or_grant_itself_more(database: TestDatabase, role: str, statement: str) -> None:
+    engine = database.engine("api" if role == "api" else "worker")
+    with pytest.raises(ProgrammingError, match="permission denied|must be owner"), engine.begin() as connection:
+        connection.execute(text(statement))
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["DELETE FROM accounts", "DELETE FROM traffic", "DELETE FROM account_keys", "INSERT INTO ledger DEFAULT VALUES"],
+)
+def test_only_workers_erase(database: TestDatabase, statement: str) -> None:
+    engine = database.engine("api")
+    with pytest.raises(ProgrammingError, match="permission denied"), engine.begin() as connection:
+        connection.execute(text(statement))
+    engine.dispose()
