@@ -54,6 +54,8 @@ def run(plane: Plane, objects: ObjectStore, policy: Policy, export_id: UUID, clo
         _put_off(lease, counted=False)
     except Exception:
         _put_off(lease, counted=True)
+        with suppress(BusyError):
+            objects.delete_below(_object_key(lease))
         raise
 
 
@@ -118,7 +120,8 @@ def _put_off(lease: Lease, *, counted: bool) -> None:
             return
         pause = PAUSE * 2 ** (export.attempts - 1)
         export.status, export.lease_owner, export.lease_until = "pending", None, tx.now + pause
-        export.attempts -= 0 if counted else 1
+        if not counted:
+            export.attempts -= 1
         log.warning("export_put_off", export=str(export.export_id), counted=counted)
 
 

@@ -125,6 +125,18 @@ def test_a_worker_that_was_overtaken_at_any_moment_changes_nothing(services: Ser
         assert open_archive(services, export_id).testzip() is None, number
 
 
+def test_the_mark_of_a_purge_alone_ends_the_lease(services: Services, owner_engine: Engine) -> None:
+    account_id = make_account(services).row.account_id
+    export_id, waiting = ask(services, account_id), ask(services, account_id)
+    lease = leases.claim(services.controller, export_id, lambda: NOW)
+    assert lease is not None
+    with owner_engine.begin() as connection:
+        connection.execute(text("UPDATE accounts SET status = 'purging'"))
+    with pytest.raises(LeaseLostError):
+        lease.confirm()
+    assert leases.claim(services.controller, waiting, lambda: NOW) is None
+
+
 class Stopped(BaseException):
     """As SIGTERM ends a worker: nothing of the attempt's own error handling runs."""
 
