@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote, urlencode
 from uuid import uuid4
@@ -138,7 +137,7 @@ class ApiClient:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._pool.clear()
 
     def request(
@@ -161,10 +160,10 @@ class ApiClient:
             body = msgspec.json.encode(json)
         fields = {"Accept": "application/json", **_post_fields(method, body), **(headers or {})}
         token = self._access_token()
-        answer = self._send(method, path, body, fields | {"Authorization": f"Bearer {token}"}, retry_on)
+        answer = self._send(method, path, body, fields | _bearer(token), retry_on)
         if answer.status == 401:
             token = self._access_token(refused=token)
-            answer = self._send(method, path, body, fields | {"Authorization": f"Bearer {token}"}, retry_on)
+            answer = self._send(method, path, body, fields | _bearer(token), retry_on)
         return _success(answer)
 
     def items(self, path: str, **query: str) -> Iterator[Any]:
@@ -219,6 +218,10 @@ def _basic(client_id: str, client_secret: str) -> str:
     # Both are form-encoded first (RFC 6749, 2.3.1), so that a colon in the id does no harm.
     pair = f"{quote(client_id, safe='')}:{quote(client_secret, safe='')}"
     return "Basic " + base64.b64encode(pair.encode()).decode()
+
+
+def _bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
 
 
 def _post_fields(method: str, body: bytes | None) -> dict[str, str]:

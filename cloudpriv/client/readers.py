@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from ipaddress import ip_network
 from pathlib import Path, PurePath
-from types import TracebackType
 from typing import IO, Any, Final, Literal, Self, cast
 
 from cloudpriv.client import csvrows, openvpn, zeek
@@ -45,7 +44,7 @@ class RowFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._raw.close()
 
     def __iter__(self) -> Iterator[Row]:

@@ -1,4 +1,4 @@
-"""`cloudpriv ingest` of the real data sets, as its users run it: a served API, its own process, twice."""
+"""Ingest of the real data sets into a served API, twice: by the client, and by `cloudpriv ingest` in its own process."""
 
 import csv
 import gzip
@@ -17,6 +17,8 @@ import pytest
 from sqlalchemy import Engine, text
 
 from cloudpriv.client.api import ApiClient
+from cloudpriv.client.checkpoint import Report
+from cloudpriv.client.ingest import ingest_file
 from tests.backend import register
 from tests.stack import TestDatabase, every_row
 
@@ -42,7 +44,20 @@ class Backend:
             found: str = client.request("POST", "/v1/accounts", json=body).json()["id"]
         return found
 
-    def ingest(self, path: Path, csv_map: str) -> dict[str, Any]:
+    def ingest(self, path: Path, csv_map: str, state: Path) -> Report:
+        """The client's report of a file."""
+        with ApiClient(self.url, self.client_id, self.secret) as client:
+            return ingest_file(
+                client,
+                path,
+                file_format="csv",
+                csv_map=csv_map,
+                account="acme-water",
+                create_devices=True,
+                state=state,
+            )
+
+    def run_command(self, path: Path, csv_map: str) -> dict[str, Any]:
         """What `cloudpriv ingest --json` reports."""
         command = [sys.executable, "-m", "cloudpriv.cli", "ingest", str(path), "--map", csv_map, "--url", self.url]
         command += ["--account", "acme-water", "--create-devices", "--json"]
@@ -80,19 +95,20 @@ def held(engine: Engine) -> tuple[int, int, int]:
 
 
 def test_the_three_westermo_captures_are_held_whole_and_a_second_run_changes_nothing(
-    backend: Backend, owner_engine: Engine
+    backend: Backend, owner_engine: Engine, tmp_path: Path
 ) -> None:
     backend.open_account()
+    state = tmp_path / "state"
     paths = [DATA / f"westermo-flows/output_{place}.zip" for place in ("bottom", "left", "right")]
     rows = [row for path in paths for row in plain(path)]
-    first = [backend.ingest(path, "westermo-flows") for path in paths]
-    assert sum(report["accepted"] for report in first) == sum(report["rows"] for report in first) == len(rows) == 48_657
+    first = [backend.ingest(path, "westermo-flows", state) for path in paths]
+    assert sum(report.accepted for report in first) == sum(report.rows for report in first) == len(rows) == 48_657
     sums = (len(rows), sum(int(row["sBytesSum"]) for row in rows), sum(int(row["rBytesSum"]) for row in rows))
     assert held(owner_engine) == sums
     before = every_row(owner_engine)["traffic"]
-    second = [backend.ingest(path, "westermo-flows") for path in paths]
-    assert [(report["accepted"], report["merged"]) for report in second] == [(0, len(plain(path))) for path in paths]
-    assert [report["devices_created"] for report in second] == [0, 0, 0]
+    second = [backend.ingest(path, "westermo-flows", state) for path in paths]
+    assert [(report.accepted, report.merged) for report in second] == [(0, len(plain(path))) for path in paths]
+    assert [report.devices_created for report in second] == [0, 0, 0]
     assert every_row(owner_engine)["traffic"] == before
 
 
@@ -101,12 +117,12 @@ def test_nemea_is_held_but_for_what_ends_before_it_starts(backend: Backend, owne
     path = DATA / "nemea-siot/flows.csv.gz"
     rows = plain(path)
     forward = [row for row in rows if float(row["time_end"]) >= float(row["time_start"])]
-    report = backend.ingest(path, "nemea-siot")
+    report = backend.run_command(path, "nemea-siot")
     assert report["rows"] == len(rows) == 3_261
     assert report["reasons"] == {"ends_before_start": 625}
     assert (report["accepted"], report["merged"], report["devices_created"]) == (len(forward), 0, 4)
     sent, received = sum(int(row["bytes_out"]) for row in forward), sum(int(row["bytes_in"] or 0) for row in forward)
     assert held(owner_engine) == (len(forward), sent, received)
-    again = backend.ingest(path, "nemea-siot")
+    again = backend.run_command(path, "nemea-siot")
     assert (again["accepted"], again["merged"], again["rejected"]) == (0, len(forward), 625)
     assert held(owner_engine) == (len(forward), sent, received)
