@@ -6,11 +6,11 @@ Every function may be called again after it was interrupted: it does what is lef
 import hashlib
 from collections.abc import Iterable
 from datetime import datetime
+from functools import cache
 from typing import Any, Final
 from uuid import UUID
 
-import sqlalchemy
-from sqlalchemy import FromClause, Table, any_, column, delete, func, literal, select, text, union_all, update
+from sqlalchemy import CursorResult, func, select, union_all
 
 from cloudpriv.controller.tables import Account, AccountKey, DirectoryEntry
 from cloudpriv.platform.classify import Erasure, erased_tables, tables_with_account_id
@@ -18,14 +18,17 @@ from cloudpriv.platform.db import ControllerBase, Tx
 from cloudpriv.platform.objectstore import ObjectStore
 
 BATCH: Final = 10_000  # rows in one transaction: some 50 ms of locks and write-ahead log
+COUNTED: Final = 2 * BATCH + 1  # enough to know whether more than one batch follows this one
 OBJECTS: Final = "objects"  # what the counts of a purge call the objects of the store
 METADATA: Final = ControllerBase.metadata
-ACCOUNTS: Final = METADATA.tables[Account.__tablename__]
-TABLES_OF_ACCOUNTS: Final = text(
+ACCOUNTS: Final = Account.__tablename__
+SHREDDED: Final = (AccountKey.__tablename__, DirectoryEntry.__tablename__)
+# The SQL below is made of names of our own tables only; values are always parameters.
+OF_ACCOUNT: Final = "WHERE account_id = %(account_id)s"
+TABLES_OF_ACCOUNTS: Final = (
     "SELECT r.relname FROM pg_class r JOIN pg_attribute a ON a.attrelid = r.oid WHERE a.attname = 'account_id' "
     "AND NOT a.attisdropped AND r.relkind IN ('r', 'p') AND r.relnamespace = current_schema()::regnamespace"
 )
-SHREDDED: Final = (AccountKey.__tablename__, DirectoryEntry.__tablename__)
 
 
 def prefix_of(account_id: UUID) -> str:
@@ -40,28 +43,27 @@ def hash_of(account_id: UUID) -> bytes:
 
 def shred_key(tx: Tx, account_id: UUID) -> dict[str, int]:
     """Delete the data key and the name: from the commit on nothing sealed opens, and nobody finds the account by name."""
-    return {name: _delete_rows(tx, METADATA.tables[name], account_id, BATCH) for name in SHREDDED}
+    return {name: _delete_rows(tx, name, account_id) for name in SHREDDED}
 
 
-def erase_rows(tx: Tx, account_id: UUID) -> dict[str, int]:
-    """Delete up to BATCH rows, dependants first; how many of which table, nothing once only the account's own is left."""
-    counts: dict[str, int] = {}
-    budget = BATCH
-    tables = [table for table in erased_tables(METADATA) if table is not ACCOUNTS]
-    left = _holding(tx, tables, account_id)
-    for table in (table for table in tables if table.name in left):
-        counts[table.name] = _delete_rows(tx, table, account_id, budget)
-        budget -= counts[table.name]
-        if not budget:
-            break
-    return counts
+def erase_rows(tx: Tx, account_id: UUID) -> tuple[dict[str, int], bool]:
+    """Delete up to BATCH rows, dependants first: how many of which table, and whether another batch may not be the last.
+
+    The account's own row stays.
+    """
+    sizes: dict[str, int] = {row[0]: row[1] for row in _run(tx, _sizes(), account_id)}
+    budget, counts = BATCH, {}
+    for name in (name for name in _erased() if budget and sizes[name]):
+        counts[name] = _delete_rows(tx, name, account_id, limit=budget if sizes[name] > budget else None)
+        budget -= min(counts[name], budget)
+    return counts, sum(sizes.values()) > 2 * BATCH
 
 
 def erase_account(tx: Tx, account_id: UUID) -> dict[str, int]:
     """Delete the account's own row and clear its id where rows outlive it."""
-    for table in _marked(Erasure.CLEARED):
-        tx.session.execute(update(table).where(table.c.account_id == account_id).values(account_id=None))
-    return {ACCOUNTS.name: _delete_rows(tx, ACCOUNTS, account_id, 1)}
+    for name in _marked(Erasure.CLEARED):
+        _run(tx, f"UPDATE {name} SET account_id = NULL {OF_ACCOUNT}", account_id)  # noqa: S608  our own table
+    return {ACCOUNTS: _delete_rows(tx, ACCOUNTS, account_id)}
 
 
 def tables_left(tx: Tx, account_id: UUID) -> list[str]:
@@ -69,9 +71,15 @@ def tables_left(tx: Tx, account_id: UUID) -> list[str]:
 
     The database itself is asked which tables have an account's id, so that one without a class cannot hide.
     """
-    spared = {ACCOUNTS.name, *(table.name for table in _marked(Erasure.KEPT, Erasure.CLEARED))}
-    names = [name for name in tx.session.scalars(TABLES_OF_ACCOUNTS) if name not in spared]
-    return sorted(_holding(tx, [sqlalchemy.table(name, column("account_id")) for name in names], account_id))
+    spared = {ACCOUNTS, *_marked(Erasure.KEPT, Erasure.CLEARED)}
+    there = tx.session.connection().exec_driver_sql(TABLES_OF_ACCOUNTS).scalars()
+    return _holding(tx, sorted(name for name in there if name not in spared), account_id)
+
+
+def may_have_objects(tx: Tx, account_id: UUID) -> bool:
+    """Whether a row of the account tells of an object in the store, finished or not."""
+    telling = [table.name for table in erased_tables(METADATA) if "object_key" in table.columns]
+    return bool(_holding(tx, telling, account_id))
 
 
 def leased_until(tx: Tx, account_id: UUID) -> datetime | None:
@@ -102,23 +110,35 @@ def added(counts: dict[str, int], more: dict[str, int]) -> dict[str, int]:
     return {name: counts.get(name, 0) + more.get(name, 0) for name in {**counts, **more}}
 
 
-def _holding(tx: Tx, tables: Iterable[FromClause], account_id: UUID) -> set[str]:
-    """The names of those tables that have a row of the account."""
-    queries = [
-        select(literal(table.description)).where(select(table.c.account_id).where(table.c.account_id == account_id).exists())
-        for table in tables
-    ]
-    return set(tx.session.scalars(union_all(*queries)))
+def _delete_rows(tx: Tx, name: str, account_id: UUID, *, limit: int | None = None) -> int:
+    """Delete the account's rows; with a limit, so many by their place in the table, whatever its primary key is."""
+    statement = f"DELETE FROM {name} {OF_ACCOUNT}"  # noqa: S608  our own table
+    if limit is not None:
+        statement += f" AND ctid = ANY (ARRAY(SELECT ctid FROM {name} {OF_ACCOUNT} LIMIT {limit}))"  # noqa: S608
+    return _run(tx, statement, account_id).rowcount
 
 
-def _delete_rows(tx: Tx, table: Table, account_id: UUID, limit: int) -> int:
-    """Delete up to `limit` rows by their place: one pass over the index, whatever the primary key is."""
-    place: Any = column("ctid")
-    some = select(place).select_from(table).where(table.c.account_id == account_id).limit(limit)
-    statement = delete(table).where(table.c.account_id == account_id, place == any_(func.array(some.scalar_subquery())))
-    deleted: int = tx.session.connection().execute(statement).rowcount
-    return deleted
+def _holding(tx: Tx, names: Iterable[str], account_id: UUID) -> list[str]:
+    """Those of the tables that have a row of the account."""
+    looks = (f"SELECT '{name}' WHERE EXISTS (SELECT FROM {name} {OF_ACCOUNT})" for name in names)  # noqa: S608  as above
+    return list(_run(tx, " UNION ALL ".join(looks), account_id).scalars())
 
 
-def _marked(*erasures: Erasure) -> list[Table]:
-    return [table for table in tables_with_account_id(METADATA) if table.info["erasure"] in erasures]
+@cache
+def _sizes() -> str:
+    """Name and number of rows, COUNTED at most, of each table to be erased."""
+    some = f"SELECT FROM {{}} {OF_ACCOUNT} LIMIT {COUNTED}"
+    return " UNION ALL ".join(f"SELECT '{name}', (SELECT count(*) FROM ({some.format(name)}) s)" for name in _erased())  # noqa: S608
+
+
+def _erased() -> list[str]:
+    """The tables whose rows go, dependants first; the accounts' goes last, by itself."""
+    return [table.name for table in erased_tables(METADATA) if table.name != ACCOUNTS]
+
+
+def _run(tx: Tx, statement: str, account_id: UUID) -> CursorResult[*tuple[Any, ...]]:
+    return tx.session.connection().exec_driver_sql(statement, {"account_id": account_id})
+
+
+def _marked(*erasures: Erasure) -> list[str]:
+    return [table.name for table in tables_with_account_id(METADATA) if table.info["erasure"] in erasures]

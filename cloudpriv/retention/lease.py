@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
+from sqlalchemy import or_, select
+
 from cloudpriv.controller.tables import Account
 from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.db import Plane, Tx
@@ -22,11 +24,10 @@ class NotOursError(Exception):
 
 @dataclass(frozen=True)
 class Unit:
-    """One transaction of a purge; its row and the account's row are locked until the end."""
+    """One transaction of a purge, whose row is locked until the end."""
 
     tx: Tx
     purge: Purge
-    account: Account
 
 
 @dataclass(frozen=True)
@@ -45,28 +46,35 @@ class Hold:
         Raises NotOursError when the purge has ended or is another's, so that what two workers do never adds up.
         """
         with self.plane.transaction(WORKER, self.clock()) as tx:
-            unit = self._locked(tx)
-            purge = unit.purge
-            if purge.lease_owner != self.owner:
-                purge.status, purge.lease_owner, purge.attempts = "running", self.owner, purge.attempts + 1
-            purge.lease_until = tx.now + LEASE
-            purge.step = step or purge.step
-            yield unit
+            unit = self._taken(tx, step)
+            with tx.session.no_autoflush:  # the purge's row is written once, at the end
+                yield unit
 
-    def _locked(self, tx: Tx) -> Unit:
-        seen = tx.session.get(Purge, self.purge_id)
-        if seen is None or not self._may_take(seen, tx.now):
-            raise NotOursError
-        # The account's row before the purge's: in the order of whoever closes an account.
-        account = tx.session.get(Account, seen.account_id, with_for_update=True)
-        purge = tx.session.get(Purge, self.purge_id, with_for_update={"skip_locked": True}, populate_existing=True)
-        if account is None or purge is None or not self._may_take(purge, tx.now):
-            raise NotOursError
-        return Unit(tx, purge, account)
+    @contextmanager
+    def unit_with_account(self) -> Iterator[tuple[Unit, Account]]:
+        """The same with the account's row, which ingest and everybody who changes the account have to lock too."""
+        with self.plane.transaction(WORKER, self.clock()) as tx:
+            # The account's row before the purge's: in the order of whoever closes an account.
+            query = select(Account).join(Purge, Purge.account_id == Account.account_id)
+            account = tx.session.scalar(query.where(Purge.purge_id == self.purge_id).with_for_update(of=Account))
+            if account is None:
+                raise NotOursError
+            unit = self._taken(tx)
+            with tx.session.no_autoflush:
+                yield unit, account
 
-    def _may_take(self, purge: Purge, now: datetime) -> bool:
-        free = purge.lease_owner in (None, self.owner) or purge.lease_until is None or purge.lease_until <= now
-        return free and purge.status in OPEN
+    def _taken(self, tx: Tx, step: str | None = None) -> Unit:
+        """The purge's row, locked, with our lease in it."""
+        free = or_(Purge.lease_owner.is_(None), Purge.lease_owner == self.owner, Purge.lease_until <= tx.now)
+        query = select(Purge).where(Purge.purge_id == self.purge_id, Purge.status.in_(OPEN), free)
+        purge = tx.session.scalar(query.with_for_update(skip_locked=True))
+        if purge is None:
+            raise NotOursError
+        if purge.lease_owner != self.owner:
+            purge.status, purge.lease_owner, purge.attempts = "running", self.owner, purge.attempts + 1
+        purge.lease_until = tx.now + LEASE
+        purge.step = step or purge.step
+        return Unit(tx, purge)
 
 
 def release(purge: Purge, until: datetime | None) -> None:

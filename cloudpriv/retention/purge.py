@@ -11,7 +11,7 @@ from typing import Final
 from uuid import UUID
 
 import structlog
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import ColumnElement, or_, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from cloudpriv.audit import events
@@ -28,6 +28,9 @@ from cloudpriv.retention.tables import OPEN, LedgerEntry, Purge
 log = structlog.get_logger(__name__)
 
 STEPS: Final = ("keys", "objects", "rows", "proof", "done")
+# What has no effect outside the database is not awaited on disk. A crash of the server may take it back, whole, and it is
+# done again; the commit that ends the purge awaits all before it.
+MAY_BE_REPEATED: Final = text("SET LOCAL synchronous_commit = off")
 ON_REQUEST: Final = "GDPR Article 17"  # the rule of an erasure that the account's backend asked for
 
 
@@ -112,20 +115,22 @@ def run(plane: Plane, objects: ObjectStore, policy: Policy, purge_id: UUID, cloc
 
 def _begin(hold: Hold, policy: Policy) -> tuple[UUID, str | None]:
     """Recheck and shred, unless that was done before: the account, and the step to go on with."""
-    with hold.unit() as unit:
-        purge, account = unit.purge, unit.account
+    with hold.unit_with_account() as (unit, account):
+        tx, purge, account_id = unit.tx, unit.purge, account.account_id
         if purge.step != "keys":
-            return account.account_id, purge.step
-        if purge.trigger == "policy" and not due.is_due(policy, account, unit.tx.now):
-            _cancel(unit)
-            return account.account_id, None
+            return account_id, purge.step
         if purge.trigger == "policy":
+            if not due.is_due(policy, account, tx.now):
+                _close(unit, "cancelled")
+                events.record(tx, "purge.cancel", account_id=account_id, subject_id=purge.purge_id)
+                return account_id, None
             purge.rule, purge.policy_version = due.rule_name(policy), policy.version
         account.status = "purging"
-        purge.counts = erase.added(purge.counts, erase.shred_key(unit.tx, account.account_id))
-        purge.step = "objects"
-        events.record(unit.tx, "account.shred", account_id=account.account_id, subject_id=purge.purge_id)
-        return account.account_id, purge.step
+        purge.counts = erase.shred_key(tx, account_id)
+        purge.step = "objects" if erase.may_have_objects(tx, account_id) else "rows"
+        if purge.step == "rows":
+            tx.session.execute(MAY_BE_REPEATED)
+        return account_id, purge.step
 
 
 def _erase_objects(hold: Hold, objects: ObjectStore, account_id: UUID) -> str | None:
@@ -134,40 +139,51 @@ def _erase_objects(hold: Hold, objects: ObjectStore, account_id: UUID) -> str | 
         if busy_until is not None:  # an export may still be uploading; it sees the shredded account and stops
             release(unit.purge, busy_until)
             return None
-    found = erase.count_objects(objects, account_id)
-    if found:
-        with hold.unit() as unit:  # before they go, so that the count survives a stop in between
-            unit.purge.counts = {**unit.purge.counts, erase.OBJECTS: max(found, unit.purge.counts.get(erase.OBJECTS, 0))}
-        erase.erase_objects(objects, account_id)
+    _erase_found(hold, objects, account_id)
     return "rows"
 
 
 def _erase_rows(hold: Hold, _: ObjectStore, account_id: UUID) -> str | None:
     with hold.unit("rows") as unit:
-        erased = erase.erase_rows(unit.tx, account_id)
-        unit.purge.counts = erase.added(unit.purge.counts, erased)
-    return "rows" if sum(erased.values()) == erase.BATCH else "proof"
+        unit.tx.session.execute(MAY_BE_REPEATED)
+        more = _erase_batch(unit, account_id)
+    return "rows" if more else "proof"
 
 
 def _prove(hold: Hold, objects: ObjectStore, account_id: UUID) -> str | None:
-    """Look everywhere; when nothing is left, end it all in one transaction, else begin again later."""
-    objects_left = erase.count_objects(objects, account_id)
+    """Erase the last batch and look everywhere. When nothing is left, all ends in this transaction, else later."""
+    objects_left = _erase_found(hold, objects, account_id)
     with hold.unit("proof") as unit:
+        _erase_batch(unit, account_id)
         tables_left = erase.tables_left(unit.tx, account_id)
         if objects_left or tables_left:
             log.error("erasure_incomplete", purge=str(hold.purge_id), objects=objects_left, tables=tables_left)
-            unit.purge.step = "objects"
             release(unit.purge, unit.tx.now + LEASE)
         else:
-            _finish(unit)
+            _finish(unit, account_id)
     return None
 
 
 WORK: Final = {"objects": _erase_objects, "rows": _erase_rows, "proof": _prove}
 
 
-def _finish(unit: Unit) -> None:
-    tx, purge, account_id = unit.tx, unit.purge, unit.account.account_id
+def _erase_batch(unit: Unit, account_id: UUID) -> bool:
+    erased, more = erase.erase_rows(unit.tx, account_id)
+    unit.purge.counts = erase.added(unit.purge.counts, erased)
+    return more
+
+
+def _erase_found(hold: Hold, objects: ObjectStore, account_id: UUID) -> int:
+    found = erase.count_objects(objects, account_id)
+    if found:
+        with hold.unit() as unit:  # before they go, so that the count survives a stop in between
+            unit.purge.counts = {**unit.purge.counts, erase.OBJECTS: max(found, unit.purge.counts.get(erase.OBJECTS, 0))}
+        erase.erase_objects(objects, account_id)
+    return found
+
+
+def _finish(unit: Unit, account_id: UUID) -> None:
+    tx, purge = unit.tx, unit.purge
     counts = erase.added(purge.counts, erase.erase_account(tx, account_id))
     _close(unit, "done")
     purge.step, purge.counts, purge.account_id = "done", counts, None
@@ -182,11 +198,6 @@ def _finish(unit: Unit) -> None:
     )
     tx.session.add(entry)
     events.record(tx, "account.erased", account_id=account_id, subject_id=purge.purge_id)
-
-
-def _cancel(unit: Unit) -> None:
-    _close(unit, "cancelled")
-    events.record(unit.tx, "purge.cancel", account_id=unit.account.account_id, subject_id=unit.purge.purge_id)
 
 
 def _close(unit: Unit, status: str) -> None:

@@ -1,0 +1,103 @@
+"""What tests of erasure start from: an account that has something everywhere, and looks at everything else."""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import Engine, text
+
+from cloudpriv.bootstrap import Services
+from cloudpriv.controller import credentials, idempotency
+from cloudpriv.controller.idempotency import Answer
+from cloudpriv.controller.tables import Account
+from cloudpriv.metadata import CONTROLLER
+from cloudpriv.platform.classify import erased_tables
+from cloudpriv.platform.ids import new_id
+from cloudpriv.retention import purge
+from cloudpriv.retention.tables import LedgerEntry, Purge
+from tests.exports import ask, make_session
+from tests.exports import run as run_export
+from tests.factories import NOW, make_account, make_device, make_person, transaction
+
+LONG_AGO = datetime.fromisoformat("2018-08-01T00:00:00Z")
+
+
+def make_full_account(services: Services, created_at: datetime = LONG_AGO) -> UUID:
+    """An account with at least one row in every table that is erased, and an archive in the object store.
+
+    Its traffic is of today, so that only its holder's wish erases it; `let_it_age` makes it due.
+    """
+    account_id = make_account(services, created_at=created_at).row.account_id
+    person = make_person(services, account_id).row
+    device = make_device(services, account_id).row
+    make_session(services, account_id, device.device_id, person_id=person.person_id)
+    with transaction(services) as tx:
+        credentials.set_credentials(tx, account_id, person.person_id, "not a hash", "the dog")
+        tx.session.get_one(Account, account_id).last_traffic_at = NOW
+        claimed = idempotency.claim(tx, str(account_id), b"")
+        idempotency.keep_answer(tx, claimed, account_id, new_id(), Answer(200, {"headers": {}, "body": ""}))
+    run_export(services, ask(services, account_id))
+    return account_id
+
+
+def let_it_age(owner: Engine, account_id: UUID, last_traffic_at: datetime | None = None) -> None:
+    """Put the account's last traffic, none by default, where ingest would have put it."""
+    with owner.begin() as connection:
+        statement = text("UPDATE accounts SET last_traffic_at = :at WHERE account_id = :id")
+        connection.execute(statement, {"at": last_traffic_at, "id": account_id})
+
+
+def close(services: Services, account_id: UUID) -> UUID:
+    """Have the account erased on request; the purge's id."""
+    with transaction(services) as tx:
+        return purge.request_erasure(tx, services.policy, account_id, 1).purge_id
+
+
+def plan(services: Services, now: datetime = NOW) -> list[UUID]:
+    """Plan what is due."""
+    with transaction(services, now=now) as tx:
+        return purge.plan_due(tx, services.policy)
+
+
+def run(services: Services, purge_id: UUID, now: datetime = NOW) -> None:
+    """Do what a worker does."""
+    purge.run(services.controller, services.exports, services.policy, purge_id, lambda: now)
+
+
+def purge_of(services: Services, purge_id: UUID) -> Purge:
+    """The purge's row."""
+    with transaction(services) as tx:
+        return tx.session.get_one(Purge, purge_id)
+
+
+def ledger(services: Services) -> list[LedgerEntry]:
+    """All entries of the ledger."""
+    with transaction(services) as tx:
+        return tx.session.query(LedgerEntry).all()
+
+
+def rows_of(owner: Engine, account_id: UUID) -> dict[str, int]:
+    """How many rows of the account each table to be erased has."""
+    statement = "SELECT count(*) FROM {} WHERE account_id = :id"
+    with owner.connect() as connection:
+        return {
+            table.name: connection.execute(text(statement.format(table.name)), {"id": account_id}).scalar_one()
+            for table in erased_tables(CONTROLLER)
+        }
+
+
+def checksums_of_others(owner: Engine, *account_ids: UUID) -> dict[str, str | None]:
+    """A checksum of each table's rows that are of other accounts."""
+    statement = "SELECT md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {} t WHERE account_id <> ALL (:ids)"
+    with owner.connect() as connection:
+        return {
+            table.name: connection.scalar(
+                text(statement.format(table.name).replace("::", "\\:\\:")), {"ids": list(account_ids)}
+            )
+            for table in erased_tables(CONTROLLER)
+        }
+
+
+def age_lease(owner: Engine) -> None:
+    """Let every lease run out, as 30 s without its worker do."""
+    with owner.begin() as connection:
+        connection.execute(text("UPDATE purges SET lease_until = lease_until - :lease"), {"lease": timedelta(seconds=31)})
