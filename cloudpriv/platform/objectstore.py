@@ -33,6 +33,7 @@ class ObjectStore:
 
     def __init__(self, client: "S3Client", bucket: str) -> None:
         self._s3, self.bucket = client, bucket
+        self._knows_versions = True  # until the store says otherwise
 
     def put_stream(self, key: str, chunks: Iterable[bytes], *, confirm: Callable[[], None]) -> StoredObject:
         """Store `chunks` under `key` in constant memory; visible only once whole, aborted when `chunks` raises.
@@ -67,13 +68,14 @@ class ObjectStore:
 
     def unfinished(self, prefix: str) -> list[tuple[str, str]]:
         """Key and id of multipart uploads below `prefix` that neither ended nor were aborted."""
-        try:
-            with _faults():
+        with _faults():
+            try:
                 pages = self._s3.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=prefix)
                 uploads = [upload for page in pages for upload in page.get("Uploads", [])]
-        except NotFoundError:  # how some stores say that there is none
-            self.ready()
-            return []
+            except ClientError as fault:
+                if _code(fault) != "NoSuchUpload":  # how some stores say that there is none
+                    raise
+                return []
         return [(upload["Key"], upload["UploadId"]) for upload in uploads if upload["Key"].startswith(prefix)]
 
     def delete_below(self, prefix: str) -> int:
@@ -113,15 +115,18 @@ class ObjectStore:
         """All versions and delete markers; of a store that knows none, its objects."""
         with _faults():
             try:
-                for page in self._s3.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=prefix):
-                    for entry in (*page.get("Versions", []), *page.get("DeleteMarkers", [])):
-                        yield entry["Key"], entry["VersionId"]
+                if self._knows_versions:
+                    for page in self._s3.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=prefix):
+                        for entry in (*page.get("Versions", []), *page.get("DeleteMarkers", [])):
+                            yield entry["Key"], entry["VersionId"]
+                    return
             except ClientError as fault:
                 if _code(fault) != "NotImplemented":
                     raise
-                for listing in self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
-                    for found in listing.get("Contents", []):
-                        yield found["Key"], UNVERSIONED
+                self._knows_versions = False
+            for listing in self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
+                for found in listing.get("Contents", []):
+                    yield found["Key"], UNVERSIONED
 
     def _abort(self, key: str, upload: str) -> None:
         with suppress(NotFoundError), _faults():
