@@ -12,8 +12,9 @@ from uuid import UUID
 from sqlalchemy import func, literal_column, select, table, text
 
 from cloudpriv.bootstrap import Services
-from cloudpriv.demo.steps import Clients, OpenedAccount, await_status, refusal
-from cloudpriv.demo.telling import Step, require
+from cloudpriv.client.api import ApiClient
+from cloudpriv.demo.steps import VERIFY, Clients, OpenedAccount, await_status, refusal
+from cloudpriv.demo.telling import Step, counted, require
 from cloudpriv.metadata import CONTROLLER
 from cloudpriv.platform.classify import erased_tables
 from cloudpriv.retention.erase import hash_of
@@ -33,7 +34,7 @@ class Erased:
     counts: Mapping[str, int]
 
 
-def list_due(clients: Clients, accounts: Iterable[OpenedAccount], step: Step) -> list[OpenedAccount]:
+def list_due(clients: Clients, accounts: Sequence[OpenedAccount], step: Step) -> list[OpenedAccount]:
     """Those of the accounts that the policy says must go. Others in the same database are counted, not touched."""
     listed = {each["account_id"]: each for client in clients.values() for each in client.items("/v1/retention/due")}
     due = [account for account in accounts if account.account_id in listed]
@@ -41,7 +42,7 @@ def list_due(clients: Clients, accounts: Iterable[OpenedAccount], step: Step) ->
         told = listed[account.account_id]
         step.lines.append(f"{account.name}: idle since {told['last_activity_at'][:10]}, due since {told['due_since'][:10]}")
     others = len(listed) - len(due)
-    step.did = f"{len(due)} of our accounts" + (f", and {others} others that stay" if others else "")
+    step.did = f"{len(due)} of {counted(len(accounts), 'account')}" + (f"; {others} of others, which stay" if others else "")
     step.figures["due"] = [listed[account.account_id] for account in due]
     return due
 
@@ -58,21 +59,16 @@ def purge(clients: Clients, due: Sequence[OpenedAccount], step: Step) -> list[Er
     asked = [(account, _ask(clients, account)) for account in due]
     erased = [Erased(account, _await_done(clients, account, purge_id)) for account, purge_id in asked]
     total = sum(sum(each.counts.values()) for each in erased)
-    step.did = f"{len(erased)} accounts, {total:,} rows and objects" if erased else "nothing, as the policy says"
+    step.did = f"{counted(len(erased), 'account')}, {total:,} rows and objects" if erased else "nothing, as the policy says"
     step.lines += [f"{each.account.name}: {_listed(each.counts)}" for each in erased]
     step.figures["purged"] = [{"account_id": each.account.account_id, "counts": dict(each.counts)} for each in erased]
     return erased
 
 
-def prove_gone(clients: Clients, owner: Services, erased: Sequence[Erased], export_ids: Iterable[str], step: Step) -> None:
+def prove_gone(clients: Clients, owner: Services, erased: Sequence[Erased], export_ids: Collection[str], step: Step) -> None:
     """Raises ValueError when anything but the audit trail still names an erased account, or the ledger does not."""
     for account in (each.account for each in erased):
-        client = clients[account.service]
-        require(refusal(client, "GET", f"/v1/accounts/{account.account_id}") == 404, f"the API still shows {account.name}")
-        asked = {"account_name": account.name, "username": account.username, "password": account.password}
-        require(refusal(client, "POST", "/v1/credentials/verify", asked) == 401, f"a password of {account.name} is taken")
-        for export_id in export_ids:
-            require(refusal(client, "GET", f"/v1/exports/{export_id}") == 404, "the export can still be read")
+        _require_unknown(clients[account.service], account, export_ids)
     ids = [each.account.account_id for each in erased]
     naming = rows_naming(owner, ids)
     left = {name: count for name, count in naming.items() if count and name != AUDIT}
@@ -80,7 +76,8 @@ def prove_gone(clients: Clients, owner: Services, erased: Sequence[Erased], expo
     require(not objects_naming(owner, ids), "the object store still holds an object of an erased account")
     require(ledger_entries(owner, ids) == len(ids), "the ledger does not hold every erasure")
     step.lines.append(f"{len(naming)} tables and the bucket searched: only {naming[AUDIT]} audit events name them")
-    step.lines.append(f"their data keys are gone; the ledger holds {len(ids)} hashes")
+    step.lines.append("their data keys are gone; the ledger holds the hash of each id")
+    step.did = f"nothing is left of {counted(len(ids), 'account')}"
     step.figures |= {"tables_searched": len(naming), "audit_events": naming[AUDIT], "rows_left": 0, "objects_left": 0}
 
 
@@ -126,8 +123,17 @@ def prove_untouched(before: Rows, after: Rows, step: Step) -> None:
     """Raises ValueError unless the accounts that stay have every row that they had."""
     require(before == after, "rows of an account that stays are gone")
     total = sum(sum(rows.values()) for rows in after.values())
-    step.did = f"nothing is left of what was purged; {len(after)} accounts keep all their {total:,} rows"
+    untouched = f"untouched: {counted(total, 'row')} of {counted(len(after), 'account')}"
+    step.did = "; ".join([step.did or "nothing was purged", *([untouched] if after else [])])
     step.figures |= {"accounts_kept": len(after), "rows_kept": total}
+
+
+def _require_unknown(client: ApiClient, account: OpenedAccount, export_ids: Collection[str]) -> None:
+    asked = {"account_name": account.name, "username": account.username, "password": account.password}
+    require(refusal(client, "GET", f"/v1/accounts/{account.account_id}") == 404, f"the API still shows {account.name}")
+    require(refusal(client, "POST", VERIFY, asked) == 401, f"the password of {account.name} is still taken")
+    for export_id in export_ids:
+        require(refusal(client, "GET", f"/v1/exports/{export_id}") == 404, "the export can still be read")
 
 
 def _ask(clients: Clients, account: OpenedAccount) -> str:

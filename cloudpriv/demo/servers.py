@@ -21,6 +21,7 @@ from cloudpriv.platform.actor import OPERATOR, Service
 from cloudpriv.serving import side_by_side
 
 READY_SECONDS: Final = 60.0  # a slow machine needs some ten for the imports of three processes
+CLOSE: Final = {"Connection": "close"}  # a server that stops waits for connections that are kept
 TRIES: Final = 3  # of a request: the server is ours, and one that ended is not coming back
 
 
@@ -98,6 +99,6 @@ def _await_ready(url: str, server: "Popen[bytes]") -> None:
 
 def _is_ready(url: str) -> bool:
     try:
-        return urllib3.request("GET", f"{url}/readyz", timeout=2, retries=False).status == 200
+        return urllib3.request("GET", f"{url}/readyz", headers=CLOSE, timeout=2, retries=False).status == 200
     except urllib3.exceptions.HTTPError:
         return False

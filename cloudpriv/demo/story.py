@@ -107,6 +107,6 @@ def _end_of_life(
     with telling.step("purge what is due") as step:
         erased = proof.purge(stage.clients, due, step)
     with telling.step("prove that nothing is left") as step:
-        exports = [export_id] if first in due else []
-        proof.prove_gone(stage.clients, stage.owner, erased, exports, step)
+        if erased:
+            proof.prove_gone(stage.clients, stage.owner, erased, [export_id] if first in due else [], step)
         proof.prove_untouched(before, proof.rows_of(stage.owner, kept), step)

@@ -86,6 +86,11 @@ def reason(fault: Exception) -> str:
     return first or type(fault).__name__
 
 
+def counted(number: int, thing: str) -> str:
+    """A number of things in words: `1 row`, `2,000 rows`."""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
 def require(holds: bool, otherwise: str) -> None:
     """Raises ValueError with the text unless it holds."""
     if not holds:
