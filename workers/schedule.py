@@ -58,12 +58,12 @@ def expire_exports(services: Services) -> None:
     export.expire(services.controller, services.exports, services.clock)
 
 
-def plan_due(services: Services) -> None:
+def plan_due(services: Services, at_once: int = PLANNED_AT_ONCE) -> None:
     """Plan the erasure of all that is due, where the settings let the service begin erasures by itself."""
-    planned = services.settings.purge_automatically
-    while planned:
+    more = services.settings.purge_automatically
+    while more:
         with services.controller.transaction(WORKER, services.clock()) as tx:
-            planned = len(purge.plan_due(tx, services.policy, limit=PLANNED_AT_ONCE)) == PLANNED_AT_ONCE
+            more = len(purge.plan_due(tx, services.policy, limit=at_once)) == at_once
 
 
 class Schedule:

@@ -1,0 +1,152 @@
+"""The schedule: what is unfinished is woken, what is over is erased, and nothing begins by itself unless it may."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from threading import Event
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Engine, create_engine, text
+
+from cloudpriv.bootstrap import Services
+from cloudpriv.controller import idempotency
+from cloudpriv.controller.idempotency import Answer
+from cloudpriv.platform.db import Plane
+from cloudpriv.platform.ids import new_id
+from cloudpriv.retention.lease import LEASE
+from tests.exports import ask, stored
+from tests.exports import run as run_export
+from tests.factories import NOW, make_account, transaction
+from tests.purges import LONG_AGO, close, purge_of
+from workers import schedule
+from workers.schedule import REWAKE, Schedule
+
+SECOND = timedelta(seconds=1)
+
+
+@dataclass
+class Workplace:
+    """A worker's services with a clock that is set by hand, and the jobs that were woken."""
+
+    services: Services
+    now: datetime = NOW
+    woken: list[tuple[str, UUID]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        plane = self.services.controller
+        recorded = Plane(plane.engine, plane.keys, lambda job, subject: self.woken.append((job, subject)))
+        self.services = replace(self.services, controller=recorded, clock=lambda: self.now)
+
+
+@pytest.fixture
+def workplace(worker_services: Services) -> Workplace:
+    return Workplace(worker_services)
+
+
+def test_unfinished_work_is_woken_once_it_has_waited_long_enough(services: Services, workplace: Workplace) -> None:
+    purge_id = close(services, make_account(services).row.account_id)
+    export_id = ask(services, make_account(services).row.account_id)
+    kept = Schedule()
+    kept.round(workplace.services)
+    assert workplace.woken == [("export", export_id)], "the purge's own wake-up has half a minute to arrive"
+    workplace.now = NOW + LEASE
+    kept.round(workplace.services)
+    assert workplace.woken[1:] == [("purge", purge_id), ("export", export_id)]
+    workplace.now += REWAKE - SECOND
+    kept.round(workplace.services)
+    assert len(workplace.woken) == 3, "not again so soon"
+    workplace.now += SECOND
+    kept.round(workplace.services)
+    assert len(workplace.woken) == 5
+
+
+def test_work_that_somebody_holds_is_left_alone_until_the_lease_is_over(
+    services: Services, workplace: Workplace, owner_engine: Engine
+) -> None:
+    purge_id = close(services, make_account(services).row.account_id)
+    with owner_engine.begin() as connection:
+        statement = text("UPDATE purges SET status = 'running', lease_owner = gen_random_uuid(), lease_until = :until")
+        connection.execute(statement, {"until": NOW + LEASE})
+    kept = Schedule()
+    workplace.now = NOW + LEASE - SECOND
+    kept.round(workplace.services)
+    assert workplace.woken == []
+    workplace.now = NOW + LEASE
+    kept.round(workplace.services)
+    assert workplace.woken == [("purge", purge_id)]
+
+
+def test_nothing_that_is_due_is_planned_unless_the_settings_say_so(services: Services, workplace: Workplace) -> None:
+    due = make_account(services, created_at=LONG_AGO).row.account_id
+    kept = Schedule()
+    kept.round(workplace.services)
+    assert plan_count(services) == 0
+    allowed = replace(workplace.services, settings=replace(workplace.services.settings, purge_automatically=True))
+    kept.round(allowed)
+    assert plan_count(services) == 0, "it was done for today"
+    workplace.now += timedelta(days=1)
+    kept.round(allowed)
+    Schedule().round(allowed)
+    assert plan_count(services) == 1, "two schedules plan once"
+    [(job, purge_id)] = [wake for wake in workplace.woken if wake[0] == "purge"]
+    assert (job, purge_of(services, purge_id).account_id) == ("purge", due)
+
+
+def plan_count(services: Services) -> int:
+    with transaction(services) as tx:
+        return int(tx.session.execute(text("SELECT count(*) FROM purges")).scalar_one())
+
+
+def test_a_plan_goes_on_until_nothing_is_due(
+    services: Services, workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(5):
+        make_account(services, created_at=LONG_AGO)
+    allowed = replace(workplace.services, settings=replace(workplace.services.settings, purge_automatically=True))
+    schedule.plan_due(allowed, at_once=2)
+    assert plan_count(services) == 5
+
+
+def test_what_is_over_is_erased(services: Services, workplace: Workplace) -> None:
+    account_id = make_account(services).row.account_id
+    run_export(services, ask(services, account_id))
+    with transaction(services) as tx:
+        claimed = idempotency.claim(tx, "key", b"")
+        idempotency.keep_answer(tx, claimed, None, new_id(), Answer(200, {"headers": {}, "body": ""}))
+    kept = Schedule()
+    kept.round(workplace.services)
+    assert (answers(services), len(stored(services, account_id))) == (1, 1)
+    workplace.now += timedelta(days=8)
+    kept.round(workplace.services)
+    assert (answers(services), stored(services, account_id)) == (0, [])
+
+
+def answers(services: Services) -> int:
+    with transaction(services) as tx:
+        return int(tx.session.execute(text("SELECT count(*) FROM idempotency_keys")).scalar_one())
+
+
+@pytest.fixture
+def away(workplace: Workplace) -> Iterator[Services]:
+    """Services whose database does not answer."""
+    nowhere = create_engine("postgresql+psycopg://nobody@127.0.0.1:1/none")
+    yield replace(workplace.services, controller=replace(workplace.services.controller, engine=nowhere))
+    nowhere.dispose()
+
+
+def test_a_database_that_is_away_is_tried_again_next_round(services: Services, workplace: Workplace, away: Services) -> None:
+    export_id = ask(services, make_account(services).row.account_id)
+    kept = Schedule()
+    kept.round(away)
+    assert workplace.woken == []
+    kept.round(workplace.services)
+    assert workplace.woken == [("export", export_id)]
+
+
+def test_a_stopped_schedule_does_nothing_more(services: Services, workplace: Workplace) -> None:
+    ask(services, make_account(services).row.account_id)
+    stopped = Event()
+    stopped.set()
+    schedule.run(workplace.services, stopped)
+    assert workplace.woken == []
