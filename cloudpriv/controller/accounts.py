@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from cloudpriv.audit import events
-from cloudpriv.controller.tables import Account, AccountKey, DirectoryEntry
+from cloudpriv.controller.tables import PROFILE, Account, AccountKey, DirectoryEntry
 from cloudpriv.platform.actor import Service
 from cloudpriv.platform.db import Tx, violated_constraint
 from cloudpriv.platform.errors import (
@@ -26,7 +26,6 @@ from cloudpriv.platform.ids import new_id
 from cloudpriv.platform.keys import DataKey, WrappedKey
 from cloudpriv.platform.text import normalised
 
-PROFILE: Final = "account.profile"
 NAME: Final = "account_name"
 
 

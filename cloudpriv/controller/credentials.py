@@ -13,13 +13,12 @@ from uuid import UUID
 
 from cloudpriv.audit import events
 from cloudpriv.controller import accounts, people
-from cloudpriv.controller.tables import Credential
+from cloudpriv.controller.tables import HINT, Credential
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import FieldError, InvalidCredentialsError, InvalidError
 from cloudpriv.platform.passwords import Passwords
 from cloudpriv.platform.text import normalised
 
-HINT: Final = "credential.hint"
 RESEMBLES: Final = 0.6  # share of matching characters from which a hint gives the password away
 LEET: Final = str.maketrans("0134578@$!", "oieastbasi")
 Transaction = Callable[[], AbstractContextManager[Tx]]

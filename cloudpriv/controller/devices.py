@@ -10,14 +10,13 @@ from sqlalchemy.exc import IntegrityError
 
 from cloudpriv.audit import events
 from cloudpriv.controller import accounts
-from cloudpriv.controller.tables import Device
+from cloudpriv.controller.tables import DEVICE_IDENTITY, Device
 from cloudpriv.platform.db import Tx, violated_constraint
 from cloudpriv.platform.errors import ConflictError, NotFoundError
 from cloudpriv.platform.ids import new_id
 from cloudpriv.platform.keys import DataKey
 from cloudpriv.platform.text import normalised
 
-IDENTITY: Final = "device.identity"
 EMPTY: Final[dict[str, Any]] = {"serial": "", "common_name": None, "name": None, "model": None}
 TAKEN: Final = {
     "uq_devices_serial": "A device of this serial exists in the account.",
@@ -106,7 +105,7 @@ def _write_identity(key: DataKey, row: Device, document: dict[str, Any]) -> None
     name = document["common_name"]
     row.serial_index = serial_index(key, document["serial"])
     row.common_name_index = None if name is None else common_name_index(key, name)
-    row.identity = key.seal(row.device_id, IDENTITY, document)
+    row.identity = key.seal(row.device_id, DEVICE_IDENTITY, document)
 
 
 def _row(tx: Tx, account_id: UUID, device_id: UUID) -> Device:
@@ -117,7 +116,7 @@ def _row(tx: Tx, account_id: UUID, device_id: UUID) -> Device:
 
 
 def _known(key: DataKey, row: Device) -> KnownDevice:
-    return KnownDevice(row, {**EMPTY, **key.open(row.device_id, IDENTITY, row.identity)})
+    return KnownDevice(row, {**EMPTY, **key.open(row.device_id, DEVICE_IDENTITY, row.identity)})
 
 
 def _flush(tx: Tx) -> None:

@@ -10,14 +10,13 @@ from sqlalchemy.exc import IntegrityError
 
 from cloudpriv.audit import events
 from cloudpriv.controller import accounts
-from cloudpriv.controller.tables import Person
+from cloudpriv.controller.tables import PERSON_IDENTITY, Person
 from cloudpriv.platform.db import Tx, violated_constraint
 from cloudpriv.platform.errors import ConflictError, NotFoundError
 from cloudpriv.platform.ids import new_id
 from cloudpriv.platform.keys import DataKey
 from cloudpriv.platform.text import normalised
 
-IDENTITY: Final = "person.identity"
 USERNAME: Final = "username"
 EMPTY: Final[dict[str, Any]] = {
     "username": "", "name": None, "address": None, "phones": [], "email": None, "company_name": None,
@@ -43,7 +42,7 @@ def add_person(tx: Tx, account_id: UUID, role: str, identity: Mapping[str, Any])
         person_id=person_id,
         username_index=username_index(account.key, document["username"]),
         role=role,
-        identity=account.key.seal(person_id, IDENTITY, document),
+        identity=account.key.seal(person_id, PERSON_IDENTITY, document),
         created_at=tx.now,
         version=1,
     )
@@ -84,7 +83,7 @@ def change_person(tx: Tx, account_id: UUID, person_id: UUID, version: int, chang
     }
     row.role = changes.get("role", row.role)
     row.username_index = username_index(account.key, document["username"])
-    row.identity = account.key.seal(person_id, IDENTITY, document)
+    row.identity = account.key.seal(person_id, PERSON_IDENTITY, document)
     row.version += 1
     _flush(tx)
     events.record(tx, "person.change", account_id=account_id, subject_id=person_id, fields=sorted(changes))
@@ -120,7 +119,7 @@ def find_person(tx: Tx, account_id: UUID, person_id: UUID) -> Person:
 
 def open_identity(key: DataKey, row: Person) -> dict[str, Any]:
     """The person's identity document, all members present."""
-    return {**EMPTY, **key.open(row.person_id, IDENTITY, row.identity)}
+    return {**EMPTY, **key.open(row.person_id, PERSON_IDENTITY, row.identity)}
 
 
 def _row(tx: Tx, account_id: UUID, person_id: UUID) -> Person:
