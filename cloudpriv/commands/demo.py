@@ -2,10 +2,12 @@
 
 import json
 import secrets
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import FrameType
 
 import click
 
@@ -29,7 +31,7 @@ def demo(ctx: click.Context, traffic: Path | None, csv_map: str | None, json_out
         raise click.UsageError("--traffic and --map go together.")
     telling = Telling(silent=json_output)
     try:
-        with _folder(ctx.find_root().obj) as (folder, suffix):
+        with _one_interrupt(), _folder(ctx.find_root().obj) as (folder, suffix):
             if traffic is None or csv_map is None:
                 tell_recording(telling, folder, suffix=suffix)
             else:
@@ -46,7 +48,25 @@ def _folder(chosen: Path | None) -> Iterator[tuple[Path, str]]:
         yield chosen, f"-{secrets.token_hex(3)}"
         return
     with TemporaryDirectory(prefix="cloudpriv-demo-") as made:
-        yield Path(made), ""
+        try:
+            yield Path(made), ""
+        finally:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # or half of the folder would stay; `_one_interrupt` restores it
+
+
+@contextmanager
+def _one_interrupt() -> Iterator[None]:
+    """Within the body, the first SIGINT raises KeyboardInterrupt; more of them would cut short the stopping it began."""
+    former = signal.signal(signal.SIGINT, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _tell_all(telling: Telling, json_output: bool) -> None:

@@ -163,6 +163,9 @@ def test_a_demo_that_is_stopped_leaves_nothing(place: Place, sent: signal.Signal
         while not process.stdout.readline().startswith(after):
             assert process.poll() is None
         process.send_signal(sent)
+        with pytest.raises(subprocess.TimeoutExpired):  # stopping takes longer than a user's patience
+            process.wait(0.3)
+        process.send_signal(sent)
         process.communicate(timeout=60)
         assert process.returncode == code
     assert not place.left()
