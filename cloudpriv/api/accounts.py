@@ -6,6 +6,7 @@ from uuid import UUID
 from flask import url_for
 from marshmallow import fields, validate
 
+from cloudpriv.api.answers import CREATED, LISTED, STARTED, VERSIONED
 from cloudpriv.api.body import Blueprint
 from cloudpriv.api.endpoint import endpoint, etag, expected_version, runtime
 from cloudpriv.api.schemas import PageArgs, Strict, UtcTime, after_id, page, page_of, short_text
@@ -71,7 +72,7 @@ class PurgeStarted(Strict):
 @blueprint.route("", methods=["POST"])
 @endpoint("accounts:write", answer_names_account=True)
 @blueprint.arguments(AccountIn)
-@blueprint.response(201, AccountOut)
+@blueprint.response(201, AccountOut, headers=CREATED)
 def open_account(tx: Tx, body: dict[str, Any]) -> Any:
     """Open an account."""
     service = tx.actor.service
@@ -84,7 +85,7 @@ def open_account(tx: Tx, body: dict[str, Any]) -> Any:
 @blueprint.route("", methods=["GET"])
 @endpoint("accounts:read")
 @blueprint.arguments(AccountListArgs, location="query")
-@blueprint.response(200, page_of(AccountOut, "Account"))
+@blueprint.response(200, page_of(AccountOut, "Account"), headers=LISTED)
 def list_accounts(tx: Tx, query: dict[str, Any]) -> Any:
     """List the accounts of the client's service."""
     name, start = query["account_name"], after_id(query)
@@ -94,7 +95,7 @@ def list_accounts(tx: Tx, query: dict[str, Any]) -> Any:
 
 @blueprint.route("/<uuid:account_id>", methods=["GET"])
 @endpoint("accounts:read")
-@blueprint.response(200, AccountOut)
+@blueprint.response(200, AccountOut, headers=VERSIONED)
 def read_account(tx: Tx, account_id: UUID) -> Any:
     """Read an account."""
     account = accounts.read_account(tx, account_id)
@@ -104,7 +105,7 @@ def read_account(tx: Tx, account_id: UUID) -> Any:
 @blueprint.route("/<uuid:account_id>", methods=["PATCH"])
 @endpoint("accounts:write")
 @blueprint.arguments(AccountPatch)
-@blueprint.response(200, AccountOut)
+@blueprint.response(200, AccountOut, headers=VERSIONED)
 def change_account(tx: Tx, body: dict[str, Any], account_id: UUID) -> Any:
     """Change members of an account; needs If-Match."""
     account = accounts.change_account(tx, account_id, expected_version(), body)
@@ -113,7 +114,7 @@ def change_account(tx: Tx, body: dict[str, Any], account_id: UUID) -> Any:
 
 @blueprint.route("/<uuid:account_id>", methods=["DELETE"])
 @endpoint("accounts:write")
-@blueprint.response(202, PurgeStarted)
+@blueprint.response(202, PurgeStarted, headers=STARTED)
 def close_account(tx: Tx, account_id: UUID) -> Any:
     """Start the erasure of an account; needs If-Match. Its progress is at Location."""
     started = purge.request_erasure(tx, runtime().services.policy, account_id, expected_version())

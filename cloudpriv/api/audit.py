@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from marshmallow import fields
 
+from cloudpriv.api.answers import LISTED
 from cloudpriv.api.body import Blueprint
 from cloudpriv.api.endpoint import endpoint
 from cloudpriv.api.schemas import PageArgs, Strict, UtcTime, after_id, page, page_of
@@ -38,7 +39,8 @@ class EventOut(Strict):
 @blueprint.route("/events", methods=["GET"])
 @endpoint("audit:read")
 @blueprint.arguments(EventListArgs, location="query")
-@blueprint.response(200, page_of(EventOut, "Event"))
+@blueprint.response(200, page_of(EventOut, "Event"), headers=LISTED)
+@blueprint.alt_response(404, description="There is no such account.")
 def list_events(tx: Tx, query: dict[str, Any]) -> Any:
     """List the events of an account, oldest first; reading them is an event too."""
     account_id = query["account_id"]

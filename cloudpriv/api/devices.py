@@ -6,6 +6,7 @@ from uuid import UUID
 from flask import url_for
 from marshmallow import fields
 
+from cloudpriv.api.answers import CREATED, LISTED, VERSIONED
 from cloudpriv.api.body import Blueprint
 from cloudpriv.api.endpoint import endpoint, etag, expected_version
 from cloudpriv.api.schemas import PageArgs, Strict, UtcTime, after_id, page, page_of, short_text
@@ -55,7 +56,7 @@ class DeviceOut(DeviceFields):
 @blueprint.route("", methods=["POST"])
 @endpoint("devices:write")
 @blueprint.arguments(DeviceIn)
-@blueprint.response(201, DeviceOut)
+@blueprint.response(201, DeviceOut, headers=CREATED)
 def add_device(tx: Tx, body: dict[str, Any], account_id: UUID) -> Any:
     """Register a device."""
     kind = body.pop("kind", None)
@@ -67,7 +68,7 @@ def add_device(tx: Tx, body: dict[str, Any], account_id: UUID) -> Any:
 @blueprint.route("", methods=["GET"])
 @endpoint("devices:read")
 @blueprint.arguments(PageArgs, location="query")
-@blueprint.response(200, page_of(DeviceOut, "Device"))
+@blueprint.response(200, page_of(DeviceOut, "Device"), headers=LISTED)
 def list_devices(tx: Tx, query: dict[str, Any], account_id: UUID) -> Any:
     """List the devices of an account, without removed ones."""
     rows = devices.list_devices(tx, account_id, after=after_id(query), limit=query["limit"])
@@ -76,7 +77,7 @@ def list_devices(tx: Tx, query: dict[str, Any], account_id: UUID) -> Any:
 
 @blueprint.route("/<uuid:device_id>", methods=["GET"])
 @endpoint("devices:read")
-@blueprint.response(200, DeviceOut)
+@blueprint.response(200, DeviceOut, headers=VERSIONED)
 def read_device(tx: Tx, account_id: UUID, device_id: UUID) -> Any:
     """Read a device."""
     device = devices.read_device(tx, account_id, device_id)
@@ -86,7 +87,7 @@ def read_device(tx: Tx, account_id: UUID, device_id: UUID) -> Any:
 @blueprint.route("/<uuid:device_id>", methods=["PATCH"])
 @endpoint("devices:write")
 @blueprint.arguments(DevicePatch)
-@blueprint.response(200, DeviceOut)
+@blueprint.response(200, DeviceOut, headers=VERSIONED)
 def change_device(tx: Tx, body: dict[str, Any], account_id: UUID, device_id: UUID) -> Any:
     """Change members of a device; needs If-Match."""
     device = devices.change_device(tx, account_id, device_id, expected_version(), body)

@@ -53,9 +53,10 @@ class Runtime:
 
 @dataclass(frozen=True)
 class Access:
-    """What a route demands: a scope, or PUBLIC or INTERNAL."""
+    """What a route demands: a scope, or PUBLIC or INTERNAL; and whether it is one unit of work."""
 
     scope: str
+    unit: bool
 
 
 def access_of(app: Flask, name: str) -> Access:
@@ -119,7 +120,7 @@ def endpoint(scope: str, *, unit: bool = True, answer_names_account: bool = Fals
             with transaction() as tx:
                 return _once(tx, view, kwargs, answer_names_account)
 
-        guarded.access = Access(scope)  # type: ignore[attr-defined]  # read by `access_of`
+        guarded.access = Access(scope, unit)  # type: ignore[attr-defined]  # read by `access_of`
         return guarded
 
     return decorate

@@ -99,6 +99,8 @@ def install(app: Flask) -> None:
 @blueprint.response(200, TokenOut)
 @blueprint.alt_response(400, schema=OAuthErrorSchema, description="invalid_request, unsupported_grant_type, invalid_scope")
 @blueprint.alt_response(401, schema=OAuthErrorSchema, description="invalid_client")
+@blueprint.alt_response(413, description="The form is too large.")
+@blueprint.alt_response(503, description="The database is away.")
 def issue_token() -> Response:
     """Exchange a client's id and secret for an access token."""
     response: Response = current_app.extensions[SERVER].create_token_response()

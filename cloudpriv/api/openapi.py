@@ -1,82 +1,122 @@
-"""The OpenAPI 3.1 document, generated from the routes; `openapi.yaml` is its checked-in copy."""
+"""The OpenAPI 3.1 document, generated from the routes; `openapi.yaml` is its checked-in copy.
 
+What an operation may refuse follows from what it takes: a token, a body, an id in the path, If-Match. What follows from
+nothing else is declared where the route is, by `alt_response`. There is no `default` answer: a status that is not listed
+is a fault of this document or of the API.
+"""
+
+import re
 from copy import deepcopy
 from typing import Any, Final
 
 import yaml
 from flask import Flask
 
-from cloudpriv.api.endpoint import OPEN, Access, access_of
-from cloudpriv.api.problems import MEDIA_TYPE
+from cloudpriv.api.answers import HEADERS, OF_ALL, OF_LIMITED, PROBLEM, headers, refusal, refusals
+from cloudpriv.api.endpoint import INTERNAL, OPEN, Access, access_of
+from cloudpriv.api.links import add_links
 from cloudpriv.controller.clients import SCOPES
 
 SCHEME: Final = "backend"
-PROBLEM: Final = {
-    "type": "object",
-    "required": ["type", "title", "status", "detail"],
-    "properties": {
-        "type": {"type": "string", "description": "Stable per kind of problem: /problems/<code>."},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "errors": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["detail"],
-                "properties": {
-                    "pointer": {"type": "string", "description": "RFC 6901, into the body."},
-                    "parameter": {"type": "string"},
-                    "detail": {"type": "string"},
-                },
-            },
-        },
-    },
+METHODS: Final = ("get", "post", "put", "patch", "delete")
+ABOUT: Final = (
+    "The system of record for the personal data of an industrial-IoT cloud. The vendor's backends call it with access tokens "
+    "from `/oauth2/token`; a client is bound to one service and sees nothing of another. Refusals are problems (RFC 9457)."
+)
+IDEMPOTENCY_KEY: Final = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "A quoted string that makes the request safe to repeat for 24 hours.",
+    "schema": {"type": "string", "pattern": r'^"[ !#-~]{1,255}"$'},
+}
+IF_MATCH: Final = {
+    "name": "If-Match",
+    "in": "header",
+    "required": True,
+    "description": "The ETag last read.",
+    "schema": {"type": "string", "pattern": '^"[0-9]{1,9}"$'},
 }
 
 
 def document(app: Flask) -> dict[str, Any]:
     """The OpenAPI document of the app, with what each route demands and how it refuses."""
     spec: dict[str, Any] = deepcopy(app.extensions["flask-smorest"]["apis"][""]["ext_obj"].spec.to_dict())
-    components = spec.setdefault("components", {})
-    components.setdefault("schemas", {})["Problem"] = PROBLEM
-    components["responses"] = {
-        "Problem": {
-            "description": "A problem (RFC 9457)",
-            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-        }
-    }
-    components["securitySchemes"] = {SCHEME: _security_scheme()}
+    spec["info"] |= {"description": ABOUT, "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}}
+    components = spec["components"]
+    components["schemas"].pop("PaginationMetadata")  # flask-smorest's own pages, which we do not use
+    components["schemas"]["Problem"] = PROBLEM
+    components |= {"headers": HEADERS, "responses": refusals(), "securitySchemes": {SCHEME: _security_scheme()}}
     for rule in app.url_map.iter_rules():
-        for method in sorted(rule.methods or ()):
-            operation = spec["paths"].get(_template(rule.rule), {}).get(method.lower())
-            if operation is not None:
-                _complete(operation, access_of(app, rule.endpoint), method)
+        path = _template(rule.rule)
+        for method in METHODS:
+            if method.upper() in (rule.methods or ()):
+                operation = spec["paths"][path][method]
+                operation["operationId"] = rule.endpoint.rpartition(".")[2]
+                _complete(operation, access_of(app, rule.endpoint), path, method)
+    add_links(spec)
     return spec
 
 
 def as_yaml(app: Flask) -> str:
     """The document as it is checked in."""
-    return yaml.safe_dump(document(app), sort_keys=False, allow_unicode=True, width=120)
+    return yaml.dump(document(app), Dumper=_Plain, sort_keys=False, allow_unicode=True, width=120)
 
 
-def _complete(operation: dict[str, Any], access: Access, method: str) -> None:
+class _Plain(yaml.SafeDumper):
+    """Writes what stands there twice twice: anchors are hard to read, and not every reader of OpenAPI knows them."""
+
+    def ignore_aliases(self, _data: Any) -> bool:
+        return True
+
+
+def _complete(operation: dict[str, Any], access: Access, path: str, method: str) -> None:
     operation["security"] = [] if access.scope in OPEN else [{SCHEME: [access.scope]}]
-    operation["responses"]["default"] = {"$ref": "#/components/responses/Problem"}
-    if method == "POST" and access.scope not in OPEN:
-        operation.setdefault("parameters", []).append(_header("Idempotency-Key", "Makes the request safe to repeat."))
-    if access.scope.endswith(":write") and "If-Match" in operation.get("summary", "") + operation.get("description", ""):
-        operation.setdefault("parameters", []).append(_header("If-Match", "The ETag last read.", required=True))
+    parameters = operation.setdefault("parameters", [])
+    for parameter in parameters:
+        _without_null(parameter["schema"])
+    if method == "post" and access.unit and access.scope not in OPEN:
+        parameters.append(IDEMPOTENCY_KEY)
+    if "If-Match" in operation["summary"]:
+        parameters.append(IF_MATCH)
+    answers = operation["responses"]
+    answers.pop("default", None)  # flask-smorest's
+    for status in sorted({*_declared(answers), *_refused(operation, access, path)}):
+        if "content" not in answers.get(str(status), {}):
+            answers[str(status)] = refusal(status)
+    of_all = headers(*(OF_ALL if access.scope == INTERNAL else OF_LIMITED))
+    for answer in answers.values():
+        if "$ref" not in answer:
+            answer["headers"] = {**of_all, **answer.get("headers", {})}
+    operation["responses"] = dict(sorted(answers.items()))
 
 
-def _header(name: str, text: str, *, required: bool = False) -> dict[str, Any]:
-    return {
-        "name": name,
-        "in": "header",
-        "required": required,
-        "description": text,
-        "schema": {"type": "string"},
-    }
+def _declared(answers: dict[str, Any]) -> set[int]:
+    return {int(status) for status in answers if int(status) >= 400}
+
+
+def _refused(operation: dict[str, Any], access: Access, path: str) -> set[int]:
+    """The statuses that follow from what an operation takes."""
+    parameters, closed = operation["parameters"], access.scope not in OPEN
+    changes = access.scope.endswith(":write")
+    follows = (
+        (access.scope != INTERNAL, {429}),
+        (closed, {401, 403, 503}),
+        (closed and "requestBody" in operation, {413, 415, 422}),
+        ("{" in path, {404}),
+        (IDEMPOTENCY_KEY in parameters or any(parameter["in"] == "query" for parameter in parameters), {422}),
+        (IF_MATCH in parameters, {412, 428}),
+        (changes, {409}),
+        (changes and "{account_id}" in path, {423}),
+    )
+    return {status for holds, statuses in follows if holds for status in statuses}
+
+
+def _without_null(schema: dict[str, Any]) -> None:
+    """A parameter of a query is there or not; null is a value of JSON alone."""
+    if isinstance(schema.get("type"), list):
+        schema["type"] = next(kind for kind in schema["type"] if kind != "null")
+        schema.pop("default", None)
 
 
 def _security_scheme() -> dict[str, Any]:
@@ -89,6 +129,4 @@ def _security_scheme() -> dict[str, Any]:
 
 def _template(rule: str) -> str:
     """`/a/<uuid:id>` as `/a/{id}`."""
-    parts = (part.rpartition(":")[2].strip("<>") if part.startswith("<") else part for part in rule.split("/"))
-    names = zip(rule.split("/"), parts, strict=True)
-    return "/".join(f"{{{name}}}" if raw.startswith("<") else name for raw, name in names)
+    return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule)

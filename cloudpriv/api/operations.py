@@ -33,6 +33,7 @@ def healthz() -> Response:
 @blueprint.route("/readyz", methods=["GET"])
 @endpoint(INTERNAL)
 @blueprint.response(200, description="Everything needed answers.")
+@blueprint.alt_response(503, description="Something does not.")
 def readyz() -> Any:
     """Whether the database and the object store answer; Redis is told of, but requests do without it."""
     services = runtime().services

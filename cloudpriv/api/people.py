@@ -6,6 +6,7 @@ from uuid import UUID
 from flask import url_for
 from marshmallow import fields, validate
 
+from cloudpriv.api.answers import CREATED, LISTED, VERSIONED
 from cloudpriv.api.body import Blueprint
 from cloudpriv.api.endpoint import endpoint, etag, expected_version, runtime, transaction
 from cloudpriv.api.schemas import PageArgs, Strict, after_id, page, page_of, short_text
@@ -68,7 +69,7 @@ class CredentialsIn(Strict):
 @blueprint.route("", methods=["POST"])
 @endpoint("accounts:write")
 @blueprint.arguments(PersonIn)
-@blueprint.response(201, PersonOut)
+@blueprint.response(201, PersonOut, headers=CREATED)
 def add_person(tx: Tx, body: dict[str, Any], account_id: UUID) -> Any:
     """Add a person to an account."""
     role = body.pop("role")
@@ -80,7 +81,7 @@ def add_person(tx: Tx, body: dict[str, Any], account_id: UUID) -> Any:
 @blueprint.route("", methods=["GET"])
 @endpoint("accounts:read")
 @blueprint.arguments(PageArgs, location="query")
-@blueprint.response(200, page_of(PersonOut, "Person"))
+@blueprint.response(200, page_of(PersonOut, "Person"), headers=LISTED)
 def list_people(tx: Tx, query: dict[str, Any], account_id: UUID) -> Any:
     """List the people of an account."""
     rows = people.list_people(tx, account_id, after=after_id(query), limit=query["limit"])
@@ -89,7 +90,7 @@ def list_people(tx: Tx, query: dict[str, Any], account_id: UUID) -> Any:
 
 @blueprint.route("/<uuid:person_id>", methods=["GET"])
 @endpoint("accounts:read")
-@blueprint.response(200, PersonOut)
+@blueprint.response(200, PersonOut, headers=VERSIONED)
 def read_person(tx: Tx, account_id: UUID, person_id: UUID) -> Any:
     """Read a person."""
     person = people.read_person(tx, account_id, person_id)
@@ -99,7 +100,7 @@ def read_person(tx: Tx, account_id: UUID, person_id: UUID) -> Any:
 @blueprint.route("/<uuid:person_id>", methods=["PATCH"])
 @endpoint("accounts:write")
 @blueprint.arguments(PersonPatch)
-@blueprint.response(200, PersonOut)
+@blueprint.response(200, PersonOut, headers=VERSIONED)
 def change_person(tx: Tx, body: dict[str, Any], account_id: UUID, person_id: UUID) -> Any:
     """Rectify a person's data; needs If-Match."""
     person = people.change_person(tx, account_id, person_id, expected_version(), body)

@@ -5,6 +5,7 @@ from typing import Any, Final
 from flask import request
 from marshmallow import Schema, fields
 
+from cloudpriv.api.answers import headers
 from cloudpriv.api.body import Blueprint
 from cloudpriv.api.endpoint import PUBLIC, endpoint, runtime
 from cloudpriv.policy.register import choose_language
@@ -28,7 +29,7 @@ Register: Final = Schema.from_dict(
 @blueprint.route("", methods=["GET"])
 @endpoint(PUBLIC)
 @blueprint.doc(parameters=[{"name": "Accept-Language", "in": "header", "schema": {"type": "string"}, "required": False}])
-@blueprint.response(200, Register)
+@blueprint.response(200, Register, headers=headers("Content-Language"))
 def read_policy() -> Any:
     """The register in force, in the language asked for (English or Swedish)."""
     policy = runtime().services.policy

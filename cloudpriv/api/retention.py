@@ -8,6 +8,7 @@ from flask import url_for
 from marshmallow import fields, validate
 
 from cloudpriv.api.accounts import PurgeStarted
+from cloudpriv.api.answers import LISTED, STARTED, VERSIONED
 from cloudpriv.api.body import Blueprint
 from cloudpriv.api.endpoint import endpoint, runtime
 from cloudpriv.api.schemas import PageArgs, Strict, UtcTime, after, after_id, page, page_of
@@ -72,7 +73,7 @@ class PurgeOut(Strict):
 @blueprint.route("/due", methods=["GET"])
 @endpoint("retention:read")
 @blueprint.arguments(PageArgs, location="query")
-@blueprint.response(200, page_of(DueOut, "Due"))
+@blueprint.response(200, page_of(DueOut, "Due"), headers=LISTED)
 def list_due(tx: Tx, query: dict[str, Any]) -> Any:
     """List the accounts that are due to be erased, longest idle first."""
     rows = due.list_due(tx, runtime().services.policy, after=_position(after(query)), limit=query["limit"])
@@ -82,7 +83,8 @@ def list_due(tx: Tx, query: dict[str, Any]) -> Any:
 @purges.route("", methods=["POST"])
 @endpoint("retention:write")
 @purges.arguments(PurgeIn)
-@purges.response(202, PurgeStarted)
+@purges.response(202, PurgeStarted, headers=STARTED)
+@purges.alt_response(404, description="There is no such account.")
 def plan_purge(tx: Tx, body: dict[str, Any]) -> Any:
     """Erase a due account; its progress is at Location. New traffic that comes before the erasure begins cancels it."""
     row = purge.plan_account(tx, runtime().services.policy, body["account_id"])
@@ -93,7 +95,7 @@ def plan_purge(tx: Tx, body: dict[str, Any]) -> Any:
 @purges.route("", methods=["GET"])
 @endpoint("retention:read")
 @purges.arguments(PageArgs, location="query")
-@purges.response(200, page_of(PurgeOut, "Purge"))
+@purges.response(200, page_of(PurgeOut, "Purge"), headers=LISTED)
 def list_purges(tx: Tx, query: dict[str, Any]) -> Any:
     """List the erasures of accounts of the client's service, in order of planning."""
     rows = purge.list_purges(tx, after=after_id(query), limit=query["limit"])
@@ -102,7 +104,7 @@ def list_purges(tx: Tx, query: dict[str, Any]) -> Any:
 
 @purges.route("/<uuid:purge_id>", methods=["GET"])
 @endpoint("retention:read")
-@purges.response(200, PurgeOut)
+@purges.response(200, PurgeOut, headers=VERSIONED)
 def read_purge(tx: Tx, purge_id: UUID) -> Any:
     """Read how far an erasure is."""
     row = purge.read_purge(tx, purge_id)

@@ -6,6 +6,7 @@ from uuid import UUID
 from flask import Response, url_for
 from marshmallow import fields, validate
 
+from cloudpriv.api.answers import CREATED, LISTED, VERSIONED, headers
 from cloudpriv.api.body import Blueprint
 from cloudpriv.api.endpoint import endpoint, etag, runtime, transaction
 from cloudpriv.api.schemas import PageArgs, Strict, UtcTime, after_id, page, page_of
@@ -18,6 +19,7 @@ blueprint: Final = Blueprint("rights", __name__, url_prefix="/v1", description="
 
 ARCHIVE: Final = {
     "description": "The archive.",
+    "headers": headers("Content-Disposition"),
     "content": {"application/zip": {"schema": {"type": "string", "contentMediaType": "application/zip"}}},
 }
 
@@ -61,7 +63,7 @@ class ExportOut(Strict):
 @blueprint.route("/accounts/<uuid:account_id>/requests", methods=["POST"])
 @endpoint("privacy:write")
 @blueprint.arguments(RequestIn)
-@blueprint.response(201, RequestOut)
+@blueprint.response(201, RequestOut, headers=CREATED)
 def receive_request(tx: Tx, body: dict[str, Any], account_id: UUID) -> Any:
     """Take a request for a copy of the account's data; its export starts at once."""
     request = requests.receive(tx, runtime().services.policy, account_id, body["type"])
@@ -72,7 +74,7 @@ def receive_request(tx: Tx, body: dict[str, Any], account_id: UUID) -> Any:
 @blueprint.route("/accounts/<uuid:account_id>/requests", methods=["GET"])
 @endpoint("privacy:read")
 @blueprint.arguments(PageArgs, location="query")
-@blueprint.response(200, page_of(RequestOut, "Request"))
+@blueprint.response(200, page_of(RequestOut, "Request"), headers=LISTED)
 def list_requests(tx: Tx, query: dict[str, Any], account_id: UUID) -> Any:
     """List the requests about an account, oldest first."""
     rows = requests.list_requests(tx, account_id, after=after_id(query), limit=query["limit"])
@@ -81,7 +83,7 @@ def list_requests(tx: Tx, query: dict[str, Any], account_id: UUID) -> Any:
 
 @blueprint.route("/requests/<uuid:request_id>", methods=["GET"])
 @endpoint("privacy:read")
-@blueprint.response(200, RequestOut)
+@blueprint.response(200, RequestOut, headers=VERSIONED)
 def read_request(tx: Tx, request_id: UUID) -> Any:
     """Read a request."""
     request = requests.read_request(tx, request_id)
@@ -99,6 +101,8 @@ def read_export(tx: Tx, export_id: UUID) -> Any:
 @blueprint.route("/exports/<uuid:export_id>/archive", methods=["GET"])
 @endpoint("privacy:read", unit=False)
 @blueprint.doc(responses={"200": ARCHIVE})
+@blueprint.alt_response(409, description="It is not ready.")
+@blueprint.alt_response(410, description="It has been erased.")
 def download_archive(export_id: UUID) -> Response:
     """Download a ready export's archive: 409 before it is ready, 410 once it is erased."""
     with transaction() as tx:

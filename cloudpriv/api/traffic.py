@@ -8,6 +8,7 @@ import msgspec
 from flask import request
 from marshmallow import fields
 
+from cloudpriv.api.answers import LISTED
 from cloudpriv.api.body import Blueprint
 from cloudpriv.api.endpoint import endpoint
 from cloudpriv.api.schemas import PageArgs, Strict, UtcTime, after, page, page_of
@@ -126,7 +127,7 @@ def ingest(tx: Tx) -> Verdict:
 @blueprint.route("/accounts/<uuid:account_id>/traffic", methods=["GET"])
 @endpoint("traffic:read")
 @blueprint.arguments(SessionListArgs, location="query")
-@blueprint.response(200, page_of(SessionOut, "Session"))
+@blueprint.response(200, page_of(SessionOut, "Session"), headers=LISTED)
 def list_sessions(tx: Tx, query: dict[str, Any], account_id: UUID) -> Any:
     """List the sessions of an account, latest start first."""
     span = Span(query["since"], query["until"])
