@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -156,16 +157,28 @@ def test_a_step_that_fails_is_named_in_one_line(place: Place, tmp_path: Path) ->
     assert not place.left()
 
 
-@pytest.mark.parametrize(("sent", "code", "after"), [(signal.SIGTERM, 143, " 1  start"), (signal.SIGINT, 1, " 3  open")])
-def test_a_demo_that_is_stopped_leaves_nothing(place: Place, sent: signal.Signals, code: int, after: str) -> None:
+def test_a_demo_that_is_told_to_stop_leaves_nothing(place: Place) -> None:
     with place.start("demo") as process:
-        assert process.stdout is not None
-        while not process.stdout.readline().startswith(after):
-            assert process.poll() is None
-        process.send_signal(sent)
-        with pytest.raises(subprocess.TimeoutExpired):  # stopping takes longer than a user's patience
-            process.wait(0.3)
-        process.send_signal(sent)
+        await_line(process, " 1  start the stack")
+        process.terminate()
         process.communicate(timeout=60)
-        assert process.returncode == code
+        assert process.returncode == 128 + signal.SIGTERM
     assert not place.left()
+
+
+def test_a_demo_that_is_interrupted_again_and_again_leaves_nothing(place: Place) -> None:
+    with place.start("demo") as process:
+        await_line(process, " 3  open accounts")
+        while process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                process.communicate(timeout=0.2)  # the impatience of the user
+        assert process.returncode != 0
+    assert not place.left()
+
+
+def await_line(process: "subprocess.Popen[str]", beginning: str) -> None:
+    """Read what a demo tells until a line begins so."""
+    assert process.stdout is not None
+    while not process.stdout.readline().startswith(beginning):
+        assert process.poll() is None
