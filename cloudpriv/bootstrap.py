@@ -10,6 +10,7 @@ from redis import Redis
 from cloudpriv.config import Settings
 from cloudpriv.platform import clock, db, jobs, keys, objectstore
 from cloudpriv.platform.db import Plane
+from cloudpriv.platform.mail import Mailer
 from cloudpriv.platform.objectstore import ObjectStore
 from cloudpriv.policy.register import Policy
 from cloudpriv.policy.register import load as load_policy
@@ -22,6 +23,7 @@ class Services:
     settings: Settings
     controller: Plane
     exports: ObjectStore
+    mailer: Mailer
     redis: Redis
     policy: Policy
     clock: Callable[[], datetime]
@@ -48,6 +50,7 @@ def build(settings: Settings, *, now: Callable[[], datetime] = clock.utc_now) ->
             access_key_id=settings.s3_access_key_id,
             secret_access_key=settings.s3_secret_access_key,
         ),
+        mailer=Mailer(settings.smtp_url, settings.mail_from or ""),
         redis=redis,
         policy=load_policy(Path(settings.policy_file) if settings.policy_file else None),
         clock=now,

@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 from environs import Env, EnvValidationError, validate
 from marshmallow import ValidationError
 
+from cloudpriv.platform import mail
+
 PREFIX = "CLOUDPRIV_"
 Role = Literal["api", "worker", "migration"]
 DATABASE_SETTING: dict[Role, str] = {
@@ -32,6 +34,20 @@ def _url(*schemes: str) -> Callable[[str], None]:
             raise ValidationError(f"must be a URL that begins with {' or '.join(s + '://' for s in schemes)}")
 
     return check
+
+
+def _smtp_server(value: str) -> None:
+    try:
+        mail.check_url(value)
+    except ValueError:
+        raise ValidationError("must be smtp:// or smtps://[user:password@]host[:port]") from None
+
+
+def _address(value: str) -> None:
+    try:
+        mail.check_address(value)
+    except ValueError:
+        raise ValidationError("must be one e-mail address, without a name") from None
 
 
 def _file(value: str) -> None:
@@ -77,7 +93,7 @@ class Settings:
     web_processes: int = _setting("API processes", kind="int", default=1, check=AT_LEAST_ONE)
     web_threads: int = _setting("Threads in each API process", kind="int", default=8, check=AT_LEAST_ONE)
     rate_limit: str = _setting("Requests of one client", default="6000/minute")
-    verify_rate_limit: str = _setting("Password checks of one account from one client", default="60/minute")
+    verify_rate_limit: str = _setting("Password checks and hints of one account from one client", default="60/minute")
     argon2_time_cost: int = _setting(
         "Argon2id passes (RFC 9106 low-memory profile)", kind="int", default=3, check=AT_LEAST_ONE
     )
@@ -91,6 +107,15 @@ class Settings:
         kind="bool",
         default=False,
     )
+    smtp_url: str | None = _setting(
+        "Server that takes our mail: `smtp://[user:password@]host[:port]`, by STARTTLS when it offers that, or `smtps://…`; "
+        "unset, no mail is sent",
+        default=None,
+        check=_smtp_server,
+    )
+    mail_from: str | None = _setting(
+        "Address that our mail comes from; needed with `CLOUDPRIV_SMTP_URL`", default=None, check=_address
+    )
     log_level: str = _setting("Lowest level that is logged", default="INFO",
                               check=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR"]))  # fmt: skip
 
@@ -103,6 +128,8 @@ def load(role: Role) -> Settings:
         env.seal()
     except EnvValidationError as fault:
         raise SettingsError(_one_line(fault)) from None
+    if values["smtp_url"] is not None and values["mail_from"] is None:
+        raise SettingsError(f"{PREFIX}MAIL_FROM: is needed with {PREFIX}SMTP_URL")
     return Settings(**values)
 
 

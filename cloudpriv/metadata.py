@@ -7,6 +7,7 @@ from sqlalchemy import MetaData
 import cloudpriv.audit.events
 import cloudpriv.controller.clients
 import cloudpriv.controller.idempotency
+import cloudpriv.controller.outbox
 import cloudpriv.controller.tables
 import cloudpriv.retention.tables
 import cloudpriv.rights.tables  # noqa: F401  each import registers its tables

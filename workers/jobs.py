@@ -11,6 +11,7 @@ from uuid import UUID
 import structlog
 
 from cloudpriv.bootstrap import Services
+from cloudpriv.controller import outbox
 from cloudpriv.platform.errors import BusyError
 from cloudpriv.retention import purge
 from cloudpriv.rights import export
@@ -36,3 +37,12 @@ def run_purge(purge_id: str) -> None:
         purge.run(services.controller, services.exports, services.policy, UUID(purge_id), services.clock)
     except BusyError:
         log.warning("job_interrupted", job="purge", subject=purge_id)
+
+
+def run_mail(mail_id: str) -> None:
+    """Send a mail."""
+    services = SERVICES.get()
+    try:
+        outbox.deliver(services.controller, services.mailer, UUID(mail_id), services.clock)
+    except BusyError:
+        log.warning("job_interrupted", job="mail", subject=mail_id)

@@ -12,7 +12,7 @@ from uuid import UUID
 import structlog
 
 from cloudpriv.bootstrap import Services
-from cloudpriv.controller import idempotency
+from cloudpriv.controller import idempotency, outbox
 from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.errors import BusyError
 from cloudpriv.retention import purge
@@ -34,12 +34,11 @@ class Sweep:
         self._woken: dict[tuple[str, UUID], datetime] = {}
 
     def __call__(self, services: Services) -> None:
-        """Enqueue every unfinished purge and export."""
+        """Enqueue every unfinished purge, export and mail."""
         now = services.clock()
         with services.controller.transaction(WORKER, now, read_only=True) as tx:
-            unfinished = [("purge", each) for each in purge.unfinished(tx)] + [
-                ("export", each) for each in export.unfinished(tx)
-            ]
+            found = {"purge": purge.unfinished(tx), "export": export.unfinished(tx), "mail": outbox.unfinished(tx)}
+        unfinished = [(job, each) for job, subjects in found.items() for each in subjects]
         self._woken = {work: at for work, at in self._woken.items() if at > now - REWAKE}
         for work in unfinished:
             if work not in self._woken:
@@ -51,6 +50,12 @@ def forget_answers(services: Services) -> None:
     """Erase answers kept for idempotency keys once their day is over."""
     with services.controller.transaction(WORKER, services.clock()) as tx:
         idempotency.forget_expired(tx)
+
+
+def forget_mails(services: Services) -> None:
+    """Erase what is left of mails that ended long ago."""
+    with services.controller.transaction(WORKER, services.clock()) as tx:
+        outbox.forget_finished(tx)
 
 
 def expire_exports(services: Services) -> None:
@@ -73,6 +78,7 @@ class Schedule:
         self._duties: dict[str, tuple[Duty, timedelta]] = {
             "sweep": (Sweep(), timedelta(0)),
             "forget_answers": (forget_answers, timedelta(minutes=10)),
+            "forget_mails": (forget_mails, timedelta(hours=1)),
             "expire_exports": (expire_exports, timedelta(minutes=10)),
             "plan_due": (plan_due, timedelta(days=1)),
         }

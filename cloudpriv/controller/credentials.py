@@ -65,6 +65,15 @@ def set_credentials(tx: Tx, account_id: UUID, person_id: UUID, password_hash: st
     events.record(tx, "credentials.change", account_id=account_id, subject_id=person_id)
 
 
+def open_hint(tx: Tx, account: accounts.OpenedAccount, person_id: UUID) -> str | None:
+    """A person's hint, for the mail to that person and nothing else."""
+    row = tx.session.get(Credential, (account.row.account_id, person_id))
+    if row is None or row.hint is None:
+        return None
+    hint: str = account.key.open(person_id, HINT, row.hint)["hint"]
+    return hint
+
+
 def verify(
     transaction: Transaction, passwords: Passwords, *, service: str, account_name: str, username: str, password: str
 ) -> Verified:

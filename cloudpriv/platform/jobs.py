@@ -20,6 +20,7 @@ QUEUE: Final = "cloudpriv"
 JOBS: Final[dict[str, str]] = {
     "export": "workers.jobs.run_export",
     "purge": "workers.jobs.run_purge",
+    "mail": "workers.jobs.run_mail",
 }
 TIMEOUT: Final = timedelta(hours=6)  # longer than the largest export; a stopped worker is found by its lease long before
 KEPT: Final = timedelta(hours=1)  # RQ keeps failed jobs for a year by default

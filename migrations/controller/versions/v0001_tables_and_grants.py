@@ -26,6 +26,7 @@ GRANTS: dict[str, dict[str, tuple[str, ...]]] = {
     "audit_events": {API: (READ, ADD), WORKER: (READ, ADD)},
     "requests": {API: (READ, ADD, CHANGE), WORKER: (READ, CHANGE, ERASE)},
     "exports": {API: (READ, ADD, CHANGE), WORKER: (READ, CHANGE, ERASE)},
+    "outbox": {API: (READ, ADD), WORKER: (READ, CHANGE, ERASE)},
     "purges": {API: (READ, ADD, CHANGE), WORKER: (READ, ADD, CHANGE)},
     "ledger": {API: (READ,), WORKER: (READ, ADD)},
     "alembic_version": {API: (READ,), WORKER: (READ,)},
@@ -236,6 +237,37 @@ def _create_tables() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("account_id", "person_id", name=op.f("pk_credentials")),
+    )
+    op.create_table(
+        "outbox",
+        sa.Column("mail_id", sa.Uuid(), nullable=False),
+        sa.Column("account_id", sa.Uuid(), nullable=True),
+        sa.Column("person_id", sa.Uuid(), nullable=True),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("status", sa.String(), nullable=False),
+        sa.Column("failure", sa.String(), nullable=True),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("next_try_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("status IN ('queued', 'sent', 'failed', 'dropped')", name=op.f("ck_outbox_status")),
+        sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"], name=op.f("fk_outbox_accounts")),
+        sa.ForeignKeyConstraint(
+            ["account_id", "person_id"],
+            ["people.account_id", "people.person_id"],
+            name=op.f("fk_outbox_people"),
+            ondelete="SET NULL (person_id)",
+        ),
+        sa.PrimaryKeyConstraint("mail_id", name=op.f("pk_outbox")),
+    )
+    op.create_index(op.f("ix_outbox_account_id_person_id"), "outbox", ["account_id", "person_id"], unique=False)
+    op.create_index(op.f("ix_outbox_created_at"), "outbox", ["created_at"], unique=False)
+    op.create_index(
+        "ix_outbox_open",
+        "outbox",
+        ["next_try_at"],
+        unique=False,
+        postgresql_where=sa.text("status = 'queued'"),
     )
     op.create_table(
         "exports",

@@ -1,0 +1,228 @@
+"""The outbox: mail that is to reach a person, as rows that say to whom and why, and nothing else.
+
+Address, name and text are looked up and opened when the mail is sent, so that no row, job or log holds them, and what was
+rectified or erased in between is so for the mail too. A mail is never lost: its row says when it is tried next, and every
+attempt first puts that off, so whoever dies in one is followed by the next. It may be delivered twice, when a worker dies or
+loses the database between the server's answer and its own commit; both carry the same Message-ID.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from email.message import EmailMessage
+from typing import Final
+from uuid import UUID
+
+import structlog
+from sqlalchemy import (
+    CheckConstraint,
+    DateTime,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    String,
+    Uuid,
+    delete,
+    insert,
+    select,
+    text,
+)
+from sqlalchemy.orm import Mapped
+
+from cloudpriv import mail_templates
+from cloudpriv.audit import events
+from cloudpriv.controller import accounts, credentials, people
+from cloudpriv.controller.accounts import OpenedAccount
+from cloudpriv.platform.actor import WORKER
+from cloudpriv.platform.classify import Category, Erasure, about, withheld
+from cloudpriv.platform.db import ControllerBase, Plane, Tx
+from cloudpriv.platform.errors import NotFoundError
+from cloudpriv.platform.ids import new_id
+from cloudpriv.platform.mail import MailDelayedError, Mailer, MailRefusedError, compose
+
+log = structlog.get_logger(__name__)
+
+WHY: Final = "that a mail was to be sent, without its content; kept for 30 days"
+UTC_TIME: Final = DateTime(timezone=True)
+FIRST_PAUSE: Final = timedelta(minutes=3)  # longer than an attempt: a dozen answers of the server, 10 s each at most
+ATTEMPTS: Final = 10  # with pauses that double, over 25.5 hours
+NOT_AGAIN_WITHIN: Final = timedelta(minutes=5)  # so that asking on and on does not flood a person's mailbox
+KEPT: Final = timedelta(days=30)
+AT_ONCE: Final = 1000
+ACTIONS: Final = {"sent": "mail.send", "failed": "mail.fail", "dropped": "mail.drop"}
+SERVICE_NAMES: Final = {"talk2m": "Talk2M", "intesis": "Intesis"}
+
+
+class Mail(ControllerBase):
+    """One mail to one person; `next_try_at` is when a worker may take it (again). Without a person it is for nobody."""
+
+    __tablename__ = "outbox"
+    __table_args__ = (
+        ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
+        ForeignKeyConstraint(
+            ["account_id", "person_id"],
+            ["people.account_id", "people.person_id"],
+            ondelete="SET NULL (person_id)",
+        ),
+        CheckConstraint("status IN ('queued', 'sent', 'failed', 'dropped')", name="status"),
+        Index(None, "account_id", "person_id"),
+        Index("ix_outbox_open", "next_try_at", postgresql_where=text("status = 'queued'")),
+        Index(None, "created_at"),
+        about(Erasure.ROWS, why=WHY),
+    )
+
+    mail_id: Mapped[UUID] = withheld(Category.OPERATION, Uuid, primary_key=True, why=WHY)
+    account_id: Mapped[UUID | None] = withheld(Category.OPERATION, Uuid, nullable=True, why=WHY)
+    person_id: Mapped[UUID | None] = withheld(Category.OPERATION, Uuid, nullable=True, why=WHY)
+    kind: Mapped[str] = withheld(Category.OPERATION, String, why=WHY)
+    status: Mapped[str] = withheld(Category.OPERATION, String, why=WHY)
+    failure: Mapped[str | None] = withheld(Category.OPERATION, String, nullable=True, why=WHY)
+    attempts: Mapped[int] = withheld(Category.OPERATION, Integer, why=WHY)
+    created_at: Mapped[datetime] = withheld(Category.OPERATION, UTC_TIME, why=WHY)
+    next_try_at: Mapped[datetime] = withheld(Category.OPERATION, UTC_TIME, why=WHY)
+    sent_at: Mapped[datetime | None] = withheld(Category.OPERATION, UTC_TIME, nullable=True, why=WHY)
+
+
+class DroppedError(Exception):
+    """There is nobody to send the mail to, or nothing to say; `reason` says which."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A worker's attempt at a mail; the number tells it from those of others."""
+
+    mail_id: UUID
+    number: int
+
+
+def queue_mail(tx: Tx, kind: str, account_id: UUID | None, person_id: UUID | None) -> UUID:
+    """Have a mail of `kind` sent to a person once the unit of work has committed; its id.
+
+    One for nobody is dropped by the worker: so the work does not show whether there is somebody.
+    """
+    mail_id = new_id()
+    row = {
+        "mail_id": mail_id,
+        "account_id": account_id,
+        "person_id": person_id,
+        "kind": kind,
+        "status": "queued",
+        "attempts": 0,
+        "created_at": tx.now,
+        "next_try_at": tx.now,
+    }
+    tx.session.execute(insert(Mail), row)
+    tx.wake.append(("mail", mail_id))
+    return mail_id
+
+
+def deliver(plane: Plane, mailer: Mailer, mail_id: UUID, clock: Callable[[], datetime]) -> None:
+    """Send a mail if its time has come, and mark it sent, dropped, put off, or failed; nothing to do for any other.
+
+    It fails when the server refuses it for good, or after ATTEMPTS. Raises BusyError when the database is away.
+    """
+    attempt = _claim(plane, mail_id, clock())
+    if attempt is None:
+        return
+    try:
+        mailer.send(_written(plane, mailer, mail_id, clock()))
+    except DroppedError as fault:
+        _conclude(plane, attempt, clock(), "dropped", fault.reason)
+    except MailRefusedError as fault:
+        _conclude(plane, attempt, clock(), "failed", fault.code)
+    except MailDelayedError as fault:
+        _conclude(plane, attempt, clock(), "failed" if attempt.number >= ATTEMPTS else "queued", fault.code)
+    else:
+        _conclude(plane, attempt, clock(), "sent", None)
+
+
+def unfinished(tx: Tx) -> list[UUID]:
+    """Mails whose time has come, longest waiting first."""
+    query = select(Mail.mail_id).where(Mail.status == "queued", Mail.next_try_at <= tx.now)
+    return list(tx.session.scalars(query.order_by(Mail.next_try_at).limit(AT_ONCE)))
+
+
+def forget_finished(tx: Tx) -> int:
+    """Erase the rows of mails that were queued more than 30 days ago and have ended; how many there were."""
+    over = delete(Mail).where(Mail.status != "queued", Mail.created_at <= tx.now - KEPT)
+    return len(tx.session.execute(over.returning(Mail.mail_id)).all())
+
+
+def _claim(plane: Plane, mail_id: UUID, now: datetime) -> Attempt | None:
+    """Take the mail and put its next attempt off; None for one that has ended or that another worker took."""
+    with plane.transaction(WORKER, now) as tx:
+        query = select(Mail).where(Mail.mail_id == mail_id, Mail.status == "queued", Mail.next_try_at <= now)
+        mail = tx.session.scalar(query.with_for_update(skip_locked=True))
+        if mail is None:
+            return None
+        if mail.attempts >= ATTEMPTS:  # the last was not concluded
+            _mark(tx, mail, "failed", "interrupted")
+            return None
+        mail.next_try_at = now + FIRST_PAUSE * 2**mail.attempts
+        mail.attempts += 1
+        return Attempt(mail_id, mail.attempts)
+
+
+def _written(plane: Plane, mailer: Mailer, mail_id: UUID, now: datetime) -> EmailMessage:
+    """The message as it is to be sent now. Raises DroppedError."""
+    with plane.transaction(WORKER, now, read_only=True) as tx:
+        mail = tx.session.get(Mail, mail_id)
+        if mail is None or mail.account_id is None or mail.person_id is None:
+            raise DroppedError("nobody")
+        _check_not_again(tx, mail)
+        try:
+            account = accounts.find_account(tx, mail.account_id)
+            identity = people.open_identity(account.key, people.find_person(tx, mail.account_id, mail.person_id))
+        except NotFoundError:  # the account's key is gone: its erasure has begun
+            raise DroppedError("nobody") from None
+        values = {
+            "greeted": identity["name"] or identity["username"],
+            "service": SERVICE_NAMES[account.row.service],
+            "account": account.profile["account_name"],
+            **CONTENTS[mail.kind](tx, account, mail.person_id),
+        }
+    subject, body = mail_templates.filled_in(mail.kind, identity["locale"], values)
+    try:
+        return compose(mail_id, now, sender=mailer.sender, recipient=identity["email"] or "", subject=subject, body=body)
+    except ValueError:
+        raise DroppedError("no_address") from None
+
+
+def _hint(tx: Tx, account: OpenedAccount, person_id: UUID) -> dict[str, str]:
+    hint = credentials.open_hint(tx, account, person_id)
+    if hint is None:
+        raise DroppedError("no_hint")
+    return {"hint": hint}
+
+
+# What a kind of mail has to say, beside whom it greets: values for its texts in mail_templates.
+CONTENTS: Final[dict[str, Callable[[Tx, OpenedAccount, UUID], dict[str, str]]]] = {"hint": _hint}
+
+
+def _check_not_again(tx: Tx, mail: Mail) -> None:
+    """Raises DroppedError when the person was sent the same kind of mail a moment ago."""
+    query = select(Mail.mail_id).where(Mail.account_id == mail.account_id, Mail.person_id == mail.person_id)
+    query = query.where(Mail.kind == mail.kind, Mail.sent_at > tx.now - NOT_AGAIN_WITHIN)
+    if tx.session.scalar(query.limit(1)) is not None:
+        raise DroppedError("sent_before")
+
+
+def _conclude(plane: Plane, attempt: Attempt, now: datetime, status: str, failure: str | None) -> None:
+    """Mark how the attempt ended, unless another has begun since or the account was erased."""
+    with plane.transaction(WORKER, now) as tx:
+        query = select(Mail).where(Mail.mail_id == attempt.mail_id, Mail.status == "queued", Mail.attempts == attempt.number)
+        mail = tx.session.scalar(query.with_for_update())
+        if mail is not None:
+            _mark(tx, mail, status, failure)
+
+
+def _mark(tx: Tx, mail: Mail, status: str, failure: str | None) -> None:
+    mail.status, mail.failure = status, failure
+    mail.sent_at = tx.now if status == "sent" else None
+    log.info("mail", mail=str(mail.mail_id), kind=mail.kind, status=status, failure=failure, attempts=mail.attempts)
+    if status != "queued" and mail.account_id is not None:
+        events.record(tx, ACTIONS[status], account_id=mail.account_id, subject_id=mail.person_id)
