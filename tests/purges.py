@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import Engine, text
 
 from cloudpriv.bootstrap import Services
-from cloudpriv.controller import credentials, idempotency
+from cloudpriv.controller import credentials, idempotency, outbox
 from cloudpriv.controller.idempotency import Answer
 from cloudpriv.controller.tables import Account
 from cloudpriv.metadata import CONTROLLER
@@ -32,6 +32,7 @@ def make_full_account(services: Services, created_at: datetime = LONG_AGO) -> UU
     make_session(services, account_id, device.device_id, person_id=person.person_id)
     with transaction(services) as tx:
         credentials.set_credentials(tx, account_id, person.person_id, "not a hash", "the dog")
+        outbox.queue_mail(tx, "hint", account_id, person.person_id)
         tx.session.get_one(Account, account_id).last_traffic_at = NOW
         claimed = idempotency.claim(tx, str(account_id), b"")
         idempotency.keep_answer(tx, claimed, account_id, new_id(), Answer(200, {"headers": {}, "body": ""}))

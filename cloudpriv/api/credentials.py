@@ -1,26 +1,35 @@
-"""/v1/credentials: whether a password is right."""
+"""/v1/credentials: whether a password is right, and the hint to it by mail."""
 
 from typing import Any, Final
 
+from flask import Response
 from marshmallow import fields, validate
 
 from cloudpriv.api.body import Blueprint
 from cloudpriv.api.endpoint import current_actor, endpoint, runtime, transaction
 from cloudpriv.api.limits import limit_verification
 from cloudpriv.api.schemas import Strict
-from cloudpriv.controller import credentials
+from cloudpriv.controller import credentials, hints
 from cloudpriv.platform.actor import SERVICES
+from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import InvalidCredentialsError
 
-blueprint: Final = Blueprint("credentials", __name__, url_prefix="/v1/credentials", description="Checking passwords.")
+blueprint: Final = Blueprint(
+    "credentials", __name__, url_prefix="/v1/credentials", description="Checking passwords, and hints to them."
+)
 
 
-class VerifyIn(Strict):
-    """What a person signed in with."""
+class HintIn(Strict):
+    """Who wants a hint."""
 
     service = fields.String(load_default=None, validate=validate.OneOf(SERVICES))
     account_name = fields.String(required=True, validate=validate.Length(min=1, max=100))
     username = fields.String(required=True, validate=validate.Length(min=1, max=100))
+
+
+class VerifyIn(HintIn):
+    """What a person signed in with."""
+
     password = fields.String(required=True, validate=validate.Length(min=1, max=1024), load_only=True)
 
 
@@ -43,3 +52,15 @@ def verify(body: dict[str, Any]) -> Any:
         raise InvalidCredentialsError
     limit_verification(body["account_name"])
     return credentials.verify(transaction, runtime().passwords, **{**body, "service": service})
+
+
+@blueprint.route("/hint", methods=["POST"])
+@endpoint("credentials:verify")
+@blueprint.arguments(HintIn)
+@blueprint.response(202)
+def send_hint(tx: Tx, body: dict[str, Any]) -> Response:
+    """Have a person's hint mailed to the registered address: 202, whether or not there is a person, hint or address."""
+    limit_verification(body["account_name"])
+    service = tx.actor.service if body["service"] in (None, tx.actor.service) else None
+    hints.ask_for_hint(tx, service, body["account_name"], body["username"])
+    return Response(status=202)
