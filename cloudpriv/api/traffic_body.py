@@ -54,8 +54,6 @@ def read_lines(body: bytes) -> Batch:
 def _check_size(body: bytes) -> None:
     if len(body) > MAX_BYTES:
         raise TooLargeError(f"The body is larger than {MAX_BYTES} bytes.")
-    if body.count(b",") > MAX_COMMAS:
-        raise TooLargeError(f"The body has more parts than {MAX_RECORDS} records can have.")
 
 
 def _batch(records: Sequence[Record]) -> Batch:
@@ -74,6 +72,8 @@ def _complete(body: bytes, records: Sequence[Record]) -> bool:
 
 
 def _elements(body: bytes) -> list[bytes]:
+    if body.count(b",") > MAX_COMMAS:
+        raise TooLargeError(f"The body has more parts than {MAX_RECORDS} records can have.")
     try:
         body.decode()
         return [bytes(element) for element in ELEMENTS.decode(body)]

@@ -4,6 +4,7 @@ The key's row is written in the transaction of the request's own effect, so ther
 the other; two requests with one key at the same time are told apart by an advisory lock that ends with the transaction.
 """
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -69,7 +70,7 @@ def claim(tx: Tx, key: str, request: bytes) -> Claim:
     lock = int.from_bytes(key_index[:8], "big", signed=True)
     if not tx.session.scalar(select(func.pg_try_advisory_xact_lock(lock))):
         raise IdempotencyRunningError
-    request_index = tx.keys.blind_index("idempotent request", request.hex())
+    request_index = tx.keys.blind_index("idempotent request", hashlib.sha256(request).hexdigest())
     row = tx.session.get(IdempotencyKey, (caller, key_index))
     if row is None or row.expires_at <= tx.now:
         return Claim(caller, key_index, request_index, None)

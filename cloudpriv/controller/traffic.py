@@ -15,7 +15,7 @@ import psycopg
 
 from cloudpriv.audit import events
 from cloudpriv.controller.traffic_places import UNKNOWN_ACCOUNT, find_places
-from cloudpriv.controller.traffic_records import Batch, Fault, Lines, Rejection
+from cloudpriv.controller.traffic_records import Batch, Fault, Lines, Rejection, times_of
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import BusyError
 
@@ -142,9 +142,9 @@ def ingest(tx: Tx, batch: Batch) -> Verdict:
 def _prepare(tx: Tx, batch: Batch) -> _Prepared:
     places = find_places(tx, {(each.account, each.device, each.username) for each in batch.records})
     prepared, make = _Prepared([], set(), list(batch.rejected)), Lines(tx.now).line
-    for index, record in zip(batch.indexes, batch.records, strict=True):
+    for index, record, times in zip(batch.indexes, batch.records, times_of(batch.records), strict=True):
         place = places[record.account, record.device, record.username]
-        line = place if isinstance(place, Fault) else make(index, place, record)
+        line = place if isinstance(place, Fault) else make(index, place, record, times)
         if isinstance(line, Fault):
             prepared.rejected.append(Rejection(index, line.code, line.detail))
         else:

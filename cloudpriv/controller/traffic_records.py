@@ -3,13 +3,14 @@
 This is done some ten thousand times a second, so a record costs one struct, a few comparisons and one formatted line.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import Annotated, Final, NamedTuple
 
+import msgspec
 from msgspec import Meta, Struct
 
 NULL: Final = r"\N"
@@ -48,6 +49,10 @@ class Record(Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     remote_address: Word | None = None
     username: Name | None = None
     end_reason: Word | None = None
+
+
+Times = tuple[datetime | None, str, str | None]
+"""When a session ended, if it did; its start and its end as texts."""
 
 
 class Rejection(Struct, order=True, frozen=True):
@@ -98,22 +103,26 @@ class Lines:
         self._texts = CopyText()
         self._addresses = CopyAddress()
 
-    def line(self, index: int, place: str, record: Record) -> str | Fault:
+    def line(self, index: int, place: str, record: Record, times: Times) -> str | Fault:
         """The columns of the staging table in their order, `place` being those of account, device and person."""
-        started, ended, latest = record.started_at, record.ended_at, self._latest
-        if record.duration_s is not None:
-            if ended is not None:
-                return Fault("malformed", "ended_at and duration_s exclude each other")
-            ended = _end(record)
+        started, (ended, start, end), latest = record.started_at, times, self._latest
         sent, received = record.bytes_from_device or 0, record.bytes_to_device or 0
         address = self._addresses[record.remote_address]
         in_time = EARLIEST <= started <= latest and (ended is None or started <= ended <= latest)
-        if not in_time or sent < 0 or received < 0 or address is None:
+        one_end = record.ended_at is None or record.duration_s is None
+        if not (in_time and one_end) or sent < 0 or received < 0 or address is None:
             return _fault(record, ended, latest)
         return (
-            f"{index}\t{place}\t\\\\x{session_key(record.source, record.session)}\t{started}\t{ended or NULL}"
+            f"{index}\t{place}\t\\\\x{session_key(record.source, record.session)}\t{start}\t{end or NULL}"
             f"\t{sent}\t{received}\t{self._texts[record.protocol]}\t{address}\t{self._texts[record.end_reason]}\n"
         )
+
+
+def times_of(records: Sequence[Record]) -> Iterator[Times]:
+    """Each record's times. As texts they are made for all at once: one by one takes as long as all the rest."""
+    ends = [each.ended_at if each.duration_s is None else _end(each) for each in records]
+    start_texts, end_texts = msgspec.to_builtins(([each.started_at for each in records], ends))
+    return zip(ends, start_texts, end_texts, strict=True)
 
 
 def session_key(source: str, session: str) -> str:
@@ -133,6 +142,11 @@ def _fault(record: Record, ended: datetime | None, latest: datetime) -> Fault:
     faults = (
         (record.started_at > latest, "in_the_future", "started_at lies more than five minutes ahead"),
         (record.started_at < EARLIEST, "too_old", "started_at lies before 1970"),
+        (
+            record.ended_at is not None and record.duration_s is not None,
+            "malformed",
+            "ended_at and duration_s exclude each other",
+        ),
         (ended is not None and ended < record.started_at, "ends_before_start", f"{end} puts the end before the start"),
         (ended is not None and ended > latest, "in_the_future", f"{end} puts the end more than five minutes ahead"),
         ((record.bytes_from_device or 0) < 0, "negative_bytes", "bytes_from_device is negative"),
