@@ -9,7 +9,7 @@ from marshmallow import fields, validate
 from cloudpriv.api.answers import CREATED, LISTED, STARTED, VERSIONED
 from cloudpriv.api.body import Blueprint
 from cloudpriv.api.endpoint import endpoint, etag, expected_version, runtime
-from cloudpriv.api.schemas import PageArgs, Strict, UtcTime, after_id, page, page_of, short_text
+from cloudpriv.api.schemas import PageArgs, Strict, UtcTime, after_id, any_text, page, page_of, short_text
 from cloudpriv.controller import accounts
 from cloudpriv.controller.accounts import OpenedAccount
 from cloudpriv.platform.actor import SERVICES
@@ -60,7 +60,7 @@ class AccountOut(Strict):
 class AccountListArgs(PageArgs):
     """Query of the list of accounts."""
 
-    account_name = fields.String(load_default=None, validate=validate.Length(max=100))
+    account_name = any_text(load_default=None, longest=100)
 
 
 class PurgeStarted(Strict):

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NoReturn
+from urllib.parse import unquote_to_bytes
 
 from flask import Request
 from flask_smorest import Blueprint as SmorestBlueprint
@@ -27,7 +28,9 @@ class StrictParser(FlaskParser):
         return read_json(req.get_data(cache=True))
 
     def load_querystring(self, req: Request, schema: Schema) -> Any:
-        """The query. Raises InvalidError for a parameter that stands there twice: which one would count?"""
+        """The query. Raises InvalidError for what is not UTF-8, and for a parameter twice: which one would count?"""
+        for part in req.query_string.split(b"&"):
+            _check_utf_8(part)
         twice = [name for name, values in req.args.lists() if len(values) > 1]
         if twice:
             raise InvalidError(errors=(FieldError(_escaped(twice[0]), "stands there more than once", "query"),))
@@ -36,6 +39,15 @@ class StrictParser(FlaskParser):
     def handle_error(self, error: ValidationError, *_: Any, **__: Any) -> NoReturn:
         """Every message with its place."""
         raise InvalidError(errors=tuple(_located(error.messages))) from None
+
+
+def _check_utf_8(part: bytes) -> None:
+    """Flask would read what is no UTF-8 as U+FFFD, and so as another text than was sent."""
+    try:
+        unquote_to_bytes(part).decode()
+    except UnicodeDecodeError:
+        name = part.partition(b"=")[0].decode("latin-1")
+        raise InvalidError(errors=(FieldError(_escaped(name), "is not UTF-8", "query"),)) from None
 
 
 class Blueprint(SmorestBlueprint):  # type: ignore[misc]  # flask-smorest carries no types

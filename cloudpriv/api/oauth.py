@@ -71,6 +71,25 @@ class TokenOut(Schema):
     scope = fields.String(required=True)
 
 
+class KeySetOut(Schema):
+    """A JWK set (RFC 7517, 5)."""
+
+    keys = fields.List(fields.Dict(), required=True)
+
+
+class MetadataOut(Schema):
+    """Metadata of an authorization server (RFC 8414, 2)."""
+
+    issuer = fields.Url(required=True)
+    token_endpoint = fields.Url(required=True)
+    jwks_uri = fields.Url(required=True)
+    scopes_supported = fields.List(fields.String(), required=True)
+    response_types_supported = fields.List(fields.String(), required=True)
+    grant_types_supported = fields.List(fields.String(), required=True)
+    token_endpoint_auth_methods_supported = fields.List(fields.String(), required=True)
+    token_endpoint_auth_signing_alg_values_supported = fields.List(fields.String(), required=True)
+
+
 class OAuthErrorSchema(Schema):
     """A refusal (RFC 6749, 5.2)."""
 
@@ -109,7 +128,7 @@ def issue_token() -> Response:
 
 @blueprint.route("/.well-known/jwks.json", methods=["GET"])
 @endpoint(PUBLIC)
-@blueprint.response(200, Schema.from_dict({"keys": fields.List(fields.Dict(), required=True)}, name="KeySet"))
+@blueprint.response(200, KeySetOut)
 def key_set() -> dict[str, Any]:
     """The public key that access tokens are checked with."""
     return runtime().tokens.key_set()
@@ -117,7 +136,7 @@ def key_set() -> dict[str, Any]:
 
 @blueprint.route("/.well-known/oauth-authorization-server", methods=["GET"])
 @endpoint(PUBLIC)
-@blueprint.response(200, Schema.from_dict({"issuer": fields.String(required=True)}, name="Metadata"))
+@blueprint.response(200, MetadataOut)
 def metadata() -> Response:
     """Where tokens come from and what they can carry."""
     issuer = runtime().services.settings.issuer

@@ -20,8 +20,8 @@ from cloudpriv.controller.clients import SCOPES
 SCHEME: Final = "backend"
 METHODS: Final = ("get", "post", "put", "patch", "delete")
 ABOUT: Final = (
-    "The system of record for the personal data of an industrial-IoT cloud. The vendor's backends call it with access tokens "
-    "from `/oauth2/token`; a client is bound to one service and sees nothing of another. Refusals are problems (RFC 9457)."
+    "The system of record for the personal data of an industrial-IoT cloud. Its backends call it with access tokens "
+    "from `/oauth2/token`; each is bound to one service and sees nothing of another. Refusals are problems (RFC 9457)."
 )
 IDEMPOTENCY_KEY: Final = {
     "name": "Idempotency-Key",

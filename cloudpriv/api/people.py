@@ -9,7 +9,7 @@ from marshmallow import fields, validate
 from cloudpriv.api.answers import CREATED, LISTED, VERSIONED
 from cloudpriv.api.body import Blueprint
 from cloudpriv.api.endpoint import endpoint, etag, expected_version, runtime, transaction
-from cloudpriv.api.schemas import PageArgs, Strict, after_id, page, page_of, short_text
+from cloudpriv.api.schemas import PageArgs, Pattern, Strict, after_id, any_text, page, page_of, short_text
 from cloudpriv.controller import credentials, people
 from cloudpriv.controller.people import KnownPerson
 from cloudpriv.platform.db import Tx
@@ -21,7 +21,7 @@ blueprint: Final = Blueprint(
     description="The users of an account.",
 )
 ROLES: Final = ("owner", "member")
-LANGUAGE_TAG: Final = validate.Regexp(r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$", error="Must be a language tag (RFC 5646).")
+LANGUAGE_TAG: Final = Pattern(r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$", "Must be a language tag (RFC 5646).")
 
 
 class IdentityFields(Strict):
@@ -62,8 +62,8 @@ class PersonOut(IdentityFields):
 class CredentialsIn(Strict):
     """A new password; the hint may neither contain nor resemble it."""
 
-    password = fields.String(required=True, validate=validate.Length(min=8, max=1024), load_only=True)
-    hint = fields.String(load_default=None, allow_none=True, validate=validate.Length(min=1, max=200), load_only=True)
+    password = any_text(required=True, shortest=8, longest=1024, load_only=True)
+    hint = any_text(load_default=None, allow_none=True, load_only=True)
 
 
 @blueprint.route("", methods=["POST"])

@@ -11,16 +11,20 @@ from cloudpriv.api.endpoint import PUBLIC, endpoint, runtime
 from cloudpriv.policy.register import choose_language
 
 blueprint: Final = Blueprint("policy", __name__, url_prefix="/v1/policy", description="The privacy policy as a register.")
+ENTRIES: Final = ("statements", "controllers", "services", "lawful_bases", "anchors", "activities", "rights", "exercise")
 Register: Final = Schema.from_dict(
     {
-        "version": fields.String(required=True),
-        "valid_from": fields.Date(required=True),
         "language": fields.String(required=True),
-        "controllers": fields.List(fields.Dict(), required=True),
+        "version": fields.String(required=True),
+        "valid_from": fields.String(required=True, metadata={"format": "date"}),
+        "languages": fields.List(fields.String(), required=True),
+        "title": fields.String(required=True),
         "supervisory_authority": fields.Dict(required=True),
-        "activities": fields.List(fields.Dict(), required=True),
         "sharing": fields.Dict(required=True),
-        "rights": fields.List(fields.Dict(), required=True),
+        "housekeeping": fields.List(
+            fields.Dict(), required=True, metadata={"description": "What is kept of the service itself."}
+        ),
+        **{name: fields.List(fields.Dict(), required=True) for name in ENTRIES},
     },
     name="Register",
 )

@@ -38,6 +38,12 @@ STATUS: Final[dict[type[DomainError], int]] = {
     errors.RateLimitedError: 429,
     errors.BusyError: 503,
 }
+# RFC 9110, 15.5.2 and RFC 6750, 3.1.
+CHALLENGES: Final[dict[type[DomainError], str]] = {
+    errors.UnauthenticatedError: 'Bearer realm="cloudpriv"',
+    errors.InvalidCredentialsError: 'Bearer realm="cloudpriv"',
+    errors.ForbiddenError: 'Bearer realm="cloudpriv", error="insufficient_scope"',
+}
 
 
 def problem(status: int, code: str, detail: str, field_errors: tuple[FieldError, ...] = ()) -> Response:
@@ -56,10 +62,9 @@ def problem(status: int, code: str, detail: str, field_errors: tuple[FieldError,
 def refuse(error: DomainError) -> Response:
     """The problem of a domain error."""
     response = problem(STATUS[type(error)], error.code, error.detail, error.errors)
-    if isinstance(error, errors.UnauthenticatedError):
-        response.headers["WWW-Authenticate"] = 'Bearer realm="cloudpriv"'
-    if isinstance(error, errors.ForbiddenError):
-        response.headers["WWW-Authenticate"] = 'Bearer realm="cloudpriv", error="insufficient_scope"'
+    challenge = CHALLENGES.get(type(error))
+    if challenge is not None:
+        response.headers["WWW-Authenticate"] = challenge
     if isinstance(error, errors.BusyError):
         response.headers["Retry-After"] = RETRY_SECONDS
     return response
@@ -73,6 +78,8 @@ def install(app: Flask) -> None:
 
 
 def _http(fault: HTTPException) -> Response:
+    if fault.code == 413:
+        return refuse(errors.TooLargeError())
     code = (fault.name or "error").lower().replace(" ", "_")
     response = problem(fault.code or 500, code, fault.description or fault.name)
     for name, value in fault.get_headers():

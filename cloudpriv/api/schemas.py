@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from flask import request, url_for
-from marshmallow import RAISE, Schema, fields, validate
+from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 from cloudpriv.api.endpoint import runtime
 from cloudpriv.platform.errors import FieldError, InvalidError
@@ -27,39 +27,71 @@ class Strict(Schema):
         unknown = RAISE
 
 
+class Pattern:
+    """A pattern as JSON Schema means it (ECMA-262): `$` is the very end, as in Python only of a full match."""
+
+    def __init__(self, pattern: str, error: str) -> None:
+        self.regex = re.compile(pattern)  # apispec describes whatever validator has one
+        self.error = error
+
+    def __call__(self, value: str) -> None:
+        """Raises ValidationError when the value does not match."""
+        if self.regex.fullmatch(value) is None:
+            raise ValidationError(self.error)
+
+
+NO_NUL: Final = Pattern(r"^[^\x00]*$", "Must not contain NUL.")
+# What Python, ECMA-262 and Rust each take for white space, so that the pattern means the same to every reader.
+BLANK: Final = r"\s\x1c-\x1f\x85\ufeff"
+TRIMMED: Final = Pattern(
+    rf"^[^\x00{BLANK}]([^\x00]*[^\x00{BLANK}])?$", "Must not begin or end with blanks, nor contain NUL."
+)
+CURSOR: Final = Pattern("^[A-Za-z0-9_-]+$", "Must be a cursor of this list.")
+RFC_3339: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
+
+
 class UtcTime(fields.AwareDateTime):
-    """A time with an offset; loaded as UTC, shown as RFC 3339 with Z."""
+    """A time of RFC 3339; loaded as UTC, shown with Z."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(format="iso", **options)
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> datetime:
-        try:
-            loaded: datetime = super()._deserialize(value, attr, data, **options)
-            return loaded.astimezone(UTC)
-        except OverflowError:
-            raise self.make_error("invalid", input=value, obj_type="datetime") from None
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> datetime:
+        if isinstance(value, str) and RFC_3339.fullmatch(value):
+            try:
+                return datetime.fromisoformat(value.upper()).astimezone(UTC)
+            except (ValueError, OverflowError):
+                pass  # no day of the calendar, or none once it is UTC
+        raise self.make_error("invalid", input=value, obj_type="RFC 3339 time with an offset")
 
     def _serialize(self, value: datetime | None, *_: Any, **__: Any) -> str | None:
         return None if value is None else value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def short_text(*, required: bool = False, nullable: bool = False, longest: int = 200, doc: str = "") -> fields.String:
+class QueryInteger(fields.Integer):
+    """An integer of a query: digits alone, where Python would also read `1_0`, ` 1` and the digits of other scripts."""
+
+    def _validated(self, value: Any) -> int:
+        if not (isinstance(value, str) and re.fullmatch("-?[0-9]{1,9}", value)):
+            raise self.make_error("invalid", input=value)
+        return int(value)
+
+
+def short_text(*, longest: int = 200, nullable: bool = False, **options: Any) -> fields.String:
     """A text of one to `longest` characters that does not begin or end with blanks."""
-    rules = [
-        validate.Length(min=1, max=longest),
-        validate.Regexp(r"\S(.*\S)?\Z", re.DOTALL, error="Must not begin or end with blanks."),
-    ]
-    return fields.String(
-        required=required, allow_none=nullable, validate=rules, metadata={"description": doc} if doc else {}
-    )
+    return fields.String(allow_none=nullable, validate=[validate.Length(min=1, max=longest), TRIMMED], **options)
+
+
+def any_text(*, shortest: int = 1, longest: int = 200, **options: Any) -> fields.String:
+    """A text of `shortest` to `longest` characters, whatever they are."""
+    return fields.String(validate=[validate.Length(min=shortest, max=longest), NO_NUL], **options)
 
 
 class PageArgs(Strict):
     """Query of a list."""
 
-    limit = fields.Integer(load_default=50, validate=validate.Range(min=1, max=MAX_PAGE))
-    cursor = fields.String(load_default=None, validate=validate.Length(max=500))
+    limit = QueryInteger(load_default=50, validate=validate.Range(min=1, max=MAX_PAGE))
+    cursor = fields.String(load_default=None, validate=[validate.Length(max=100), CURSOR])
 
 
 def page_of(item: type[Schema], name: str) -> type[Schema]:
