@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 
 from cloudpriv.bootstrap import Services
-from cloudpriv.controller import idempotency
+from cloudpriv.controller import idempotency, outbox
 from cloudpriv.controller.idempotency import Answer
 from cloudpriv.platform.db import Plane
 from cloudpriv.platform.ids import new_id
@@ -75,6 +75,23 @@ def test_work_that_somebody_holds_is_left_alone_until_the_lease_is_over(
     workplace.now = NOW + LEASE
     kept.round(workplace.services)
     assert workplace.woken == [("purge", purge_id)]
+
+
+def test_a_mail_is_woken_when_its_time_has_come_and_forgotten_after_a_month(
+    services: Services, workplace: Workplace
+) -> None:
+    with transaction(services) as tx:
+        mail_id = outbox.queue_mail(tx, "hint", None, None)
+    kept = Schedule()
+    kept.round(workplace.services)
+    assert workplace.woken == [("mail", mail_id)]
+    outbox.deliver(workplace.services.controller, services.mailer, mail_id, lambda: NOW)
+    for now, rows in ((NOW + outbox.KEPT - SECOND, 1), (NOW + outbox.KEPT + timedelta(hours=1), 0)):
+        workplace.now = now
+        kept.round(workplace.services)
+        with transaction(services) as tx:
+            assert int(tx.session.execute(text("SELECT count(*) FROM outbox")).scalar_one()) == rows
+    assert len(workplace.woken) == 1
 
 
 def test_nothing_that_is_due_is_planned_unless_the_settings_say_so(services: Services, workplace: Workplace) -> None:
