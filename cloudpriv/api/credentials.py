@@ -8,7 +8,7 @@ from marshmallow import fields, validate
 from cloudpriv.api.body import Blueprint
 from cloudpriv.api.endpoint import current_actor, endpoint, runtime, transaction
 from cloudpriv.api.limits import limit_verification
-from cloudpriv.api.schemas import Strict
+from cloudpriv.api.schemas import Strict, any_text
 from cloudpriv.controller import credentials, hints
 from cloudpriv.platform.actor import SERVICES
 from cloudpriv.platform.db import Tx
@@ -23,14 +23,14 @@ class HintIn(Strict):
     """Who wants a hint."""
 
     service = fields.String(load_default=None, validate=validate.OneOf(SERVICES))
-    account_name = fields.String(required=True, validate=validate.Length(min=1, max=100))
-    username = fields.String(required=True, validate=validate.Length(min=1, max=100))
+    account_name = any_text(required=True, longest=100)
+    username = any_text(required=True, longest=100)
 
 
 class VerifyIn(HintIn):
     """What a person signed in with."""
 
-    password = fields.String(required=True, validate=validate.Length(min=1, max=1024), load_only=True)
+    password = any_text(required=True, longest=1024, load_only=True)
 
 
 class VerifyOut(Strict):
