@@ -34,6 +34,8 @@ CREATE TEMPORARY TABLE IF NOT EXISTS traffic_staging (
     protocol text, remote_address inet, end_reason text
 ) ON COMMIT DELETE ROWS
 """
+# A batch finds its rows in `traffic` by key. Knowing nothing of the staging table, the planner would rather read all of it.
+BY_KEY: Final = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
 EMPTY: Final = "DELETE FROM pg_temp.traffic_staging"
 COPY: Final = "COPY pg_temp.traffic_staging FROM STDIN"
 LOCK: Final = """
@@ -154,6 +156,7 @@ def _prepare(tx: Tx, batch: Batch) -> _Prepared:
 
 
 def _stage(connection: Connection, prepared: _Prepared) -> None:
+    connection.execute(BY_KEY)
     connection.execute(STAGING)
     connection.execute(EMPTY, prepare=False)
     with connection.cursor().copy(COPY) as copy:
