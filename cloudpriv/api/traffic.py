@@ -1,6 +1,7 @@
 """/v1/traffic: sessions of devices come in by the batch; /v1/accounts/{account_id}/traffic: they are read back."""
 
 from datetime import UTC, datetime, timedelta
+from inspect import getdoc
 from typing import Any, Final
 from uuid import UUID
 
@@ -27,7 +28,7 @@ MICROSECOND: Final = timedelta(microseconds=1)
 READERS: Final = {"application/json": read_array, "application/x-ndjson": read_lines}
 
 
-RECORD: Final = msgspec.json.schema_components([Record])[1]["Record"]
+RECORD: Final = msgspec.json.schema_components([Record])[1]["Record"] | {"description": getdoc(Record)}
 # Any array is taken and any record gets its verdict, so the schema tells what is understood and refuses nothing.
 BODY: Final = {
     "description": f"Up to {MAX_RECORDS} records or {MAX_BYTES} bytes. What is no such record is named in the answer.",
@@ -120,7 +121,13 @@ def _allow_bulk() -> None:
 @blueprint.doc(requestBody=BODY)
 @blueprint.response(200, VerdictOut)
 def ingest(tx: Tx) -> Verdict:
-    """Take a batch of session records: a JSON array, or NDJSON."""
+    """Take a batch of session records: a JSON array, or NDJSON.
+
+    What is accepted or merged is committed; a record that is neither is named with a code and a reason.
+    Records of one session may come in any order, twice or late: its start is the earliest told, every other
+    member the greatest. A session stays with the device that it was first told of. A username that the account
+    does not know is left out: the traffic is the account's all the same.
+    """
     return traffic.ingest(tx, _read_batch())
 
 
