@@ -15,7 +15,7 @@ from tests.bench.measure import ROUNDS, Figure, beside, seconds
 from tests.bench.stage import Process, Stage, await_true, worker
 from tests.factories import transaction
 
-ACCOUNTS, RECORDS = 100, 10_000
+ACCOUNTS, RECORDS = 100, 10_000  # only the accounts are scaled: an erasure works in batches of so many rows
 LONG_AGO: Final = datetime.fromisoformat("2018-08-01T00:00:00Z")
 STATEMENTS: Final = tuple(
     f"DELETE FROM {table.name} WHERE account_id = :id"  # noqa: S608  our own tables' names
@@ -41,7 +41,7 @@ def _make_due(stage: Stage, number: int, turn: int) -> list[UUID]:
     """Accounts with traffic of 2018 alone; for the round that does not count, one is enough."""
     sites = [make_site(stage, devices=5, people=2, created_at=LONG_AGO) for _ in range(number if turn else 1)]
     for site in sites:
-        fill(stage, site, stage.sized(RECORDS), LONG_AGO)
+        fill(stage, site, RECORDS, LONG_AGO)
     return [site.account_id for site in sites]
 
 

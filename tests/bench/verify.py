@@ -16,7 +16,7 @@ from tests.bench.stage import Stage, api
 from tests.factories import make_account, make_person, transaction
 
 NAME, USERNAME, PASSWORD = "verify", "kim", "correct horse battery staple"
-CHECKS: Final = 60  # of a round
+CHECKS: Final = 40  # of a round
 
 
 def measure(stage: Stage) -> Iterator[Figure]:
