@@ -70,6 +70,13 @@ class Mailbox:
         self.encrypted.append(server.transport.get_extra_info("ssl_object") is not None)
         return "250 OK"
 
+    async def handle_QUIT(self, server: SMTP, *_: Any) -> str:  # noqa: N802
+        """Say goodbye, or break off instead."""
+        if self.refusal("QUIT"):
+            assert server.transport is not None
+            server.transport.close()
+        return "221 Bye"
+
     def sign_in(self, _: SMTP, __: Any, ___: Envelope, ____: str, given: Any) -> AuthResult:
         """Let in who knows the password."""
         right = isinstance(given, LoginPassword) and given.password == b"p@ss"

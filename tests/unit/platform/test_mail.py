@@ -99,6 +99,12 @@ def test_every_other_refusal_is_worth_another_attempt(mailbox: Mailbox, stage: s
     assert len(mailbox.received) == 1
 
 
+def test_a_message_that_was_taken_is_sent_however_the_server_leaves(mailbox: Mailbox) -> None:
+    mailbox.refusals["QUIT"] = ["breaks off"]
+    Mailer(mailbox.url, SENDER).send(message())
+    assert (len(mailbox.received), mailbox.refusals["QUIT"]) == (1, [])
+
+
 def test_a_server_that_is_away_or_unknown_is_worth_another_attempt() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
