@@ -3,11 +3,13 @@
 import logging
 import sys
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any, Final
 
 import structlog
 from flask import Flask
 from flask_smorest import Api
+from structlog.typing import ExcInfo
 
 from cloudpriv.api import (
     accounts,
@@ -27,6 +29,7 @@ from cloudpriv.api import (
 from cloudpriv.api.auth import Tokens
 from cloudpriv.api.endpoint import EXTENSION, Runtime, access_of
 from cloudpriv.bootstrap import Services
+from cloudpriv.config import SettingsError
 from cloudpriv.platform.passwords import Passwords
 
 BLUEPRINTS: Final = (
@@ -85,7 +88,7 @@ def configure_logging(level: str) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.dict_tracebacks,
+        structlog.processors.ExceptionRenderer(_places),
         structlog.processors.JSONRenderer(),
     ]
     structlog.configure(
@@ -96,8 +99,22 @@ def configure_logging(level: str) -> None:
     )
 
 
+def _places(info: ExcInfo) -> list[dict[str, Any]]:
+    """Where an exception and its causes came from; their texts and the values of variables may be personal data."""
+    fault: BaseException | None = info[1]
+    found = []
+    while fault is not None:
+        frames = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in extract_tb(fault.__traceback__)]
+        found.append({"type": type(fault).__name__, "frames": frames})
+        fault = fault.__cause__ or (None if fault.__suppress_context__ else fault.__context__)
+    return found
+
+
 def _tokens(services: Services) -> Tokens:
-    return Tokens(Path(services.settings.signing_key_file), services.settings.issuer)
+    key_file = services.settings.signing_key_file
+    if key_file is None:
+        raise SettingsError("CLOUDPRIV_SIGNING_KEY_FILE: Environment variable not set.")
+    return Tokens(Path(key_file), services.settings.issuer)
 
 
 def _passwords(services: Services) -> Passwords:

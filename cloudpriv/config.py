@@ -11,6 +11,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from environs import Env, EnvValidationError, validate
+from limits import parse
 from marshmallow import ValidationError
 
 from cloudpriv.platform import mail
@@ -50,6 +51,19 @@ def _address(value: str) -> None:
         raise ValidationError("must be one e-mail address, without a name") from None
 
 
+def _rate(value: str) -> None:
+    try:
+        parse(value)
+    except ValueError:
+        raise ValidationError("must be a rate such as 60/minute") from None
+
+
+def _listen(value: str) -> None:
+    host, _, port = value.rpartition(":")
+    if not (host and port.isascii() and port.isdigit() and int(port) < 65536):
+        raise ValidationError("must be an address and a port, such as 127.0.0.1:8080")
+
+
 def _file(value: str) -> None:
     if not Path(value).is_file():
         raise ValidationError("names no readable file")
@@ -83,17 +97,21 @@ class Settings:
         "AWS KMS key that wraps the keyring's entries; unset when they are plain", default=None
     )
     kms_endpoint: str | None = _setting("AWS KMS endpoint; unset for AWS", default=None, check=_url("http", "https"))
-    signing_key_file: str = _setting("Ed25519 private key (PEM, PKCS 8) that signs access tokens", check=_file)
+    signing_key_file: str | None = _setting(
+        "Ed25519 private key (PEM, PKCS 8) that signs access tokens; needed by the API", default=None, check=_file
+    )
     issuer: str = _setting("Public base URL of the API; `iss` of access tokens", default="http://127.0.0.1:8080",
                            check=_url("http", "https"))  # fmt: skip
     policy_file: str | None = _setting(
         "Privacy policy as TOML; unset for the one of 30 March 2023", default=None, check=_file
     )
-    bind: str = _setting("Address and port that `serve` listens on", default="127.0.0.1:8080")
+    bind: str = _setting("Address and port that `serve` listens on", default="127.0.0.1:8080", check=_listen)
     web_processes: int = _setting("API processes", kind="int", default=1, check=AT_LEAST_ONE)
     web_threads: int = _setting("Threads in each API process", kind="int", default=8, check=AT_LEAST_ONE)
-    rate_limit: str = _setting("Requests of one client", default="6000/minute")
-    verify_rate_limit: str = _setting("Password checks and hints of one account from one client", default="60/minute")
+    rate_limit: str = _setting("Requests of one client", default="6000/minute", check=_rate)
+    verify_rate_limit: str = _setting(
+        "Password checks and hints of one account from one client", default="60/minute", check=_rate
+    )
     argon2_time_cost: int = _setting(
         "Argon2id passes (RFC 9106 low-memory profile)", kind="int", default=3, check=AT_LEAST_ONE
     )

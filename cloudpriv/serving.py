@@ -13,7 +13,7 @@ from gunicorn.app.base import BaseApplication
 
 from cloudpriv.app import configure_logging, create_app
 from cloudpriv.bootstrap import build
-from cloudpriv.config import Settings, load
+from cloudpriv.config import Settings
 
 GRACE_SECONDS: Final = 20
 RESTART_SECONDS: Final = 1.0
@@ -79,8 +79,21 @@ def keep_running(children: dict[str, subprocess.Popen[bytes]], environment: Mapp
 
 
 def _start(command: str, environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
-    words = [sys.executable, "-P", str(LAUNCHER), str(os.getpid()), "15", "same", sys.executable, "-m", "cloudpriv.cli", command]
-    return subprocess.Popen(words, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, start_new_session=True)
+    words = [
+        sys.executable,
+        "-P",
+        str(LAUNCHER),
+        str(os.getpid()),
+        "15",
+        "same",
+        sys.executable,
+        "-m",
+        "cloudpriv.cli",
+        command,
+    ]
+    # The servers are named already: a child that chose the stack again would run everything once more.
+    named = {name: value for name, value in os.environ.items() if name != "CLOUDPRIV_EMBEDDED"}
+    return subprocess.Popen(words, env={**named, **environment}, stdin=subprocess.DEVNULL, start_new_session=True)
 
 
 def _await_end(child: "subprocess.Popen[bytes]") -> None:

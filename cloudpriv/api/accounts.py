@@ -57,10 +57,10 @@ class AccountOut(Strict):
     )
 
 
-class AccountListArgs(PageArgs):
-    """Query of the list of accounts."""
+class LookupIn(Strict):
+    """The account to look up; in the body, because a name has no place in a URL."""
 
-    account_name = any_text(load_default=None, longest=100)
+    account_name = any_text(required=True, longest=100)
 
 
 class PurgeStarted(Strict):
@@ -84,13 +84,22 @@ def open_account(tx: Tx, body: dict[str, Any]) -> Any:
 
 @blueprint.route("", methods=["GET"])
 @endpoint("accounts:read")
-@blueprint.arguments(AccountListArgs, location="query")
+@blueprint.arguments(PageArgs, location="query")
 @blueprint.response(200, page_of(AccountOut, "Account"), headers=LISTED)
 def list_accounts(tx: Tx, query: dict[str, Any]) -> Any:
     """List the accounts of the client's service."""
-    name, start = query["account_name"], after_id(query)
-    rows = accounts.list_accounts(tx, account_name=name, after=start, limit=query["limit"])
+    rows = accounts.list_accounts(tx, after=after_id(query), limit=query["limit"])
     return page(rows, query, _shown, lambda account: account.row.account_id.bytes)
+
+
+@blueprint.route("/lookup", methods=["POST"])
+@endpoint("accounts:read", answer_names_account=True)
+@blueprint.arguments(LookupIn)
+@blueprint.response(200, AccountOut, headers=VERSIONED)
+def look_up_account(tx: Tx, body: dict[str, Any]) -> Any:
+    """Read the account of a name."""
+    account = accounts.read_account_by_name(tx, body["account_name"])
+    return _shown(account), 200, etag(account.row.version)
 
 
 @blueprint.route("/<uuid:account_id>", methods=["GET"])

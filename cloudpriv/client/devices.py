@@ -61,18 +61,17 @@ class Devices:
     def _read(self, name: str) -> _Account | None:
         try:
             account_id = self._account_id(name)
-            return None if account_id is None else _Account(account_id, self._devices(account_id))
+            return _Account(account_id, self._devices(account_id))
         except ApiError as refusal:
             if refusal.status not in _LEFT_TO_THE_SERVER:
                 raise
             return None
 
-    def _account_id(self, name: str) -> str | None:
-        """The account's id by its id or name; None where the server shows no account of this name."""
+    def _account_id(self, name: str) -> str:
+        """The account's id by its id or name."""
         with suppress(ValueError):
             return str(UUID(name))
-        found = next(self._client.items("/v1/accounts", account_name=name), None)
-        return None if found is None else str(found["id"])
+        return str(self._client.request("POST", "/v1/accounts/lookup", json={"account_name": name}).json()["id"])
 
     def _devices(self, account_id: str) -> set[str]:
         found = self._client.items(f"/v1/accounts/{account_id}/devices")

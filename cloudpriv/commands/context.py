@@ -19,8 +19,8 @@ from cloudpriv.bootstrap import Services, build
 from cloudpriv.client.api import ApiError
 from cloudpriv.client.csvmap import MapError
 from cloudpriv.config import Role, SettingsError, load
-from cloudpriv.embedded.joining import joined
 from cloudpriv.embedded.errors import StackError
+from cloudpriv.embedded.joining import joined
 from cloudpriv.embedded.signals import stop_on_sigterm
 from cloudpriv.platform.errors import DomainError
 from cloudpriv.platform.keys import KeyFault
@@ -44,7 +44,7 @@ class Group(click.Group):
             with stop_on_sigterm():
                 return super().invoke(ctx)
         except (*EXPECTED, SchemaError) as fault:
-            fail(str(getattr(fault, "detail", "") or fault))
+            fail(str(fault))
         except OperationalError:
             fail("The database does not answer.")
 
@@ -118,7 +118,9 @@ def report(rows: list[dict[str, Any]], json_output: bool, *, title: str = "", em
     if not rows:
         click.echo(empty)
         return
-    table = Table(*[name.replace("_", " ") for name in rows[0]], title=title or None, title_justify="left")
+    table = Table(title=title or None, title_justify="left")
+    for name in rows[0]:
+        table.add_column(name.replace("_", " "), overflow="fold")
     for row in rows:
         table.add_row(*["" if value is None else str(value) for value in row.values()])
     screen.print(table)

@@ -1,6 +1,7 @@
 """Commands about accounts' data: ingest it, export it, purge it."""
 
 import json
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -9,17 +10,21 @@ from uuid import UUID
 import click
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from cloudpriv.bootstrap import Services
 from cloudpriv.client.api import ApiClient
 from cloudpriv.client.checkpoint import Report
 from cloudpriv.client.ingest import ingest_file
 from cloudpriv.client.readers import Format
 from cloudpriv.commands.context import as_json, report, report_one, services
 from cloudpriv.platform.actor import OPERATOR
+from cloudpriv.platform.errors import BusyError
 from cloudpriv.retention import due
 from cloudpriv.retention import purge as purges
 from cloudpriv.rights import export as exports
 from cloudpriv.rights import requests
+from cloudpriv.rights.tables import Export
 
+POLL_SECONDS: Final = 1.0
 FILE: Final = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
@@ -33,6 +38,9 @@ FILE: Final = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--url", envvar="CLOUDPRIV_API_URL", default="http://127.0.0.1:8080", show_default=True, help="The API.")
 @click.option("--client-id", envvar="CLOUDPRIV_CLIENT_ID", required=True, help="Or CLOUDPRIV_CLIENT_ID.")
 @click.option("--client-secret", envvar="CLOUDPRIV_CLIENT_SECRET", required=True, help="Better in CLOUDPRIV_CLIENT_SECRET.")
+@click.option(
+    "--state", type=click.Path(path_type=Path, dir_okay=False), help="Where to keep how far it came (FILE.ingest)."
+)
 @click.option("--rejects", type=click.Path(path_type=Path, dir_okay=False), help="List rejected rows in this file (NDJSON).")
 @click.option("--batch", type=click.IntRange(1, 10_000), default=5_000, show_default=True, help="Records in a request.")
 @as_json
@@ -96,15 +104,25 @@ def run_purges(ctx: click.Context, execute: bool, limit: int, json_output: bool)
 def export(ctx: click.Context, account_id: UUID, output: Path | None, json_output: bool) -> None:
     """Export all that is held of an account as a zip archive."""
     target = output or Path(f"{account_id}.zip")
+    with services(ctx, "api") as built, built.controller.transaction(OPERATOR, built.clock()) as tx:
+        received = requests.receive(tx, built.policy, account_id, "access").export
     with services(ctx, "worker") as built:
-        with built.controller.transaction(OPERATOR, built.clock()) as tx:
-            received = requests.receive(tx, built.policy, account_id, "access").export
-            tx.wake.clear()  # carried out here; the sweep finds what this process leaves
-        exports.run(built.controller, built.exports, built.policy, received.export_id, built.clock)
-        with built.controller.transaction(OPERATOR, built.clock()) as tx:
-            made = requests.read_export(tx, received.export_id)
-        _save(built.exports.get_stream(made.object_key or "")[1], target)
+        made = _made(built, received.export_id)
+        if made.object_key is None:
+            raise BusyError(f"The export has failed ({made.failure}).")
+        _save(built.exports.get_stream(made.object_key)[1], target)
     report_one({"archive": target, "size": made.size, "sha256": made.sha256}, json_output)
+
+
+def _made(built: Services, export_id: UUID) -> Export:
+    """The export when it has ended, made here unless a worker was quicker."""
+    while True:
+        exports.run(built.controller, built.exports, built.policy, export_id, built.clock)
+        with built.controller.transaction(OPERATOR, built.clock()) as tx:
+            found = requests.read_export(tx, export_id)
+        if found.status not in ("pending", "running"):
+            return found
+        time.sleep(POLL_SECONDS)
 
 
 def _bar(title: str) -> "_Bar":

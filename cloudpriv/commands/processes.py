@@ -7,8 +7,7 @@ import click
 
 from cloudpriv import serving
 from cloudpriv.app import configure_logging
-from cloudpriv.commands.context import chosen_stack, environment, require_current_schema, services
-from cloudpriv.config import load
+from cloudpriv.commands.context import environment, services
 from workers import main as worker_main
 from workers import schedule as worker_schedule
 
@@ -50,10 +49,9 @@ def _serve_side_by_side(bind: str, folder: Path) -> None:
 @click.pass_context
 def worker(ctx: click.Context, burst: bool) -> None:
     """Carry out exports and purges until stopped."""
-    with chosen_stack(ctx):
-        settings = load("worker")
-        configure_logging(settings.log_level)
-        worker_main.run(settings, burst=burst)
+    with services(ctx, "worker") as built:
+        configure_logging(built.settings.log_level)
+        worker_main.run(built.settings, burst=burst)
 
 
 @click.command()
@@ -62,5 +60,4 @@ def schedule(ctx: click.Context) -> None:
     """Wake workers for what is unfinished, and keep the daily clocks, until stopped."""
     with services(ctx, "worker") as built:
         configure_logging(built.settings.log_level)
-        require_current_schema(built.controller.engine)
         worker_schedule.run(built)

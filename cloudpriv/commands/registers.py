@@ -61,7 +61,9 @@ def client() -> None:
 @client.command("create")
 @click.argument("name")
 @click.option("--service", type=click.Choice(SERVICES), required=True, help="The service whose accounts it sees.")
-@click.option("--scope", "scopes", multiple=True, required=True, help="A scope, or several separated by blanks; 'all' for all.")
+@click.option(
+    "--scope", "scopes", multiple=True, required=True, help="A scope, or several separated by blanks; 'all' for all."
+)
 @as_json
 @click.pass_context
 def create_client(ctx: click.Context, name: str, service: Service, scopes: tuple[str, ...], json_output: bool) -> None:
@@ -85,7 +87,13 @@ def list_clients(ctx: click.Context, json_output: bool) -> None:
         built = build(load("migration"))
         with built.controller.transaction(OPERATOR, built.clock()) as tx:
             rows = [
-                {"client_id": c.client_id, "name": c.name, "service": c.service, "created_at": c.created_at, "revoked_at": c.revoked_at}
+                {
+                    "client_id": c.client_id,
+                    "name": c.name,
+                    "service": c.service,
+                    "created_at": c.created_at,
+                    "revoked_at": c.revoked_at,
+                }
                 for c in clients.list_clients(tx)
             ]
     report(rows, json_output, empty="No clients yet.")
@@ -104,7 +112,9 @@ def revoke_client(ctx: click.Context, client_id: str) -> None:
 
 
 @click.command()
-@click.option("--check", "checked", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Compare with this file.")
+@click.option(
+    "--check", "checked", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Compare with this file."
+)
 @click.option("--json", "json_output", is_flag=True, help="Print JSON instead of YAML.")
 def openapi(checked: Path | None, json_output: bool) -> None:
     """Print the OpenAPI document of this version, or check that a file is it."""

@@ -95,14 +95,20 @@ def read_account(tx: Tx, account_id: UUID) -> OpenedAccount:
     return account
 
 
-def list_accounts(tx: Tx, *, account_name: str | None, after: UUID | None, limit: int) -> list[OpenedAccount]:
+def read_account_by_name(tx: Tx, account_name: str) -> OpenedAccount:
+    """The account of this name in the actor's service, audited. Raises NotFoundError."""
+    account = find_by_name(tx, tx.actor.service or "", account_name)
+    if account is None:
+        raise NotFoundError
+    events.record(tx, "account.read", account_id=account.row.account_id)
+    return account
+
+
+def list_accounts(tx: Tx, *, after: UUID | None, limit: int) -> list[OpenedAccount]:
     """Accounts of the caller's service in order of opening, and one more if there is one; those shown are audited."""
     query = select(Account, AccountKey).join(AccountKey, AccountKey.account_id == Account.account_id)
     if tx.actor.service is not None:
         query = query.where(Account.service == tx.actor.service)
-    if account_name is not None:
-        names = [DirectoryEntry.name_index == _name_index(tx, account_name)]
-        query = query.join(DirectoryEntry, DirectoryEntry.account_id == Account.account_id).where(*names)
     if after is not None:
         query = query.where(Account.account_id > after)
     found = [_opened(tx, row, key) for row, key in tx.session.execute(query.order_by(Account.account_id).limit(limit + 1))]

@@ -13,9 +13,9 @@ from uuid import UUID
 
 from cloudpriv.audit import events
 from cloudpriv.controller import accounts, people
-from cloudpriv.controller.tables import HINT, Credential
+from cloudpriv.controller.tables import HINT, PASSWORD, Credential
 from cloudpriv.platform.db import Tx
-from cloudpriv.platform.errors import FieldError, InvalidCredentialsError, InvalidError
+from cloudpriv.platform.errors import FieldError, InvalidCredentialsError, InvalidError, NotFoundError
 from cloudpriv.platform.passwords import Passwords
 from cloudpriv.platform.text import normalised
 
@@ -58,7 +58,7 @@ def set_credentials(tx: Tx, account_id: UUID, person_id: UUID, password_hash: st
     account = accounts.lock_account(tx, account_id)
     people.find_person(tx, account_id, person_id)
     row = tx.session.get(Credential, (account_id, person_id)) or Credential(account_id=account_id, person_id=person_id)
-    row.password_hash = password_hash
+    row.password_hash = _sealed(account, person_id, password_hash)
     row.hint = None if hint is None else account.key.seal(person_id, HINT, {"hint": hint})
     row.changed_at = tx.now
     tx.session.add(row)
@@ -100,7 +100,7 @@ def _find(tx: Tx, service: str, account_name: str, username: str) -> _Found:
     if person is None:
         return _Found(account.row.account_id)
     stored = tx.session.get(Credential, (person.account_id, person.person_id))
-    password_hash = None if stored is None else stored.password_hash
+    password_hash = None if stored is None else _opened(account, stored)
     return _Found(person.account_id, person.person_id, account.row.status, password_hash)
 
 
@@ -109,9 +109,29 @@ def _conclude(tx: Tx, found: _Found, right: bool, rehashed: str | None) -> None:
     events.record(tx, action, account_id=found.account_id, subject_id=found.person_id)
     if rehashed is None:
         return
+    _replace_hash(tx, found, rehashed)
+
+
+def _replace_hash(tx: Tx, found: _Found, rehashed: str) -> None:
+    """Unless the password was changed, or the account began to be erased, since it was checked."""
     row = tx.session.get(Credential, (found.account_id, found.person_id), with_for_update=True)
-    if row is not None and row.password_hash == found.password_hash:
-        row.password_hash = rehashed
+    if row is None:
+        return
+    try:
+        account = accounts.find_account(tx, row.account_id)
+    except NotFoundError:
+        return
+    if _opened(account, row) == found.password_hash:
+        row.password_hash = _sealed(account, row.person_id, rehashed)
+
+
+def _sealed(account: accounts.OpenedAccount, person_id: UUID, password_hash: str) -> bytes:
+    return account.key.seal(person_id, PASSWORD, {"phc": password_hash})
+
+
+def _opened(account: accounts.OpenedAccount, row: Credential) -> str:
+    phc: str = account.key.open(row.person_id, PASSWORD, row.password_hash)["phc"]
+    return phc
 
 
 def _gives_away(password: str, hint: str) -> bool:

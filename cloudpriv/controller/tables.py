@@ -36,6 +36,7 @@ UTC_TIME: Final = DateTime(timezone=True)
 PROFILE: Final = "account.profile"
 PERSON_IDENTITY: Final = "person.identity"
 DEVICE_IDENTITY: Final = "device.identity"
+PASSWORD: Final = "credential.password"  # noqa: S105  the name of a purpose
 HINT: Final = "credential.hint"
 
 
@@ -110,14 +111,14 @@ class Person(ControllerBase):
 
 
 class Credential(ControllerBase):
-    """A person's password as an argon2id PHC string, and the sealed hint."""
+    """A person's password as an argon2id PHC string and the hint, both sealed: no hash to guess at outlives the key."""
 
     __tablename__ = "credentials"
     __table_args__ = (_of_person(on_delete="CASCADE"), about(Erasure.ROWS, member="credentials.json"))
 
     account_id: Mapped[UUID] = exported(Category.ACCOUNT, Uuid, primary_key=True, name="account_id")
     person_id: Mapped[UUID] = exported(Category.ACCOUNT, Uuid, primary_key=True, name="person_id")
-    password_hash: Mapped[str] = withheld(Category.CREDENTIALS, String, why=GUARD)
+    password_hash: Mapped[bytes] = withheld(Category.CREDENTIALS, LargeBinary, why=GUARD, sealed=PASSWORD)
     hint: Mapped[bytes | None] = withheld(Category.CREDENTIALS, LargeBinary, nullable=True, why=GUARD, sealed=HINT)
     changed_at: Mapped[datetime] = exported(Category.CREDENTIALS, UTC_TIME, name="password_changed_at")
 

@@ -43,9 +43,14 @@ SELECT account_id, status FROM accounts WHERE account_id = ANY(%s) ORDER BY acco
 """
 REFUSE: Final = "DELETE FROM pg_temp.traffic_staging WHERE account_id = ANY(%s) RETURNING position, account_id"
 FORGET_ERASED_PEOPLE: Final = """
-UPDATE pg_temp.traffic_staging s SET person_id = NULL
-WHERE person_id IS NOT NULL AND NOT EXISTS (
-    SELECT FROM people p WHERE p.account_id = s.account_id AND p.person_id = s.person_id)
+WITH named AS MATERIALIZED (
+    SELECT DISTINCT account_id, person_id FROM pg_temp.traffic_staging WHERE person_id IS NOT NULL
+), erased AS MATERIALIZED (
+    SELECT * FROM named n
+    WHERE NOT EXISTS (SELECT FROM people p WHERE p.account_id = n.account_id AND p.person_id = n.person_id)
+)
+UPDATE pg_temp.traffic_staging s SET person_id = NULL FROM erased e
+WHERE s.account_id = e.account_id AND s.person_id = e.person_id
 """
 # In the order of the primary key, which keeps its index's pages in cache; the first record of a session makes its row.
 ADD: Final = """

@@ -68,16 +68,16 @@ def summarise(tx: Tx, account_id: UUID, span: Span) -> list[MonthlyTotal]:
     accounts.find_account(tx, account_id)
     # The sum of bigints is a numeric: it may be larger than any of them.
     totals = [
-        Total(month, device_id, sessions, int(sent), int(received))
+        Total(f"{month:%Y-%m}", device_id, sessions, int(sent), int(received))
         for month, device_id, sessions, sent, received in tx.session.execute(_totals(account_id, span))
     ]
     events.record(tx, "traffic.read", account_id=account_id)
     return [_month(month, list(devices)) for month, devices in groupby(totals, lambda total: total.month)]
 
 
-def _totals(account_id: UUID, span: Span) -> Select[str, UUID, int, Decimal, Decimal]:
+def _totals(account_id: UUID, span: Span) -> Select[datetime, UUID, int, Decimal, Decimal]:
     session = TrafficSession
-    month = func.to_char(func.timezone("UTC", session.started_at), "YYYY-MM").label("month")
+    month = func.date_trunc("month", session.started_at, "UTC").label("month")
     sent, received = func.sum(session.bytes_from_device), func.sum(session.bytes_to_device)
     query = select(month, session.device_id, func.count(), sent, received).where(*_within(account_id, span))
     return query.group_by(month, session.device_id).order_by(month.desc(), session.device_id)

@@ -20,6 +20,7 @@ from uuid import UUID
 
 import boto3
 import msgspec
+from botocore.exceptions import BotoCoreError, ClientError
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -57,7 +58,7 @@ class DataKey:
         """The value that `seal` was given. Raises KeyFault when it was altered or belongs elsewhere."""
         try:
             plain = self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], self._bound_to(record_id, purpose))
-        except InvalidTag:
+        except (InvalidTag, ValueError):
             raise KeyFault(f"a sealed {purpose} does not open") from None
         value: dict[str, Any] = msgspec.json.decode(plain)
         return value
@@ -113,7 +114,7 @@ class Keyring:
             return cipher.decrypt(stored.wrapped[:NONCE_BYTES], stored.wrapped[NONCE_BYTES:], self._context(account_id))
         except KeyError:
             raise KeyFault(f"key-encryption key {stored.kek_id} is not in the keyring") from None
-        except InvalidTag:
+        except (InvalidTag, ValueError):
             raise KeyFault(f"the data key of account {account_id} does not unwrap") from None
 
     def _context(self, account_id: UUID) -> bytes:
@@ -146,7 +147,7 @@ def load_keyring(path: Path, plane: str, *, kms_key_id: str | None = None, kms_e
         unseal = _plain if kms_key_id is None else _KmsUnsealer(plane, kms_key_id, kms_endpoint, region)
         keys = {kek_id: unseal(kek_id, text) for kek_id, text in document["keys"].items()}
         ring = Keyring(plane, document["active"], keys, unseal("index_key", document["index_key"]))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, BotoCoreError, ClientError) as fault:
         raise KeyFault(f"the keyring of the {plane} plane cannot be read ({type(fault).__name__})") from None
     if ring.active not in ring.keys or any(len(key) != 32 for key in (*ring.keys.values(), ring.index_key)):
         raise KeyFault(f"the keyring of the {plane} plane needs 32-byte keys and an active one among them")

@@ -40,7 +40,15 @@ def test_another_services_account_is_not_there(backend: Backend, other_backend: 
         answer = other_backend.send(method, f"/v1/accounts/{account}", body, etag='"1"')
         assert answer.status_code == 404, method
     assert other_backend.get("/v1/accounts").get_json()["items"] == []
-    assert other_backend.get("/v1/accounts?account_name=acme-water").get_json()["items"] == []
+    assert other_backend.post("/v1/accounts/lookup", {"account_name": "acme-water"}).status_code == 404
+
+
+def test_an_account_is_looked_up_by_its_name_in_the_body_and_not_in_a_url(backend: Backend) -> None:
+    account = backend.open_account("Acme Water")
+    found = backend.post("/v1/accounts/lookup", {"account_name": " acme WATER"})
+    assert (found.status_code, found.get_json()["id"], found.headers["ETag"]) == (200, account, '"1"')
+    assert backend.post("/v1/accounts/lookup", {"account_name": "none"}).status_code == 404
+    assert backend.get("/v1/accounts?account_name=acme").status_code == 422
 
 
 def test_a_change_needs_the_version_that_was_read(backend: Backend) -> None:

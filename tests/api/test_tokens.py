@@ -88,7 +88,7 @@ def test_a_token_checks_out_with_the_published_key_only(app: Flask, backend: Bac
 
 @pytest.mark.parametrize(("member", "value"), [("aud", "x"), ("iss", "x"), ("service", "other"), ("exp", 1)])
 def test_a_token_for_something_else_is_refused(services: Services, backend: Backend, member: str, value: object) -> None:
-    key = OKPKey.import_key(Path(services.settings.signing_key_file).read_bytes())
+    key = OKPKey.import_key(Path(services.settings.signing_key_file or "").read_bytes())
     claims = jwt.decode(backend.token, key, algorithms=["Ed25519"]).claims
     backend.token = jwt.encode({"alg": "Ed25519", "typ": "at+jwt"}, {**claims, member: value}, key, algorithms=["Ed25519"])
     assert backend.get("/v1/accounts").status_code == 401

@@ -126,8 +126,8 @@ class Peer:
             return _json(200, self._take(json.loads(body)))
         if path.endswith("/devices"):
             return self._create(json.loads(body)) if method == "POST" else _page(sorted(self.known or ()), query)
-        if path == "/v1/accounts":
-            return _json(200, {"items": [{"id": ACCOUNT}][: query["account_name"] == ["acme"]], "next_cursor": None})
+        if (method, path) == ("POST", "/v1/accounts/lookup") and json.loads(body)["account_name"] == "acme":
+            return _json(200, {"id": ACCOUNT})
         return _json(404, {"type": "/problems/not_found", "title": "Not found", "detail": "Nothing here."})
 
     def _create(self, device: dict[str, str]) -> Answer:

@@ -35,7 +35,7 @@ def test_an_account_is_found_by_its_name_and_read_once(peer: Peer) -> None:
         devices = Devices(client)
         assert devices.create_missing(named("x", account="acme")) == 1
         assert devices.create_missing(named("y", account="acme")) == 1
-    assert len(peer.asked("GET", "/v1/accounts")) == 1
+    assert len(peer.asked("POST", "/v1/accounts/lookup")) == 1
 
 
 def test_nothing_is_created_for_an_account_that_is_not_there(peer: Peer) -> None:
