@@ -102,3 +102,9 @@ def age_lease(owner: Engine) -> None:
     """Let every lease run out, as 30 s without its worker do."""
     with owner.begin() as connection:
         connection.execute(text("UPDATE purges SET lease_until = lease_until - :lease"), {"lease": timedelta(seconds=31)})
+
+
+def is_blocked(owner: Engine) -> bool:
+    """Whether somebody waits for a lock."""
+    with owner.connect() as connection:
+        return bool(connection.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")))

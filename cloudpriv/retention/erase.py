@@ -78,7 +78,7 @@ def tables_left(tx: Tx, account_id: UUID) -> list[str]:
 
 def may_have_objects(tx: Tx, account_id: UUID) -> bool:
     """Whether a row of the account tells of an object in the store, finished or not."""
-    telling = [table.name for table in erased_tables(METADATA) if "object_key" in table.columns]
+    telling = (name for name in _erased() if "object_key" in METADATA.tables[name].columns)
     return bool(_holding(tx, telling, account_id))
 
 
@@ -131,14 +131,16 @@ def _sizes() -> str:
     return " UNION ALL ".join(f"SELECT '{name}', (SELECT count(*) FROM ({some.format(name)}) s)" for name in _erased())  # noqa: S608
 
 
-def _erased() -> list[str]:
+@cache
+def _erased() -> tuple[str, ...]:
     """The tables whose rows go, dependants first; the accounts' goes last, by itself."""
-    return [table.name for table in erased_tables(METADATA) if table.name != ACCOUNTS]
+    return tuple(table.name for table in erased_tables(METADATA) if table.name != ACCOUNTS)
 
 
 def _run(tx: Tx, statement: str, account_id: UUID) -> CursorResult[*tuple[Any, ...]]:
     return tx.session.connection().exec_driver_sql(statement, {"account_id": account_id})
 
 
-def _marked(*erasures: Erasure) -> list[str]:
-    return [table.name for table in tables_with_account_id(METADATA) if table.info["erasure"] in erasures]
+@cache
+def _marked(*erasures: Erasure) -> tuple[str, ...]:
+    return tuple(table.name for table in tables_with_account_id(METADATA) if table.info["erasure"] in erasures)

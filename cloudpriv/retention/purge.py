@@ -99,6 +99,12 @@ def unfinished(tx: Tx, limit: int = 500) -> list[UUID]:
     return list(tx.session.scalars(query.order_by(Purge.lease_until).limit(limit)))
 
 
+def waiting(tx: Tx, limit: int) -> list[UUID]:
+    """Planned purges that nobody has begun, in order of planning."""
+    query = select(Purge.purge_id).where(Purge.status == "planned").order_by(Purge.purge_id).limit(limit)
+    return list(tx.session.scalars(query))
+
+
 def run(plane: Plane, objects: ObjectStore, policy: Policy, purge_id: UUID, clock: Callable[[], datetime]) -> None:
     """Carry a purge on from its step until it is done, cancelled, or has to wait; nothing to do for one that another holds.
 
@@ -110,7 +116,7 @@ def run(plane: Plane, objects: ObjectStore, policy: Policy, purge_id: UUID, cloc
         while step is not None:
             step = WORK[step](hold, objects, account_id)
     except NotOursError:
-        log.info("purge_not_ours", purge=str(purge_id))
+        log.debug("purge_not_ours", purge=str(purge_id))
 
 
 def _begin(hold: Hold, policy: Policy) -> tuple[UUID, str | None]:

@@ -31,6 +31,7 @@ from tests.purges import (
     LONG_AGO,
     checksums_of_others,
     close,
+    is_blocked,
     ledger,
     let_it_age,
     make_full_account,
@@ -214,9 +215,8 @@ def test_traffic_that_holds_the_account_while_it_is_rechecked_cancels(
     with owner_engine.begin() as ingest:
         ingest.execute(text("SELECT FROM accounts WHERE account_id = :id FOR NO KEY UPDATE"), {"id": account_id})
         worker.start()
-        with owner_engine.connect() as look:
-            while not look.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")):
-                pass
+        while not is_blocked(owner_engine):
+            pass
         ingest.execute(text("UPDATE accounts SET last_traffic_at = :now"), {"now": NOW})
     worker.join()
     assert purge_of(services, purge_id).status == "cancelled"
