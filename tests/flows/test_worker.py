@@ -1,0 +1,134 @@
+"""A real worker and a real schedule: told to stop, left without a queue, and given one again."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+import pytest
+from redis import Redis
+from sqlalchemy import Engine, text
+
+from cloudpriv.bootstrap import Services
+from cloudpriv.embedded import valkey
+from cloudpriv.embedded.process import Server, await_answer, stop
+from cloudpriv.platform import jobs
+from tests.factories import make_account
+from tests.purges import LONG_AGO, age_lease, is_blocked, plan, purge_of
+from tests.stack import TestDatabase
+
+PATIENCE = 60.0
+PASSWORD = "of-this-test-alone"
+
+
+@contextmanager
+def process(command: str, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker or a schedule that runs until it is told to stop; killed if it does not."""
+    started = subprocess.Popen([sys.executable, "-m", "cloudpriv.cli", command], env=environment)
+    try:
+        yield started
+    finally:
+        started.kill()
+        started.wait(PATIENCE)
+
+
+def wait_until(condition: Callable[[], bool], *alive: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert all(each.poll() is None for each in alive), "a process ended"
+        assert time.monotonic() < deadline, "it never came to that"
+        time.sleep(0.02)
+
+
+def is_done(services: Services, purge_id: UUID) -> bool:
+    return purge_of(services, purge_id).status == "done"
+
+
+def test_a_worker_that_is_told_to_stop_finishes_its_job(
+    services: Services, database: TestDatabase, owner_engine: Engine
+) -> None:
+    make_account(services, created_at=LONG_AGO)
+    [purge_id] = plan(services)
+    with process("worker", database.environment()) as worker:
+        with owner_engine.begin() as somebody:
+            somebody.execute(text("SELECT FROM accounts FOR UPDATE"))
+            wait_until(lambda: is_blocked(owner_engine), worker)
+            worker.send_signal(signal.SIGTERM)
+        assert worker.wait(PATIENCE) == 0
+    assert is_done(services, purge_id)
+
+
+def test_an_idle_worker_stops_at_once(services: Services, database: TestDatabase) -> None:
+    with process("worker", database.environment()) as worker:
+        wait_until(lambda: bool(services.redis.smembers("rq:workers")), worker)
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(PATIENCE) == 0
+
+
+def test_the_schedule_has_a_worker_finish_what_nobody_was_woken_for(
+    services: Services, database: TestDatabase, owner_engine: Engine
+) -> None:
+    make_account(services, created_at=LONG_AGO)
+    [purge_id] = plan(services)
+    age_lease(owner_engine)
+    services.redis.flushall()
+    with process("worker", database.environment()) as worker, process("schedule", database.environment()) as schedule:
+        wait_until(lambda: is_done(services, purge_id), worker, schedule)
+        schedule.send_signal(signal.SIGTERM)
+        assert schedule.wait(PATIENCE) == 143, "as a shell reports SIGTERM"
+
+
+@pytest.fixture
+def queue_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Server]]:
+    """Starts a Valkey of this test's own, again and again on the same socket."""
+    folder = tmp_path_factory.mktemp("valkey")
+    started: list[Server] = []
+
+    def start() -> Server:
+        server = valkey.start(folder, folder, PASSWORD, durable=False)
+        started.append(server)
+        await_answer(server, lambda: valkey.version(valkey.url(folder, PASSWORD)))
+        return server
+
+    start.url = valkey.url(folder, PASSWORD)  # type: ignore[attr-defined]  # one thing to hand over
+    yield start
+    stop(started)
+
+
+def test_a_worker_outlives_a_queue_that_is_killed_and_comes_back_empty(
+    services: Services, database: TestDatabase, queue_server: Callable[[], Server]
+) -> None:
+    url: str = queue_server.url  # type: ignore[attr-defined]
+    make_account(services, created_at=LONG_AGO)
+    [purge_id] = plan(services)
+    first = queue_server()
+    with process("worker", {**database.environment(), "CLOUDPRIV_REDIS_URL": url}) as worker:
+        client = Redis.from_url(url)
+        wait_until(lambda: bool(client.smembers("rq:workers")), worker)
+        first.process.kill()
+        first.process.wait(PATIENCE)
+        assert worker.poll() is None
+        queue_server()
+        client.flushall()
+        jobs.Waker(client)("purge", purge_id)
+        wait_until(lambda: is_done(services, purge_id), worker)
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(PATIENCE) == 0
+        client.close()
+
+
+def test_a_worker_that_is_started_before_its_queue_waits_for_it(
+    services: Services, database: TestDatabase, queue_server: Callable[[], Server]
+) -> None:
+    url: str = queue_server.url  # type: ignore[attr-defined]
+    make_account(services, created_at=LONG_AGO)
+    [purge_id] = plan(services)
+    with process("worker", {**database.environment(), "CLOUDPRIV_REDIS_URL": url}) as worker:
+        queue_server()
+        client = Redis.from_url(url)
+        jobs.Waker(client)("purge", purge_id)
+        wait_until(lambda: is_done(services, purge_id), worker)
+        client.close()
