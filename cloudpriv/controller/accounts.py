@@ -201,7 +201,7 @@ def _row_to_change(tx: Tx, account_id: UUID) -> tuple[Account, StoredKey] | None
 
 
 def _row_to_read(tx: Tx, account_id: UUID) -> tuple[Account, StoredKey] | None:
-    found = tx.session.connection().execute(TO_READ, {"account_id": account_id}).one_or_none()
+    found = tx.connection.execute(TO_READ, {"account_id": account_id}).one_or_none()
     return None if found is None else (Account(**dict(zip(COLUMNS, found, strict=False))), found)
 
 

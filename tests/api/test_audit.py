@@ -6,6 +6,7 @@ from tests.backend import Backend
 def test_the_trail_tells_who_did_what_and_that_it_was_read(backend: Backend) -> None:
     account = backend.open_account()
     backend.send("PATCH", f"/v1/accounts/{account}", {"account_name": "canary"}, etag='"1"')
+    backend.get(f"/v1/audit/events?account_id={account}")
     answer = backend.get(f"/v1/audit/events?account_id={account}")
     found = [(event["action"], event["fields"]) for event in answer.get_json()["items"]]
     assert found == [("account.create", []), ("account.change", ["account_name"]), ("audit.read", [])]
