@@ -72,6 +72,7 @@ def create_app(services: Services) -> Flask:
 def documented_app() -> Flask:
     """The routes alone, enough to describe the API. Raises UndeclaredRouteError for a route without a declared scope."""
     app = Flask("cloudpriv", static_folder=None)
+    app.url_map.merge_slashes = False  # //v1 is nothing of ours; Werkzeug would redirect, in HTML
     app.config.update(API_TITLE="cloudpriv", API_VERSION="v1", OPENAPI_VERSION="3.1.0")
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of Flask's default provider
     api = _Api(app)
@@ -99,9 +100,9 @@ def configure_logging(level: str) -> None:
     )
 
 
-def _places(info: ExcInfo) -> list[dict[str, Any]]:
+def _places(exc_info: ExcInfo) -> list[dict[str, Any]]:
     """Where an exception and its causes came from; their texts and the values of variables may be personal data."""
-    fault: BaseException | None = info[1]
+    fault: BaseException | None = exc_info[1]
     found = []
     while fault is not None:
         frames = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in extract_tb(fault.__traceback__)]

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from gunicorn.app.base import BaseApplication
 
+from cloudpriv import connections
 from cloudpriv.app import configure_logging, create_app
 from cloudpriv.bootstrap import build
 from cloudpriv.config import Settings
@@ -31,11 +32,12 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]  # gunicorn carries no t
             "bind": self.settings.bind,
             "workers": self.settings.web_processes,
             "threads": self.settings.web_threads,
-            "worker_class": "gthread",
+            "worker_class": connections.Worker,
             "worker_tmp_dir": "/dev/shm" if Path("/dev/shm").is_dir() else None,  # noqa: S108  a heartbeat file, on no disk
             "graceful_timeout": GRACE_SECONDS,
             "keepalive": 30,
             "timeout": 120,
+            "limit_request_line": 8190,
             "loglevel": "warning",
             "control_socket_disable": True,
             "proc_name": "cloudpriv",
@@ -46,7 +48,9 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]  # gunicorn carries no t
     def load(self) -> Any:
         # In the worker, after the fork: connections must not be shared between processes.
         configure_logging(self.settings.log_level)
-        return create_app(build(self.settings))
+        app = create_app(build(self.settings))
+        connections.install(app)
+        return app
 
 
 def serve(settings: Settings) -> None:

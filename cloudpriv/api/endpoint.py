@@ -14,6 +14,7 @@ from uuid import UUID
 from flask import Flask, Response, current_app, g, request
 
 from cloudpriv.api.auth import Tokens, bearer
+from cloudpriv.api.body import whole_body
 from cloudpriv.bootstrap import Services
 from cloudpriv.controller import idempotency
 from cloudpriv.controller.idempotency import Answer
@@ -168,7 +169,7 @@ def _idempotency_key(header: str) -> str:
 
 
 def _fingerprint() -> bytes:
-    return b"\0".join((request.method.encode(), request.full_path.encode(), request.get_data(cache=True)))
+    return b"\0".join((request.method.encode(), request.full_path.encode(), whole_body()))
 
 
 def _given_again(earlier: Answer) -> Response:

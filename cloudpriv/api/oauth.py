@@ -1,15 +1,17 @@
 """/oauth2/token and its metadata: client credentials (RFC 6749, 4.4) by Authlib, keys (RFC 7517), metadata (RFC 8414)."""
 
+import base64
 from typing import Any, Final
 
 from authlib.integrations.flask_oauth2 import AuthorizationServer
-from authlib.oauth2.rfc6749 import ClientCredentialsGrant, ClientMixin
+from authlib.integrations.flask_oauth2.requests import FlaskOAuth2Payload, FlaskOAuth2Request
+from authlib.oauth2.rfc6749 import ClientCredentialsGrant, ClientMixin, InvalidRequestError, OAuth2Request
 from authlib.oauth2.rfc6749.util import scope_to_list
-from flask import Flask, Response, current_app, jsonify
+from flask import Flask, Response, current_app, jsonify, request
 from marshmallow import EXCLUDE, Schema, fields, validate
 
 from cloudpriv.api.auth import LIFETIME
-from cloudpriv.api.body import Blueprint
+from cloudpriv.api.body import Blueprint, whole_body
 from cloudpriv.api.endpoint import PUBLIC, endpoint, now, request_id, runtime
 from cloudpriv.audit import events
 from cloudpriv.controller import clients
@@ -46,6 +48,37 @@ class _Caller(ClientMixin):  # type: ignore[misc]  # Authlib carries no types
 
     def check_grant_type(self, grant_type: str) -> bool:
         return grant_type == GRANT
+
+
+class _Nobody(ClientMixin):  # type: ignore[misc]  # Authlib carries no types
+    """Stands for a client that there is not, so that the answer is that to a wrong secret."""
+
+    def check_client_secret(self, _: str) -> bool:
+        return False
+
+
+class _Payload(FlaskOAuth2Payload):  # type: ignore[misc]  # Authlib carries no types
+    """The form alone: secrets have no place in a URL (RFC 6749, 2.3.1)."""
+
+    @property
+    def data(self) -> Any:
+        return request.form
+
+
+class _Request(FlaskOAuth2Request):  # type: ignore[misc]  # Authlib carries no types
+    """A request as Authlib reads one."""
+
+    def __init__(self) -> None:
+        # Authlib wants https, and sees http where a proxy in front of us ends TLS.
+        uri = f"https://{request.host}{request.path}"
+        OAuth2Request.__init__(self, request.method, uri, headers=_credentials())
+        self._request = request
+        self.payload = _Payload(request)
+
+
+class _Server(AuthorizationServer):  # type: ignore[misc]  # Authlib carries no types
+    def create_oauth2_request(self, _: Any) -> _Request:
+        return _Request()
 
 
 class TokenIn(Schema):
@@ -99,7 +132,7 @@ class OAuthErrorSchema(Schema):
 
 def install(app: Flask) -> None:
     """Set the authorization server up."""
-    server = AuthorizationServer()
+    server = _Server()
     server.init_app(app, query_client=_query_client, save_token=_save_token)
     server.register_grant(_Grant)
     server.register_token_generator(GRANT, _make_token)
@@ -122,7 +155,11 @@ def install(app: Flask) -> None:
 @blueprint.alt_response(503, description="The database is away.")
 def issue_token() -> Response:
     """Exchange a client's id and secret for an access token."""
-    response: Response = current_app.extensions[SERVER].create_token_response()
+    whole_body()
+    server = current_app.extensions[SERVER]
+    twice = any(len(values) > 1 for _, values in request.form.lists())
+    fault = InvalidRequestError("A parameter stands there more than once.")
+    response: Response = server.handle_response(*fault()) if twice else server.create_token_response()
     return response
 
 
@@ -152,11 +189,21 @@ def metadata() -> Response:
     )
 
 
-def _query_client(client_id: str) -> _Caller | None:
+def _credentials() -> dict[str, str]:
+    """The Authorization header, unless it is none of Basic: Authlib falls over what is not UTF-8 in Base64."""
+    scheme, _, encoded = request.headers.get("Authorization", "").strip().partition(" ")
+    try:
+        base64.b64decode(encoded).decode()
+    except ValueError:
+        return {}
+    return {"Authorization": f"{scheme} {encoded}"} if encoded else {}
+
+
+def _query_client(client_id: str) -> _Caller | _Nobody:
     stranger = Actor("client", "unauthenticated")
     with runtime().services.controller.transaction(stranger, now(), request_id=request_id()) as tx:
         found = clients.find_client(tx, client_id)
-    return None if found is None else _Caller(found)
+    return _Nobody() if found is None else _Caller(found)
 
 
 def _make_token(grant_type: str, client: _Caller, scope: str = "", **_: Any) -> dict[str, Any]:
@@ -171,9 +218,9 @@ def _make_token(grant_type: str, client: _Caller, scope: str = "", **_: Any) -> 
     }
 
 
-def _save_token(_token: dict[str, Any], request: Any) -> None:
+def _save_token(_token: dict[str, Any], asked: Any) -> None:
     """Tokens are not kept; that one was given is."""
-    client: Client = request.client.client
+    client: Client = asked.client.client
     actor = Actor("client", str(client.client_id))
     with runtime().services.controller.transaction(actor, now(), request_id=request_id()) as tx:
         events.record(tx, "client.token", subject_id=client.client_id)

@@ -28,14 +28,14 @@ IDEMPOTENCY_KEY: Final = {
     "in": "header",
     "required": False,
     "description": "A quoted string that makes the request safe to repeat for 24 hours.",
-    "schema": {"type": "string", "pattern": r'^"[ !#-~]{1,255}"$'},
+    "schema": {"type": "string", "format": "idempotency-key", "pattern": r'^"[ !#-~]{1,255}"$'},
 }
 IF_MATCH: Final = {
     "name": "If-Match",
     "in": "header",
     "required": True,
     "description": "The ETag last read.",
-    "schema": {"type": "string", "pattern": '^"[0-9]{1,9}"$'},
+    "schema": {"type": "string", "format": "etag", "pattern": '^"[0-9]{1,9}"$'},
 }
 
 

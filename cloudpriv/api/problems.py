@@ -3,10 +3,11 @@
 `type` is a path below the API's own documentation, stable per error, resolvable at `/problems/<code>`.
 """
 
+import json
 from typing import Any, Final
 
 import structlog
-from flask import Flask, Response, current_app, json, request
+from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException
 
 from cloudpriv.platform import errors
@@ -47,7 +48,12 @@ CHALLENGES: Final[dict[type[DomainError], str]] = {
 
 
 def problem(status: int, code: str, detail: str, field_errors: tuple[FieldError, ...] = ()) -> Response:
-    """A problem response; `title` is the code in words."""
+    """A problem response."""
+    return Response(problem_document(status, code, detail, field_errors), status, content_type=MEDIA_TYPE)
+
+
+def problem_document(status: int, code: str, detail: str, field_errors: tuple[FieldError, ...] = ()) -> str:
+    """A problem as JSON; `title` is the code in words."""
     body: dict[str, Any] = {
         "type": f"/problems/{code}",
         "title": code.replace("_", " ").capitalize(),
@@ -56,7 +62,7 @@ def problem(status: int, code: str, detail: str, field_errors: tuple[FieldError,
     }
     if field_errors:
         body["errors"] = [_member(error) for error in field_errors]
-    return Response(json.dumps(body), status, content_type=MEDIA_TYPE)
+    return json.dumps(body)
 
 
 def refuse(error: DomainError) -> Response:

@@ -10,7 +10,7 @@ from flask import request
 from marshmallow import fields
 
 from cloudpriv.api.answers import LISTED
-from cloudpriv.api.body import Blueprint
+from cloudpriv.api.body import Blueprint, whole_body
 from cloudpriv.api.endpoint import endpoint
 from cloudpriv.api.schemas import PageArgs, Strict, UtcTime, after, page, page_of
 from cloudpriv.api.traffic_body import MAX_BYTES, MAX_RECORDS, read_array, read_lines
@@ -155,7 +155,7 @@ def _read_batch() -> Batch:
     reader = READERS.get(request.mimetype)
     if reader is None:
         raise UnsupportedTypeError("Send the records as application/json or application/x-ndjson.")
-    return reader(request.get_data(cache=True))
+    return reader(whole_body())
 
 
 def _before(query: dict[str, Any]) -> tuple[datetime, bytes] | None:

@@ -55,6 +55,40 @@ def test_a_wrong_secret_and_an_unknown_client_are_told_the_same(app: Flask, data
         assert "WWW-Authenticate" in answer.headers
 
 
+@pytest.mark.parametrize("client_id", [None, "no-such-client", "\0", "01a00000-0000-7000-8000-000000000000"])
+def test_a_form_with_a_wrong_secret_tells_no_more(app: Flask, database: TestDatabase, client_id: str | None) -> None:
+    form = {**GRANT, "client_id": client_id or register(database)[0], "client_secret": "wrong"}
+    answer = app.test_client().post("/oauth2/token", data=form)
+    assert (answer.status_code, answer.get_json()["error"]) == (401, "invalid_client")
+    assert "not exist" not in answer.text
+
+
+@pytest.mark.parametrize("authorization", ["Basic !!!", "Basic //79Ov8=", "Basic YWJj", "Basic é", "Basic", "Basic "])
+def test_credentials_that_cannot_be_read_are_none(app: Flask, authorization: str) -> None:
+    headers = {"Authorization": authorization}
+    answer = app.test_client().post("/oauth2/token", data=GRANT, headers=headers)
+    assert (answer.status_code, answer.get_json()["error"]) == (401, "invalid_client")
+
+
+def test_a_token_is_given_behind_a_proxy_that_ends_tls(app: Flask, database: TestDatabase) -> None:
+    auth = register(database)
+    answer = app.test_client().post("/oauth2/token", data=GRANT, auth=auth, base_url="http://api.example.com")
+    assert answer.status_code == 200
+
+
+def test_secrets_are_not_read_from_the_url(app: Flask, database: TestDatabase) -> None:
+    client_id, secret = register(database)
+    query = {**GRANT, "client_id": client_id, "client_secret": secret}
+    assert app.test_client().post("/oauth2/token", query_string=query).status_code == 400
+    assert app.test_client().post("/oauth2/token", query_string=query, data=GRANT).status_code == 401
+
+
+def test_a_parameter_of_a_token_request_stands_there_once(app: Flask, database: TestDatabase) -> None:
+    form = {"grant_type": ["client_credentials"], "scope": ["accounts:read", "accounts:write"]}
+    answer = app.test_client().post("/oauth2/token", data=form, auth=register(database))
+    assert (answer.status_code, answer.get_json()["error"]) == (400, "invalid_request")
+
+
 def test_a_token_holds_no_more_than_was_asked_for(app: Flask, database: TestDatabase) -> None:
     auth = register(database)
     http = app.test_client()

@@ -1,0 +1,66 @@
+"""Connections of the API's server: what is no HTTP is refused by a problem too, and a client that falls silent is left."""
+
+import socket
+import struct
+from contextlib import suppress
+from typing import Any, Final
+
+import structlog
+from flask import Flask
+from gunicorn.http.errors import (
+    ExpectationFailed,
+    InvalidResponseHeader,
+    InvalidResponseHeaderName,
+    LimitRequestHeaders,
+    LimitRequestLine,
+    ParseException,
+    UnsupportedTransferCoding,
+)
+from gunicorn.util import write_nonblock
+from gunicorn.workers.gthread import ThreadWorker
+
+from cloudpriv.api.problems import MEDIA_TYPE, problem_document, refuse
+from cloudpriv.platform.errors import UnreadableError
+from cloudpriv.platform.ids import new_id
+
+log = structlog.get_logger(__name__)
+
+SILENCE_SECONDS: Final = 20  # of a client in the middle of a request
+OURS: Final = (InvalidResponseHeader, InvalidResponseHeaderName)
+REFUSALS: Final = {
+    LimitRequestLine: (414, "URI Too Long"),
+    LimitRequestHeaders: (431, "Request Header Fields Too Large"),
+    ExpectationFailed: (417, "Expectation Failed"),
+    UnsupportedTransferCoding: (501, "Not Implemented"),
+}
+
+
+def install(app: Flask) -> None:
+    """Refuse a body whose chunks turn out to be none while it is read."""
+    app.register_error_handler(ParseException, lambda _: refuse(UnreadableError("The body is not chunked as HTTP says.")))
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn carries no types
+    """gunicorn's worker with threads, which by itself answers in HTML and logs what it could not read."""
+
+    def handle(self, conn: Any) -> Any:
+        """One request of a connection. Reads end after a silence: a thread that waits serves nobody else."""
+        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", SILENCE_SECONDS, 0))
+        return super().handle(conn)
+
+    def handle_error(self, _req: Any, client: socket.socket, _addr: Any, exc: Exception) -> None:
+        """Refuse a request that gunicorn could not read."""
+        refused = isinstance(exc, ParseException) and not isinstance(exc, OURS)
+        status, phrase = REFUSALS.get(type(exc), (400, "Bad Request")) if refused else (500, "Internal Server Error")
+        log.warning("unreadable_request", status=status, fault=type(exc).__name__)
+        with suppress(OSError):
+            write_nonblock(client, _refusal(status, phrase))
+
+
+def _refusal(status: int, phrase: str) -> bytes:
+    body = problem_document(status, phrase.lower().replace(" ", "_"), "The request is not HTTP that this server takes.")
+    head = (
+        f"HTTP/1.1 {status} {phrase}\r\nContent-Type: {MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\n"
+        f"X-Request-Id: {new_id()}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n"
+    )
+    return (head + body).encode()
