@@ -1,6 +1,7 @@
 """One embedded stack a run, and a fresh database from a migrated template for every test that asks for one."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import redis
 from sqlalchemy import Engine, create_engine, make_url, select, text
+from sqlalchemy.exc import ProgrammingError
 
 from cloudpriv import config, database
 from cloudpriv.bootstrap import Services, build
@@ -82,7 +84,17 @@ def fresh_database(stack: Stack) -> Iterator[TestDatabase]:
     try:
         yield TestDatabase(stack, name)
     finally:
-        _administer(stack, f"DROP DATABASE {name} WITH (FORCE)")
+        _drop(stack, name)
+
+
+def _drop(stack: Stack, name: str) -> None:
+    """Drop it when PostgreSQL's own vacuum, which nobody of us may stop, has left it."""
+    for _ in range(100):
+        try:
+            return _administer(stack, f"DROP DATABASE {name} WITH (FORCE)")
+        except ProgrammingError:
+            time.sleep(0.1)
+    raise TimeoutError(name)
 
 
 def every_row(engine: Engine) -> dict[str, list[str]]:
@@ -101,6 +113,8 @@ def _shared_services(_stack: str, database: TestDatabase) -> Services:
 
 def _administer(stack: Stack, statement: str) -> None:
     engine = create_engine(stack.environment["CLOUDPRIV_MIGRATION_DATABASE_URL"], isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.exec_driver_sql(statement)
-    engine.dispose()
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql(statement)
+    finally:
+        engine.dispose()

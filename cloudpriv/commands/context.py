@@ -67,9 +67,8 @@ def chosen_stack(ctx: click.Context) -> Iterator[None]:
         yield
         return
     with joined(folder) as servers, environment(servers.environment):
-        engine = owner_engine()
-        database.upgrade(engine)
-        engine.dispose()
+        with owner_engine() as engine:
+            database.upgrade(engine)
         yield
 
 
@@ -90,8 +89,8 @@ def services(ctx: click.Context, role: Role) -> Iterator[Services]:
     """Services of `role`, on a database that is up to date. Raises SettingsError, SchemaError."""
     with chosen_stack(ctx):
         built = build(load(role))
-        require_current_schema(built.controller.engine)
         try:
+            require_current_schema(built.controller.engine)
             yield built
         finally:
             built.controller.engine.dispose()
@@ -105,9 +104,14 @@ def require_current_schema(engine: Engine) -> None:
         raise SchemaError(f"the database is at revision {found}, not {database.head()}: run `cloudpriv db upgrade`")
 
 
-def owner_engine() -> Engine:
+@contextmanager
+def owner_engine() -> Iterator[Engine]:
     """An engine of the schema's owner."""
-    return create_engine(load("migration").database_url, hide_parameters=True)
+    engine = create_engine(load("migration").database_url, hide_parameters=True)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
 
 
 def report(rows: list[dict[str, Any]], json_output: bool, *, title: str = "", empty: str = "Nothing.") -> None:

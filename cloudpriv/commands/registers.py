@@ -9,7 +9,6 @@ import click
 from cloudpriv import database
 from cloudpriv.api.openapi import as_yaml, document
 from cloudpriv.app import documented_app
-from cloudpriv.bootstrap import build
 from cloudpriv.commands.context import (
     as_json,
     chosen_stack,
@@ -18,8 +17,8 @@ from cloudpriv.commands.context import (
     report,
     report_one,
     screen,
+    services,
 )
-from cloudpriv.config import load
 from cloudpriv.controller import clients
 from cloudpriv.platform.actor import OPERATOR, SERVICES, Service
 from cloudpriv.policy import register
@@ -35,8 +34,7 @@ def db() -> None:
 @click.pass_context
 def upgrade(ctx: click.Context, json_output: bool) -> None:
     """Bring the schema up to date, as its owner."""
-    with chosen_stack(ctx):
-        engine = owner_engine()
+    with chosen_stack(ctx), owner_engine() as engine:
         report_one({"revision": database.upgrade(engine)}, json_output)
 
 
@@ -45,8 +43,7 @@ def upgrade(ctx: click.Context, json_output: bool) -> None:
 @click.pass_context
 def check(ctx: click.Context, json_output: bool) -> None:
     """Compare the schema with this version; exit 1 when they differ."""
-    with chosen_stack(ctx):
-        engine = owner_engine()
+    with chosen_stack(ctx), owner_engine() as engine:
         found, differences = database.current(engine), database.differences(engine)
     report_one({"revision": found, "newest": database.head(), "differences": differences or "none"}, json_output)
     if differences or found != database.head():
@@ -70,11 +67,9 @@ def create_client(ctx: click.Context, name: str, service: Service, scopes: tuple
     """Register a backend; its secret is printed this once."""
     wanted = {scope for given in scopes for scope in given.split()}
     granted = sorted(clients.SCOPES if wanted == {"all"} else wanted)
-    with chosen_stack(ctx):
-        built = build(load("migration"))
-        with built.controller.transaction(OPERATOR, built.clock()) as tx:
-            made, secret = clients.register_client(tx, name, service, granted)
-            shown: dict[str, Any] = {"client_id": made.client_id, "client_secret": secret, "service": service}
+    with services(ctx, "migration") as built, built.controller.transaction(OPERATOR, built.clock()) as tx:
+        made, secret = clients.register_client(tx, name, service, granted)
+        shown: dict[str, Any] = {"client_id": made.client_id, "client_secret": secret, "service": service}
     report_one({**shown, "scope": " ".join(granted)}, json_output)
 
 
@@ -83,19 +78,17 @@ def create_client(ctx: click.Context, name: str, service: Service, scopes: tuple
 @click.pass_context
 def list_clients(ctx: click.Context, json_output: bool) -> None:
     """List backends."""
-    with chosen_stack(ctx):
-        built = build(load("migration"))
-        with built.controller.transaction(OPERATOR, built.clock()) as tx:
-            rows = [
-                {
-                    "client_id": c.client_id,
-                    "name": c.name,
-                    "service": c.service,
-                    "created_at": c.created_at,
-                    "revoked_at": c.revoked_at,
-                }
-                for c in clients.list_clients(tx)
-            ]
+    with services(ctx, "migration") as built, built.controller.transaction(OPERATOR, built.clock()) as tx:
+        rows = [
+            {
+                "client_id": c.client_id,
+                "name": c.name,
+                "service": c.service,
+                "created_at": c.created_at,
+                "revoked_at": c.revoked_at,
+            }
+            for c in clients.list_clients(tx)
+        ]
     report(rows, json_output, empty="No clients yet.")
 
 
@@ -104,10 +97,8 @@ def list_clients(ctx: click.Context, json_output: bool) -> None:
 @click.pass_context
 def revoke_client(ctx: click.Context, client_id: str) -> None:
     """Take a backend's right to new tokens; running ones end within ten minutes."""
-    with chosen_stack(ctx):
-        built = build(load("migration"))
-        with built.controller.transaction(OPERATOR, built.clock()) as tx:
-            clients.revoke_client(tx, client_id)
+    with services(ctx, "migration") as built, built.controller.transaction(OPERATOR, built.clock()) as tx:
+        clients.revoke_client(tx, client_id)
     click.echo("Revoked.")
 
 

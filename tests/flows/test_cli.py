@@ -1,0 +1,149 @@
+"""The command line as an operator uses it: what it prints, and how it ends."""
+
+import json
+import zipfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from sqlalchemy import create_engine
+
+from cloudpriv import database as schema
+from cloudpriv.bootstrap import Services
+from cloudpriv.cli import main
+from tests import factories
+from tests.stack import TestDatabase
+
+LONG_AGO = datetime(2018, 8, 1, tzinfo=UTC)
+
+
+class Operator:
+    """Somebody at a terminal whose environment names this test's database."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.environment: dict[str, str | None] = {**environment, "CLOUDPRIV_EMBEDDED": None}
+
+    def __call__(self, *words: str, **environment: str | None) -> Result:
+        """One command."""
+        return CliRunner().invoke(main, words, env={**self.environment, **environment})
+
+    def json(self, *words: str) -> Any:
+        """What a command that ends well prints as JSON."""
+        result = self(*words, "--json")
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+
+@pytest.fixture
+def operator(database: TestDatabase) -> Operator:
+    """An operator of this test's database."""
+    return Operator(database.environment())
+
+
+def test_the_schema_is_checked_and_brought_up_to_date(operator: Operator, database: TestDatabase) -> None:
+    assert operator.json("db", "check")["differences"] == "none"
+    engine = create_engine(database.url("migration"))
+    with engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE accounts ADD COLUMN unclassified text")
+    engine.dispose()
+    failed = operator("db", "check")
+    assert failed.exit_code == 1
+    assert "unclassified" in failed.stdout
+    assert operator.json("db", "upgrade") == {"revision": schema.head()}
+
+
+def test_a_client_is_made_listed_and_revoked_and_its_secret_shown_once(operator: Operator) -> None:
+    made = operator.json("client", "create", "backend", "--service", "talk2m", "--scope", "accounts:read traffic:write")
+    assert made["scope"] == "accounts:read traffic:write"
+    listed = operator("client", "list", "--json")
+    assert [each["client_id"] for each in json.loads(listed.stdout)] == [made["client_id"]]
+    assert made["client_secret"] not in listed.stdout
+    assert operator("client", "revoke", made["client_id"]).exit_code == 0
+    again = operator("client", "revoke", made["client_id"])
+    assert (again.exit_code, len(again.stderr.splitlines())) == (1, 1)
+
+
+def test_a_purge_is_a_dry_run_unless_told_to_execute(operator: Operator, services: Services) -> None:
+    due = factories.make_account(services, created_at=LONG_AGO).row.account_id
+    factories.make_account(services)
+    assert [each["account_id"] for each in operator.json("purge", "plan")] == [str(due)]
+    assert operator("purge", "run").exit_code == 0
+    assert [each["account_id"] for each in operator.json("purge", "plan")] == [str(due)]
+    (purged,) = operator.json("purge", "run", "--execute")
+    assert (purged["status"], purged["accounts"], purged["account_keys"]) == ("done", 1, 1)
+    assert operator.json("purge", "plan") == []
+    assert "Nothing is due." in operator("purge", "run", "--execute").stdout
+
+
+def test_an_account_is_exported_to_a_file(operator: Operator, services: Services, tmp_path: Path) -> None:
+    account = factories.make_account(services).row.account_id
+    target = tmp_path / "copy.zip"
+    told = operator.json("export", str(account), "--output", str(target))
+    assert told["size"] == target.stat().st_size
+    assert "manifest.json" in zipfile.ZipFile(target).namelist()
+    stranger = operator("export", "01a00000-0000-7000-8000-000000000000", "--output", str(target))
+    assert (stranger.exit_code, len(stranger.stderr.splitlines())) == (1, 1)
+
+
+def test_the_policy_and_the_api_describe_themselves(operator: Operator, tmp_path: Path) -> None:
+    assert operator.json("policy", "show")["version"] == "2023-03-30"
+    assert "molntjänster" in operator("policy", "show", "--language", "sv").stdout.lower()
+    document = tmp_path / "openapi.yaml"
+    document.write_text(operator("openapi").stdout)
+    assert operator("openapi", "--check", str(document)).exit_code == 0
+    document.write_text(document.read_text() + "\n")
+    stale = operator("openapi", "--check", str(document))
+    assert stale.exit_code == 1
+    assert "not in step" in stale.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("CLOUDPRIV_WORKER_DATABASE_URL", None, "CLOUDPRIV_WORKER_DATABASE_URL"),
+        ("CLOUDPRIV_WORKER_DATABASE_URL", "mysql://x", "postgresql+psycopg://"),
+        ("CLOUDPRIV_KEYRING_FILE", "/no/such/file", "CLOUDPRIV_KEYRING_FILE"),
+        ("CLOUDPRIV_WEB_THREADS", "many", "CLOUDPRIV_WEB_THREADS"),
+        ("CLOUDPRIV_RATE_LIMIT", "often", "CLOUDPRIV_RATE_LIMIT"),
+        ("CLOUDPRIV_BIND", "8080", "CLOUDPRIV_BIND"),
+        ("CLOUDPRIV_LOG_LEVEL", "LOUD", "CLOUDPRIV_LOG_LEVEL"),
+    ],
+)
+def test_a_missing_or_malformed_setting_is_one_clear_line(
+    operator: Operator, variable: str, value: str | None, said: str
+) -> None:
+    failed = operator("purge", "plan", **{variable: value})
+    assert failed.exit_code == 1
+    assert len(failed.stderr.splitlines()) == 1
+    assert said in failed.stderr
+
+
+def test_a_database_that_is_away_or_old_is_one_clear_line(operator: Operator, database: TestDatabase) -> None:
+    away = operator("purge", "plan", CLOUDPRIV_WORKER_DATABASE_URL="postgresql+psycopg://a:b@/x?host=/nowhere")
+    assert (away.exit_code, away.stderr) == (1, "cloudpriv: The database does not answer.\n")
+    engine = create_engine(database.url("migration"))
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0000'")
+    engine.dispose()
+    old = operator("purge", "plan")
+    assert old.exit_code == 1
+    assert "cloudpriv db upgrade" in old.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["nothing"], ["ingest"], ["export", "no-id"], ["client", "create", "x", "--service", "other", "--scope", "all"]],
+)
+def test_wrong_usage_ends_with_two(operator: Operator, words: list[str]) -> None:
+    assert operator(*words).exit_code == 2
+
+
+def test_an_api_that_is_away_is_one_clear_line(operator: Operator, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.csv"
+    rows.write_text("a\n1\n")
+    words = ["ingest", str(rows), "--map", "nemea-siot", "--url", "http://127.0.0.1:9", "--client-id", "x"]
+    failed = operator(*words, CLOUDPRIV_CLIENT_SECRET="x")
+    assert failed.exit_code == 1
+    assert len(failed.stderr.splitlines()) == 1
