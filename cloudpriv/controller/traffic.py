@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import UUID
 
 import psycopg
@@ -17,7 +17,6 @@ from cloudpriv.audit import events
 from cloudpriv.controller.traffic_places import UNKNOWN_ACCOUNT, find_places
 from cloudpriv.controller.traffic_records import Batch, Fault, Lines, Rejection, times_of
 from cloudpriv.platform.db import Tx
-from cloudpriv.platform.errors import BusyError
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 CLOSING: Final = Fault("account_closing", "account is being erased")
@@ -196,13 +195,11 @@ def _driver(tx: Tx) -> Iterator[Connection]:
 
     A plan kept from an empty staging table would read all of `traffic` for a full one.
     """
-    connection = tx.session.connection().connection.driver_connection
-    if not isinstance(connection, psycopg.Connection):
-        raise TypeError("the controller plane runs on psycopg")
+    connection = cast(Connection, tx.connection.connection.driver_connection)
     try:
         yield connection
     except psycopg.OperationalError:
-        raise BusyError from None
+        raise
     except psycopg.Error as fault:
         # Without its text, which repeats values.
         raise RuntimeError(f"the batch failed ({fault.sqlstate})") from None

@@ -61,7 +61,7 @@ def _find_accounts(tx: Tx, texts: set[str]) -> dict[str, DataKey]:
     query = query.where(Account.account_id == _any_id([*names.values(), *ids.values()]))
     keys = {
         account_id: tx.keys.data_key(account_id, WrappedKey(kek_id, wrapped))
-        for account_id, service, kek_id, wrapped in tx.session.execute(query)
+        for account_id, service, kek_id, wrapped in tx.connection.execute(query)
         if tx.actor.service in (None, service)
     }
     by_name = {text: keys[account_id] for text, account_id in names.items() if account_id in keys}
@@ -73,7 +73,7 @@ def _account_ids_by_name(tx: Tx, texts: set[str]) -> dict[str, UUID]:
     query = select(DirectoryEntry.name_index, DirectoryEntry.account_id).where(
         DirectoryEntry.service == tx.actor.service, DirectoryEntry.name_index == _any_index(indexes.values())
     )
-    found = {bytes(index): account_id for index, account_id in tx.session.execute(query)}
+    found = {bytes(index): account_id for index, account_id in tx.connection.execute(query)}
     return {text: found[index] for text, index in indexes.items() if index in found}
 
 
@@ -108,7 +108,7 @@ def _known_devices(
     )
     known: dict[tuple[UUID, bytes | None], tuple[bool, UUID]] = {}
     # Later rows replace earlier ones: what is active stands last, before it what was removed last.
-    for account_id, device_id, serial, common_name, removed_at in tx.session.execute(
+    for account_id, device_id, serial, common_name, removed_at in tx.connection.execute(
         query.order_by(Device.removed_at.nulls_last(), Device.device_id)
     ):
         for match in (device_id.bytes, serial, common_name):
@@ -124,7 +124,7 @@ def _find_people(tx: Tx, named: dict[InAccount, DataKey]) -> dict[InAccount, UUI
         Person.account_id == _any_id({account_id for account_id, _ in named}),
         Person.username_index == _any_index(indexes.values()),
     )
-    known = {(account_id, bytes(index)): person_id for account_id, index, person_id in tx.session.execute(query)}
+    known = {(account_id, bytes(index)): person_id for account_id, index, person_id in tx.connection.execute(query)}
     return {
         (account_id, text): known[account_id, index]
         for (account_id, text), index in indexes.items()

@@ -69,7 +69,7 @@ def summarise(tx: Tx, account_id: UUID, span: Span) -> list[MonthlyTotal]:
     # The sum of bigints is a numeric: it may be larger than any of them.
     totals = [
         Total(f"{month:%Y-%m}", device_id, sessions, int(sent), int(received))
-        for month, device_id, sessions, sent, received in tx.session.execute(_totals(account_id, span))
+        for month, device_id, sessions, sent, received in tx.connection.execute(_totals(account_id, span))
     ]
     events.record(tx, "traffic.read", account_id=account_id)
     return [_month(month, list(devices)) for month, devices in groupby(totals, lambda total: total.month)]

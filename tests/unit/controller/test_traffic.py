@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from cloudpriv.bootstrap import Services
-from cloudpriv.controller import devices, people, traffic
+from cloudpriv.controller import devices, traffic
 from cloudpriv.controller.traffic import Verdict
 from cloudpriv.controller.traffic_records import Batch, Record, session_key
 from cloudpriv.platform.actor import Actor
@@ -131,6 +131,16 @@ def test_an_active_device_wins_over_a_removed_one(services: Services, owner_engi
     active = make_device(services, place.account_id, serial="x", common_name="1")
     assert ingest(services, record(place, "new", device="1", started_at=STOP)).accepted == 1
     assert stored(owner_engine, "device_id") == [(removed.row.device_id,), (active.row.device_id,)]
+
+
+def test_a_device_registered_again_wins_over_its_removed_self(
+    services: Services, owner_engine: Engine, place: Place
+) -> None:
+    with transaction(services) as tx:
+        devices.remove_device(tx, place.account_id, place.device_id, 1)
+    again = make_device(services, place.account_id, serial=place.serial)
+    ingest(services, record(place))
+    assert stored(owner_engine, "device_id") == [(again.row.device_id,)]
 
 
 def test_of_active_devices_a_serial_wins_over_a_common_name(services: Services, owner_engine: Engine, place: Place) -> None:
@@ -273,8 +283,9 @@ def test_a_batch_of_nothing_writes_nothing(services: Services, owner_engine: Eng
 
 def test_two_batches_in_one_transaction_are_told_apart(services: Services, place: Place) -> None:
     with transaction(services, BACKEND) as tx:
-        assert traffic.ingest(tx, Batch([record(place)], [0])) == Verdict(1, 0, [])
-        assert traffic.ingest(tx, Batch([record(place, "s2")], [0])) == Verdict(1, 0, [])
+        assert traffic.ingest(tx, Batch([record(place), record(place, "s2")], [0, 1])) == Verdict(2, 0, [])
+        set_status(tx.connection, place, "restricted")
+        assert codes(traffic.ingest(tx, Batch([record(place, "s3")], [0]))) == [(0, "account_restricted")]
 
 
 @contextmanager
@@ -298,13 +309,19 @@ def test_an_account_that_begins_to_be_purged_takes_no_more(services: Services, o
 
 
 def test_a_person_erased_meanwhile_is_not_named(services: Services, owner_engine: Engine, place: Place) -> None:
-    person = make_person(services, place.account_id, username="kim")
-    with transaction(services) as tx:
-        people.remove_person(tx, place.account_id, person.row.person_id, 1)
-        with waiting(services, tx.session.connection(), record(place, username="kim")) as future:
-            tx.session.commit()
-            assert future.result() == Verdict(1, 0, [])
-    assert stored(owner_engine, "person_id") == [(None,)]
+    for name in ("kim", "robin"):
+        make_person(services, place.account_id, username=name)
+    left = text("DELETE FROM people WHERE person_id = (SELECT min(person_id::text)::uuid FROM people)")
+    with owner_engine.connect() as erasure:
+        set_status(erasure, place, "active")
+        erasure.execute(left)
+        told = [record(place, name, username=name) for name in ("kim", "robin", "nobody")]
+        with waiting(services, erasure, *told) as future:
+            erasure.commit()
+            assert future.result() == Verdict(3, 0, [])
+    query = text("SELECT count(*), count(person_id) FROM traffic")
+    with owner_engine.connect() as connection:
+        assert connection.execute(query).one() == (3, 1)
 
 
 def test_a_lost_connection_is_busy_and_leaves_nothing(services: Services, owner_engine: Engine, place: Place) -> None:
@@ -319,7 +336,19 @@ def test_a_lost_connection_is_busy_and_leaves_nothing(services: Services, owner_
     assert ingest(services, record(place)).accepted == 1
 
 
-def test_concurrent_batches_over_the_same_accounts_never_deadlock(services: Services, owner_engine: Engine) -> None:
+def test_accounts_are_locked_in_the_order_of_their_ids(services: Services, owner_engine: Engine) -> None:
+    places = [new_place(services) for _ in range(6)]
+    free = text("SELECT account_id FROM accounts ORDER BY account_id FOR UPDATE SKIP LOCKED")
+    with owner_engine.connect() as holder, owner_engine.connect() as other:
+        set_status(holder, places[3], "active")
+        with waiting(services, holder, *(record(each) for each in reversed(places))) as future:
+            assert list(other.scalars(free)) == [each.account_id for each in places[4:]]
+            other.rollback()
+            holder.rollback()
+            assert future.result().accepted == 6
+
+
+def test_concurrent_batches_make_each_session_once(services: Services, owner_engine: Engine) -> None:
     places = [new_place(services) for _ in range(4)]
 
     def send(number: int) -> Verdict:
@@ -327,6 +356,6 @@ def test_concurrent_batches_over_the_same_accounts_never_deadlock(services: Serv
         return ingest(services, *(record(each, f"s{index}") for index in range(20) for each in order))
 
     with ThreadPoolExecutor(4) as pool:
-        verdicts = list(pool.map(send, range(24)))
+        verdicts = list(pool.map(send, range(12)))
     assert sum(each.accepted for each in verdicts) == len(stored(owner_engine)) == 80
-    assert sum(each.merged for each in verdicts) == 23 * 80
+    assert sum(each.merged for each in verdicts) == 11 * 80
