@@ -22,7 +22,8 @@ from cloudpriv.platform.jobs import JOBS
 from cloudpriv.policy.register import load
 from tests.stack import TestDatabase
 
-APART = {"directory", "clients", "ledger", "audit_events", "idempotency_keys", "purges", "outbox"}  # design, section 3, and ADRs
+# Design, section 3, and the ADRs.
+APART = {"directory", "clients", "ledger", "audit_events", "idempotency_keys", "purges", "outbox"}
 METHODS = {"get", "post", "put", "patch", "delete"}
 COLUMNS = [column for table in CONTROLLER.sorted_tables for column in table.columns]
 
@@ -67,7 +68,7 @@ def test_every_operation_of_the_document_can_refuse_and_says_whom_it_serves(app:
             if method in METHODS:
                 assert "security" in operation, path
                 assert operation["summary"], path
-                assert "default" not in operation["responses"], f"{path} lists every status, so that one not listed is a fault"
+                assert "default" not in operation["responses"], f"{path}: every status is listed, so that another is a fault"
 
 
 @pytest.mark.parametrize("column", COLUMNS, ids=lambda column: f"{column.table.name}.{column.name}")
@@ -144,7 +145,7 @@ def test_the_migrations_make_the_classified_tables(owner_engine: Engine) -> None
 )
 def test_no_role_can_rewrite_the_trail_or_grant_itself_more(database: TestDatabase, role: str, statement: str) -> None:
     engine = database.engine("api" if role == "api" else "worker")
-    with pytest.raises(ProgrammingError, match="permission denied|must be owner"), engine.begin() as connection:
+    with pytest.raises(ProgrammingError, match=r"permission denied|must be owner"), engine.begin() as connection:
         connection.execute(text(statement))
     engine.dispose()
 
