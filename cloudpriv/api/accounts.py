@@ -96,6 +96,7 @@ def list_accounts(tx: Tx, query: dict[str, Any]) -> Any:
 @endpoint("accounts:read", answer_names_account=True)
 @blueprint.arguments(LookupIn)
 @blueprint.response(200, AccountOut, headers=VERSIONED)
+@blueprint.alt_response(404, description="There is no such account.")
 def look_up_account(tx: Tx, body: dict[str, Any]) -> Any:
     """Read the account of a name."""
     account = accounts.read_account_by_name(tx, body["account_name"])

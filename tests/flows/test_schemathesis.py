@@ -1,0 +1,43 @@
+"""The served API against its own description: whatever schemathesis sends, it finds nothing (schemathesis.toml)."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.backend import register
+from tests.served import served
+from tests.stack import TestDatabase
+
+REPOSITORY = Path(__file__).parents[2]
+# So many requests a minute, and so many hashes at once, that no limit stands in the way of a test's haste.
+SETTINGS = {"rate_limit": "1000000/minute", "verify_rate_limit": "1000000/minute", "hash_concurrency": "8"}
+
+
+def client(name: str, credentials: tuple[str, str]) -> dict[str, Any]:
+    """How schemathesis gets tokens of a client (Web Fuzzing Commons, authentication)."""
+    form = f"grant_type=client_credentials&client_id={credentials[0]}&client_secret={credentials[1]}"
+    token = {
+        "extractFrom": "body",
+        "extractSelector": "/access_token",
+        "sendIn": "header",
+        "sendName": "Authorization",
+        "sendTemplate": "Bearer {token}",
+    }
+    login = {"endpoint": "/oauth2/token", "verb": "POST", "payloadRaw": form, "token": token}
+    return {"name": name, "loginEndpointAuth": {**login, "contentType": "application/x-www-form-urlencoded"}}
+
+
+def test_schemathesis_finds_nothing_with_all_its_checks(database: TestDatabase, tmp_path: Path) -> None:
+    clients = [client("talk2m", register(database)), client("intesis", register(database, "intesis"))]
+    (tmp_path / "clients.json").write_text(json.dumps({"auth": clients}))
+    environment = os.environ | {"SCHEMATHESIS_WFC": str(tmp_path / "clients.json"), "PYTHONPATH": str(REPOSITORY)}
+    with served(database, tmp_path / "log", **SETTINGS) as api:
+        command = [sys.executable, "-m", "schemathesis.cli", "run", f"{api.url}/openapi.json", "--no-color"]
+        done = subprocess.run(
+            command, env=environment, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=280
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "No issues found" in done.stdout or "passed" in done.stdout, done.stdout

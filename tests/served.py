@@ -1,0 +1,56 @@
+"""The API served by `cloudpriv serve` in a process of its own, as in production."""
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlencode
+
+import urllib3
+
+from tests.stack import TestDatabase
+
+START_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Served:
+    """A running API: where it listens, and the file that its standard error goes to."""
+
+    port: int
+    log: Path
+
+    @property
+    def url(self) -> str:
+        """Its base URL."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def token(self, client_id: str, secret: str) -> str:
+        """An access token of a client."""
+        fields = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": secret}
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        answer = urllib3.request("POST", f"{self.url}/oauth2/token", body=urlencode(fields), headers=headers)
+        assert answer.status == 200, answer.data
+        found: str = answer.json()["access_token"]
+        return found
+
+
+@contextmanager
+def served(database: TestDatabase, log: Path, **settings: str) -> Iterator[Served]:
+    """The API on a test's database with these settings, up when this begins and ended when it ends."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "cloudpriv.cli", "serve", "--bind", f"127.0.0.1:{port}"]
+    environment = database.environment() | {f"CLOUDPRIV_{name.upper()}": value for name, value in settings.items()}
+    with log.open("wb") as stderr, subprocess.Popen(command, env=environment, stderr=stderr) as server:
+        found = Served(port, log)
+        patient = urllib3.Retry(total=None, connect=START_SECONDS * 10, backoff_factor=0.1, backoff_max=0.1)
+        urllib3.request("GET", f"{found.url}/healthz", retries=patient)
+        try:
+            yield found
+        finally:
+            server.terminate()
