@@ -22,8 +22,8 @@ def main(ctx: click.Context, embedded: Path | None) -> None:
     ctx.obj = embedded
 
 
-for command in (processes.serve, processes.worker, processes.schedule, demo.demo, registers.db, registers.client, data.ingest,
-                data.purge, data.export, registers.openapi, registers.policy):  # fmt: skip
+for command in (processes.serve, processes.worker, processes.schedule, demo.demo, registers.db, registers.client,
+                data.ingest, data.purge, data.export, registers.openapi, registers.policy):  # fmt: skip
     main.add_command(command)
 
 if __name__ == "__main__":
