@@ -74,14 +74,16 @@ def chosen_stack(ctx: click.Context) -> Iterator[None]:
 
 @contextmanager
 def environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set variables of the environment that are not set already, while this lasts."""
-    fresh = {name: value for name, value in variables.items() if name not in os.environ}
-    os.environ.update(fresh)
+    """Set variables of the environment while this lasts: what the command line chose wins over what was set before."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:
-        for name in fresh:
+        for name, value in before.items():
             os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 @contextmanager

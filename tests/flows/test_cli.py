@@ -65,6 +65,13 @@ def test_a_client_is_made_listed_and_revoked_and_its_secret_shown_once(operator:
     assert (again.exit_code, len(again.stderr.splitlines())) == (1, 1)
 
 
+def test_the_chosen_stack_wins_over_servers_that_the_environment_names(operator: Operator, tmp_path: Path) -> None:
+    operator.json("client", "create", "backend", "--service", "talk2m", "--scope", "all")
+    chosen = operator("--embedded", str(tmp_path / "stack"), "client", "list", "--json")
+    assert (chosen.exit_code, json.loads(chosen.stdout)) == (0, [])
+    assert len(operator.json("client", "list")) == 1, "and they are named again after it"
+
+
 def test_a_purge_is_a_dry_run_unless_told_to_execute(operator: Operator, services: Services) -> None:
     due = factories.make_account(services, created_at=LONG_AGO).row.account_id
     factories.make_account(services)
