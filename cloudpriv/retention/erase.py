@@ -72,7 +72,7 @@ def tables_left(tx: Tx, account_id: UUID) -> list[str]:
     The database itself is asked which tables have an account's id, so that one without a class cannot hide.
     """
     spared = {ACCOUNTS, *_marked(Erasure.KEPT, Erasure.CLEARED)}
-    there = tx.session.connection().exec_driver_sql(TABLES_OF_ACCOUNTS).scalars()
+    there = tx.connection.exec_driver_sql(TABLES_OF_ACCOUNTS).scalars()
     return _holding(tx, sorted(name for name in there if name not in spared), account_id)
 
 
@@ -138,7 +138,7 @@ def _erased() -> tuple[str, ...]:
 
 
 def _run(tx: Tx, statement: str, account_id: UUID) -> CursorResult[*tuple[Any, ...]]:
-    return tx.session.connection().exec_driver_sql(statement, {"account_id": account_id})
+    return tx.connection.exec_driver_sql(statement, {"account_id": account_id})
 
 
 @cache
