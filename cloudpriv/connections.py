@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 import structlog
-from flask import Flask
+from flask import Flask, Response, request
 from gunicorn.http.errors import (
     ExpectationFailed,
     InvalidResponseHeader,
@@ -26,6 +26,8 @@ from cloudpriv.platform.ids import new_id
 log = structlog.get_logger(__name__)
 
 SILENCE_SECONDS: Final = 20  # of a client in the middle of a request
+MOST_DRAINED: Final = 32 * 1024 * 1024
+PIECE: Final = 64 * 1024
 OURS: Final = (InvalidResponseHeader, InvalidResponseHeaderName)
 REFUSALS: Final = {
     LimitRequestLine: (414, "URI Too Long"),
@@ -36,8 +38,19 @@ REFUSALS: Final = {
 
 
 def install(app: Flask) -> None:
-    """Refuse a body whose chunks turn out to be none while it is read."""
+    """Refuse a body whose chunks turn out to be none while it is read, and let clients of other refusals finish sending."""
     app.register_error_handler(ParseException, lambda _: refuse(UnreadableError("The body is not chunked as HTTP says.")))
+    app.after_request(_drain)
+
+
+def _drain(response: Response) -> Response:
+    """Read away what was not read, within bounds: a client that is cut off while it sends never gets to see the refusal."""
+    body = request.environ["wsgi.input"]
+    with suppress(OSError, ParseException):
+        for _ in range(MOST_DRAINED // PIECE):
+            if not body.read(PIECE):
+                break
+    return response
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn carries no types
