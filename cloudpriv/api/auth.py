@@ -22,6 +22,7 @@ from cloudpriv.platform.errors import UnauthenticatedError
 
 ALGORITHM: Final = "Ed25519"  # RFC 9864 deprecates the name EdDSA, which leaves the curve open
 LIFETIME: Final = timedelta(minutes=10)
+SKEW: Final = timedelta(seconds=30)  # that the clock of another server, which issued the token, may be ahead of ours
 REMEMBERED: Final = 1000
 LONGEST: Final = 4096  # characters of a token; ours have some 500
 
@@ -84,8 +85,14 @@ class Tokens:
 
     def _registry(self, now: datetime) -> jwt.JWTClaimsRegistry:
         ours: ClaimsOption = {"essential": True, "value": self._issuer}
+        # The leeway is for `iat` alone: that no token outlives its `exp` is checked beside this.
         return jwt.JWTClaimsRegistry(
-            now=int(now.timestamp()), iss=ours, aud=ours, exp={"essential": True}, sub={"essential": True}
+            now=int(now.timestamp()),
+            leeway=int(SKEW.total_seconds()),
+            iss=ours,
+            aud=ours,
+            exp={"essential": True},
+            sub={"essential": True},
         )
 
     def _remember(self, digest: bytes, ends: float, actor: Actor) -> None:

@@ -110,6 +110,16 @@ def test_a_token_ends_after_ten_minutes(services: Services, database: TestDataba
     assert backend.get("/v1/accounts").status_code == 401
 
 
+@pytest.mark.parametrize(("behind", "status"), [(1, 200), (30, 200), (31, 401)])
+def test_a_token_is_good_at_a_server_whose_clock_is_a_little_behind(
+    services: Services, database: TestDatabase, behind: int, status: int
+) -> None:
+    times = [datetime(2026, 6, 1, tzinfo=UTC)]
+    backend = Backend(create_app(replace(services, clock=lambda: times[-1])), database)
+    times.append(times[0] - timedelta(seconds=behind))
+    assert backend.get("/v1/accounts").status_code == status
+
+
 def test_a_token_checks_out_with_the_published_key_only(app: Flask, backend: Backend) -> None:
     published = KeySet.import_key_set(backend.http.get("/.well-known/jwks.json").get_json())
     decoded = jwt.decode(backend.token, published, algorithms=["Ed25519"])
