@@ -1,0 +1,81 @@
+"""A backend of another service finds nothing at any route: 404, as for what does not exist, whatever it sends."""
+
+from dataclasses import dataclass
+
+import pytest
+from flask import Flask
+from werkzeug.routing import Rule
+
+from cloudpriv.app import documented_app
+from tests.backend import Backend
+
+BODIES = {
+    "people.add_person": {"username": "kim"},
+    "people.set_credentials": {"password": "correct horse 1"},
+    "devices.add_device": {"serial": "1"},
+    "rights.receive_request": {"type": "access"},
+}
+ROUTES = [
+    (method, rule)
+    for rule in documented_app().url_map.iter_rules()
+    if rule.arguments
+    for method in sorted((rule.methods or set()) - {"OPTIONS"})
+]
+
+
+@dataclass(frozen=True)
+class Whole:
+    """The ids of an account with one of everything."""
+
+    ids: dict[str, str]
+
+    def path(self, rule: Rule) -> str:
+        """A rule's path with these ids."""
+        path = rule.rule
+        for name, found in self.ids.items():
+            path = path.replace(f"<uuid:{name}>", found)
+        assert "<" not in path, f"{rule.rule} needs an id that is not made here"
+        return path
+
+
+@pytest.fixture
+def whole(backend: Backend) -> Whole:
+    """An account of our service."""
+    account = backend.open_account()
+    base = f"/v1/accounts/{account}"
+    request = backend.post(f"{base}/requests", {"type": "access"}).get_json()
+    ids = {
+        "account_id": account,
+        "person_id": backend.post(f"{base}/people", {"username": "kim"}).get_json()["id"],
+        "device_id": backend.post(f"{base}/devices", {"serial": "1"}).get_json()["id"],
+        "request_id": request["id"],
+        "export_id": request["export_id"],
+    }
+    closed = backend.open_account("to-be-closed")
+    purge = backend.send("DELETE", f"/v1/accounts/{closed}", etag='"1"').get_json()["purge_id"]
+    return Whole({**ids, "purge_id": purge})
+
+
+def test_every_route_with_an_id_is_404_to_another_service(
+    app: Flask, backend: Backend, other_backend: Backend, whole: Whole
+) -> None:
+    for method, rule in ROUTES:
+        body = BODIES.get(rule.endpoint, {}) if method in ("POST", "PUT", "PATCH") else None
+        answer = other_backend.send(method, whole.path(rule), body, etag='"1"')
+        assert answer.status_code == 404, (method, rule.rule, answer.text)
+    untouched = backend.get(f"/v1/accounts/{whole.ids['account_id']}")
+    assert (untouched.status_code, untouched.headers["ETag"]) == (200, '"1"')
+
+
+def test_the_same_requests_find_something_in_their_own_service(backend: Backend, whole: Whole) -> None:
+    for method, rule in ROUTES:
+        if method == "GET":
+            assert backend.get(whole.path(rule)).status_code in (200, 409), rule.rule
+
+
+def test_no_list_shows_anything_of_another_service(other_backend: Backend, whole: Whole) -> None:
+    for path in ("/v1/accounts", "/v1/purges", "/v1/retention/due"):
+        assert other_backend.get(path).get_json() == {"items": [], "next_cursor": None}, path
+    assert other_backend.get(f"/v1/audit/events?account_id={whole.ids['account_id']}").status_code == 404
+    assert other_backend.post("/v1/accounts/lookup", {"account_name": "acme-water"}).status_code == 404
+    assert other_backend.post("/v1/purges", {"account_id": whole.ids["account_id"]}).status_code == 404
