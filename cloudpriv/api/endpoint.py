@@ -3,6 +3,7 @@
 A view is decorated with `endpoint`, which names the scope that it needs; an app with a view that names none does not start.
 """
 
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -74,34 +75,58 @@ def runtime() -> Runtime:
     return found
 
 
+class Call:
+    """One request: when it came, its id, who sends it and what that one may still do, each found out once."""
+
+    __slots__ = ("_actor", "allowance", "began", "id", "limit", "now", "run")
+
+    def __init__(self, run: Runtime) -> None:
+        self.run = run
+        self.now = run.services.clock()
+        self.id = new_id()
+        self.began = time.perf_counter()
+        self.limit: Any = None
+        self.allowance: Any = None
+        self._actor: Actor | None = None
+
+    def actor(self) -> Actor:
+        """Who calls. Raises UnauthenticatedError."""
+        if self._actor is None:
+            self._actor = self.run.tokens.actor(bearer(request.headers.get("Authorization")), self.now)
+        return self._actor
+
+    def transaction(self, *, read_only: bool = False) -> AbstractContextManager[Tx]:
+        """A unit of work on the controller plane on behalf of the caller."""
+        plane = self.run.services.controller
+        return plane.transaction(self.actor(), self.now, request_id=self.id, read_only=read_only)
+
+
+def call() -> Call:
+    """The current request."""
+    found: Call | None = g.get("call")
+    if found is None:
+        found = g.call = Call(runtime())
+    return found
+
+
 def now() -> datetime:
     """The time of the current request, read once."""
-    if "now" not in g:
-        g.now = runtime().services.clock()
-    moment: datetime = g.now
-    return moment
+    return call().now
 
 
 def request_id() -> UUID:
     """The id of the current request, sent back as X-Request-Id."""
-    if "request_id" not in g:
-        g.request_id = new_id()
-    identifier: UUID = g.request_id
-    return identifier
+    return call().id
 
 
 def current_actor() -> Actor:
     """Who calls. Raises UnauthenticatedError."""
-    if "actor" not in g:
-        g.actor = runtime().tokens.actor(bearer(request.headers.get("Authorization")), now())
-    actor: Actor = g.actor
-    return actor
+    return call().actor()
 
 
 def transaction(*, read_only: bool = False) -> AbstractContextManager[Tx]:
     """A unit of work on the controller plane on behalf of the caller."""
-    plane = runtime().services.controller
-    return plane.transaction(current_actor(), now(), request_id=request_id(), read_only=read_only)
+    return call().transaction(read_only=read_only)
 
 
 def endpoint(scope: str, *, unit: bool = True, answer_names_account: bool = False) -> Callable[[Callable[..., Any]], View]:
@@ -114,11 +139,14 @@ def endpoint(scope: str, *, unit: bool = True, answer_names_account: bool = Fals
     def decorate(view: Callable[..., Any]) -> View:
         @wraps(view)
         def guarded(*args: Any, **kwargs: Any) -> Any:
-            if scope not in OPEN and scope not in current_actor().scopes:
-                raise ForbiddenError
-            if scope in OPEN or not unit:
+            if scope in OPEN:
                 return view(*args, **kwargs)
-            with transaction() as tx:
+            this = call()
+            if scope not in this.actor().scopes:
+                raise ForbiddenError
+            if not unit:
+                return view(*args, **kwargs)
+            with this.transaction() as tx:
                 return _once(tx, view, kwargs, answer_names_account)
 
         guarded.access = Access(scope, unit)  # type: ignore[attr-defined]  # read by `access_of`

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Final
 
-from flask import Flask, Response, current_app, g, request
+from flask import Flask, Response, current_app, request
 from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import FixedWindowRateLimiter
 from redis.exceptions import RedisError
 
-from cloudpriv.api.endpoint import EXTENSION, Runtime, current_actor, now, runtime
+from cloudpriv.api.endpoint import EXTENSION, Runtime, call, current_actor, runtime
 from cloudpriv.platform.errors import RateLimitedError, UnauthenticatedError
 from cloudpriv.platform.text import normalised
 
@@ -59,7 +59,7 @@ class Limits:
         portion = max(1, self.item.amount // PORTIONS)
         granted, remaining, reset = self._ask(key, portion)
         fetched = Allowance(granted - 1, remaining, reset)
-        g.allowance = fetched
+        call().allowance = fetched
         if not granted:
             raise RateLimitedError
         with self._lock:
@@ -100,8 +100,9 @@ def _limit_caller() -> None:
 
 def _take(kind: str, key: str) -> None:
     limits: Limits = current_app.extensions[LIMITS][kind]
-    g.limit = limits.item
-    g.allowance = limits.take(f"{kind}:{key}", now().timestamp())
+    this = call()
+    this.limit = limits.item
+    this.allowance = limits.take(f"{kind}:{key}", this.now.timestamp())
 
 
 def _caller() -> str:
@@ -120,11 +121,12 @@ def _consume(limiter: FixedWindowRateLimiter, item: RateLimitItem, key: str, por
 
 
 def _tell(response: Response) -> Response:
-    if "allowance" not in g:
+    this = call()
+    if this.allowance is None:
         return response
-    allowance: Allowance = g.allowance
-    item: RateLimitItem = g.limit
-    seconds = max(0, round(allowance.reset - now().timestamp()))
+    allowance: Allowance = this.allowance
+    item: RateLimitItem = this.limit
+    seconds = max(0, round(allowance.reset - this.now.timestamp()))
     response.headers["RateLimit-Policy"] = f'"{POLICY}";q={item.amount};w={item.get_expiry()}'
     response.headers["RateLimit"] = f'"{POLICY}";r={max(0, allowance.here + allowance.elsewhere)};t={seconds}'
     if response.status_code == 429:
