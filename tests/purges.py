@@ -1,5 +1,6 @@
 """What tests of erasure start from: an account that has something everywhere, and looks at everything else."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -108,3 +109,37 @@ def is_blocked(owner: Engine) -> bool:
     """Whether somebody waits for a lock."""
     with owner.connect() as connection:
         return bool(connection.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
+
+
+class Killed(BaseException):
+    """The worker ends here, as SIGKILL would end it."""
+
+
+def die() -> None:
+    """End the worker."""
+    raise Killed
+
+
+class Moments:
+    """A clock that does something when it is read for the n-th time: between two transactions of a worker."""
+
+    def __init__(self, number: int, happens: Callable[[], object], now: datetime = NOW) -> None:
+        self.number, self.happens, self.now, self.read = number, happens, now, 0
+
+    def __call__(self) -> datetime:
+        self.read += 1
+        if self.read == self.number:
+            self.happens()
+        return self.now
+
+
+def run_with(services: Services, purge_id: UUID, clock: Callable[[], datetime]) -> None:
+    """Do what a worker with this clock does."""
+    purge.run(services.controller, services.exports, services.policy, purge_id, clock)
+
+
+def device_of(owner: Engine, account_id: UUID) -> UUID:
+    """A device of the account."""
+    with owner.connect() as connection:
+        found: UUID = connection.scalar(text("SELECT device_id FROM devices WHERE account_id = :id"), {"id": account_id})
+        return found

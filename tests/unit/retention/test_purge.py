@@ -1,11 +1,8 @@
-"""A purge from its plan to the ledger: everything of the account, nothing else, whoever stops wherever."""
+"""A purge from its plan to the ledger: everything of the account, and nothing else."""
 
-import threading
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from itertools import pairwise
-from uuid import UUID
 
 import pytest
 from sqlalchemy import Engine, text
@@ -15,23 +12,19 @@ from cloudpriv.controller import accounts
 from cloudpriv.metadata import CONTROLLER
 from cloudpriv.platform.classify import erased_tables
 from cloudpriv.platform.errors import (
-    AccountClosingError,
-    AccountRestrictedError,
-    BusyError,
-    NotDueError,
     NotFoundError,
-    StaleError,
 )
-from cloudpriv.platform.objectstore import ObjectStore
 from cloudpriv.retention import erase, purge
 from cloudpriv.retention.lease import LEASE
 from tests.exports import ask, make_sessions, stored
-from tests.factories import BACKEND, NOW, make_account, make_device, transaction
+from tests.factories import NOW, make_account, make_device, transaction
 from tests.purges import (
     LONG_AGO,
+    Killed,
+    Moments,
     checksums_of_others,
     close,
-    is_blocked,
+    die,
     ledger,
     let_it_age,
     make_full_account,
@@ -39,35 +32,9 @@ from tests.purges import (
     purge_of,
     rows_of,
     run,
+    run_with,
 )
 from tests.stack import every_row
-
-Interrupt = Callable[[], None]
-
-
-class Killed(BaseException):
-    """The worker ends here, as SIGKILL would end it."""
-
-
-def die() -> None:
-    raise Killed
-
-
-class Moments:
-    """A clock that does something when it is read for the n-th time: between two transactions of a worker."""
-
-    def __init__(self, number: int, happens: Interrupt, now: datetime = NOW) -> None:
-        self.number, self.happens, self.now, self.read = number, happens, now, 0
-
-    def __call__(self) -> datetime:
-        self.read += 1
-        if self.read == self.number:
-            self.happens()
-        return self.now
-
-
-def run_with(services: Services, purge_id: UUID, clock: Callable[[], datetime]) -> None:
-    purge.run(services.controller, services.exports, services.policy, purge_id, clock)
 
 
 def hold_export(owner: Engine, status: str, until: datetime) -> None:
@@ -128,42 +95,6 @@ def test_an_unclassified_table_cannot_hide_what_it_holds(services: Services, wor
     assert purge_of(services, purge_id).status == "done"
 
 
-@pytest.mark.parametrize("moment", range(1, 7))
-def test_a_worker_killed_between_any_two_transactions_is_succeeded_by_another(
-    services: Services, worker_services: Services, owner_engine: Engine, moment: int
-) -> None:
-    account_id = make_full_account(services)
-    make_sessions(owner_engine, account_id, device_of(owner_engine, account_id), 2 * erase.BATCH + 500)
-    filled = rows_of(owner_engine, account_id)
-    purge_id = close(services, account_id)
-    clock = Moments(moment, die)
-    with pytest.raises(Killed):
-        run_with(worker_services, purge_id, clock)
-
-    run(worker_services, purge_id, NOW + LEASE - timedelta(seconds=1))
-    assert purge_of(services, purge_id).status == ("done" if moment == 1 else "running"), "its lease had not run out"
-    run(worker_services, purge_id, NOW + LEASE)
-    done = purge_of(services, purge_id)
-    assert (done.status, done.attempts) == ("done", 1 if moment == 1 else 2)
-    assert done.counts == {**filled, "objects": 1}, "counted once, whoever did it"
-    assert len(ledger(services)) == 1
-    assert not any(rows_of(owner_engine, account_id).values())
-
-
-def test_the_moments_above_are_all_there_are(services: Services, worker_services: Services, owner_engine: Engine) -> None:
-    account_id = make_full_account(services)
-    make_sessions(owner_engine, account_id, device_of(owner_engine, account_id), 2 * erase.BATCH + 500)
-    clock = Moments(0, die)
-    run_with(worker_services, close(services, account_id), clock)
-    assert clock.read == 6
-
-
-def device_of(owner: Engine, account_id: UUID) -> UUID:
-    with owner.connect() as connection:
-        found: UUID = connection.scalar(text("SELECT device_id FROM devices WHERE account_id = :id"), {"id": account_id})
-        return found
-
-
 @pytest.mark.parametrize("rows", [erase.BATCH - 3, erase.BATCH, 2 * erase.BATCH, 3 * erase.BATCH + 1])
 def test_no_transaction_erases_more_than_a_batch(
     services: Services, worker_services: Services, owner_engine: Engine, rows: int
@@ -182,57 +113,6 @@ def test_no_transaction_erases_more_than_a_batch(
     left.append(0)
     assert max(before - after for before, after in pairwise(left)) <= erase.BATCH
     assert purge_of(services, purge_id).counts["traffic"] == rows
-
-
-def test_new_traffic_between_plan_and_run_cancels(
-    services: Services, worker_services: Services, owner_engine: Engine
-) -> None:
-    account_id = make_full_account(services)
-    let_it_age(owner_engine, account_id)
-    [purge_id] = plan(services)
-    let_it_age(owner_engine, account_id, NOW)
-    before = every_row(owner_engine)
-    run(worker_services, purge_id)
-    after = every_row(owner_engine)
-    assert purge_of(services, purge_id).status == "cancelled"
-    assert {name for name in before if before[name] != after[name]} == {"purges", "audit_events"}
-    assert stored(services, account_id)
-    let_it_age(owner_engine, account_id)
-    run(worker_services, purge_id)
-    assert purge_of(services, purge_id).status == "cancelled", "a cancelled purge stays so"
-    [again] = plan(services)
-    run(worker_services, again)
-    named = {name for name, rows in every_row(owner_engine).items() if any(str(account_id) in row for row in rows)}
-    assert named == {"audit_events"}, "cancelled purges forget the account too"
-
-
-def test_traffic_that_holds_the_account_while_it_is_rechecked_cancels(
-    services: Services, worker_services: Services, owner_engine: Engine
-) -> None:
-    account_id = make_account(services, created_at=LONG_AGO).row.account_id
-    [purge_id] = plan(services)
-    worker = threading.Thread(target=run, args=(worker_services, purge_id))
-    with owner_engine.begin() as ingest:
-        ingest.execute(text("SELECT FROM accounts WHERE account_id = :id FOR NO KEY UPDATE"), {"id": account_id})
-        worker.start()
-        while not is_blocked(owner_engine):
-            pass
-        ingest.execute(text("UPDATE accounts SET last_traffic_at = :now"), {"now": NOW})
-    worker.join()
-    assert purge_of(services, purge_id).status == "cancelled"
-    assert rows_of(owner_engine, account_id)["account_keys"] == 1
-
-
-@pytest.mark.parametrize("status", ["restricted"])
-def test_an_account_restricted_after_its_plan_is_not_purged(
-    services: Services, worker_services: Services, owner_engine: Engine, status: str
-) -> None:
-    make_account(services, created_at=LONG_AGO)
-    [purge_id] = plan(services)
-    with owner_engine.begin() as connection:
-        connection.execute(text("UPDATE accounts SET status = :status"), {"status": status})
-    run(worker_services, purge_id)
-    assert purge_of(services, purge_id).status == "cancelled"
 
 
 def test_from_the_first_commit_on_the_account_cannot_be_read(services: Services, worker_services: Services) -> None:
@@ -291,116 +171,6 @@ def test_an_unfinished_upload_is_erased_too(services: Services, worker_services:
     assert purge_of(services, purge_id).counts["objects"] == 2
 
 
-def test_a_store_that_is_away_delays_the_purge_and_loses_nothing(services: Services, worker_services: Services) -> None:
-    account_id = make_full_account(services)
-    purge_id = close(services, account_id)
-    away = ObjectStore(services.exports._s3, "no-such-bucket")
-    with pytest.raises((BusyError, NotFoundError)):
-        purge.run(worker_services.controller, away, services.policy, purge_id, lambda: NOW)
-    assert ledger(services) == []
-    run(worker_services, purge_id, NOW + LEASE)
-    assert purge_of(services, purge_id).status == "done"
-
-
-def test_two_workers_on_one_purge_erase_once(services: Services, worker_services: Services, owner_engine: Engine) -> None:
-    account_id = make_full_account(services)
-    make_sessions(owner_engine, account_id, device_of(owner_engine, account_id), 3 * erase.BATCH)
-    filled = rows_of(owner_engine, account_id)
-    purge_id = close(services, account_id)
-    workers = [threading.Thread(target=run, args=(worker_services, purge_id)) for _ in range(4)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    done = purge_of(services, purge_id)
-    assert (done.status, done.attempts) == ("done", 1)
-    assert done.counts == {**filled, "objects": 1}
-
-
-def test_a_worker_whose_lease_was_taken_over_changes_nothing_more(
-    services: Services, worker_services: Services, owner_engine: Engine
-) -> None:
-    account_id = make_full_account(services)
-    purge_id = close(services, account_id)
-
-    def overtake() -> None:
-        run(worker_services, purge_id, NOW + LEASE)
-
-    run_with(worker_services, purge_id, Moments(3, overtake))
-    done = purge_of(services, purge_id)
-    assert (done.status, done.attempts, done.finished_at) == ("done", 2, NOW + LEASE)
-    assert len(ledger(services)) == 1
-
-
-def test_what_is_planned_twice_is_planned_once(services: Services) -> None:
-    account_id = make_account(services, created_at=LONG_AGO).row.account_id
-    [planned] = plan(services)
-    assert plan(services) == []
-    with transaction(services) as tx:
-        assert purge.plan_account(tx, services.policy, account_id).purge_id == planned
-    with transaction(services, now=NOW + LEASE) as tx:
-        assert purge.unfinished(tx) == [planned]
-
-
-def test_a_plan_chooses_among_due_accounts_and_is_bounded(services: Services) -> None:
-    due_ids = [make_account(services, created_at=LONG_AGO).row.account_id for _ in range(3)]
-    fresh = make_account(services).row.account_id
-    with transaction(services) as tx:
-        [chosen] = purge.plan_due(tx, services.policy, account_ids=[due_ids[1], fresh])
-    assert purge_of(services, chosen).account_id == due_ids[1]
-    with transaction(services) as tx:
-        assert len(purge.plan_due(tx, services.policy, limit=1)) == 1
-        assert [job for job, _ in tx.wake] == ["purge"]
-    assert len(plan(services)) == 1
-
-
-def test_only_a_due_account_can_be_planned(services: Services) -> None:
-    fresh = make_account(services).row.account_id
-    theirs = make_account(services, service="intesis", created_at=LONG_AGO).row.account_id
-    with transaction(services, BACKEND) as tx, pytest.raises(NotDueError):
-        purge.plan_account(tx, services.policy, fresh)
-    with transaction(services, BACKEND) as tx, pytest.raises(NotFoundError):
-        purge.plan_account(tx, services.policy, theirs)
-
-
-def test_a_closed_account_is_erased_however_fresh(
-    services: Services, worker_services: Services, owner_engine: Engine
-) -> None:
-    account_id = make_full_account(services)
-    let_it_age(owner_engine, account_id, NOW)
-    purge_id = close(services, account_id)
-    with transaction(services) as tx:
-        assert tx.session.scalar(text("SELECT status FROM accounts")) == "closing"
-        with pytest.raises(AccountClosingError):
-            purge.request_erasure(tx, services.policy, account_id, 2)
-    run(worker_services, purge_id)
-    [entry] = ledger(services)
-    assert (entry.trigger, entry.rule) == ("request", purge.ON_REQUEST)
-
-
-def test_closing_an_account_that_the_policy_planned_leaves_one_purge(
-    services: Services, worker_services: Services, owner_engine: Engine
-) -> None:
-    account_id = make_full_account(services)
-    let_it_age(owner_engine, account_id)
-    [planned] = plan(services)
-    assert close(services, account_id) == planned
-    let_it_age(owner_engine, account_id, NOW)
-    run(worker_services, planned)
-    assert purge_of(services, planned).status == "done", "new traffic does not keep what its holder closed"
-
-
-def test_closing_needs_the_current_version_and_an_unrestricted_account(services: Services, owner_engine: Engine) -> None:
-    account_id = make_account(services).row.account_id
-    with transaction(services) as tx, pytest.raises(StaleError):
-        purge.request_erasure(tx, services.policy, account_id, 2)
-    with owner_engine.begin() as connection:
-        connection.execute(text("UPDATE accounts SET status = 'restricted'"))
-    with transaction(services) as tx, pytest.raises(AccountRestrictedError):
-        purge.request_erasure(tx, services.policy, account_id, 1)
-    assert every_row(owner_engine)["purges"] == []
-
-
 def test_a_new_account_of_the_same_name_inherits_nothing(services: Services, worker_services: Services) -> None:
     old = make_account(services, account_name="acme", created_at=LONG_AGO).row.account_id
     [purge_id] = plan(services)
@@ -426,10 +196,6 @@ def test_what_the_erasure_recorded_tells_who_and_when(services: Services, worker
             ("purge.plan", "operator", NOW),
             ("account.erased", "worker", datetime(2026, 6, 2, tzinfo=UTC)),
         ]
-
-
-def test_a_purge_that_does_not_exist_is_nothing_to_do(worker_services: Services) -> None:
-    run(worker_services, UUID(int=0))
 
 
 def test_an_export_asked_for_in_time_is_not_left_behind(services: Services, worker_services: Services) -> None:
