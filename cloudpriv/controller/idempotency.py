@@ -17,7 +17,7 @@ from sqlalchemy.orm import Mapped
 from cloudpriv.controller import accounts
 from cloudpriv.platform.classify import Category, Erasure, about, withheld
 from cloudpriv.platform.db import ControllerBase, Tx
-from cloudpriv.platform.errors import IdempotencyMismatchError, IdempotencyRunningError
+from cloudpriv.platform.errors import IdempotencyMismatchError, IdempotencyRunningError, NotFoundError
 
 KEPT: Final = timedelta(hours=24)
 ANSWER: Final = "idempotency.answer"
@@ -25,7 +25,10 @@ WHY: Final = "a copy of an answer that was given to a backend, kept for 24 hours
 
 
 class IdempotencyKey(ControllerBase):
-    """An answer to be given again; one that tells of an account is sealed under the account's key and goes with it."""
+    """An answer to be given again; one that tells of an account is sealed under the account's key and goes with it.
+
+    An account without an answer is what is left of one that told of an erased person.
+    """
 
     __tablename__ = "idempotency_keys"
     __table_args__ = (Index(None, "account_id"), Index(None, "expires_at"), about(Erasure.ROWS, why=WHY))
@@ -63,7 +66,7 @@ def claim(tx: Tx, key: str, request: bytes) -> Claim:
     """Take `key` for the caller until the transaction ends.
 
     Raises IdempotencyRunningError while another transaction holds it, IdempotencyMismatchError when it was used for
-    another request.
+    another request, NotFoundError when whom the earlier answer told of is erased.
     """
     caller = f"{tx.actor.kind}:{tx.actor.id}"
     key_index = tx.keys.blind_index("idempotency key", f"{caller}\0{key}")
@@ -97,11 +100,18 @@ def keep_answer(tx: Tx, claimed: Claim, account_id: UUID | None, answer_id: UUID
         "sealed": sealed,
         "expires_at": tx.now + KEPT,
     }
-    spent = delete(IdempotencyKey).where(
-        IdempotencyKey.caller == claimed.caller, IdempotencyKey.key_index == claimed.key_index
-    )
-    tx.session.execute(spent)
+    _forget(tx, claimed.caller, claimed.key_index)
     tx.session.execute(insert(IdempotencyKey), row)
+
+
+def forget_person(tx: Tx, account: accounts.OpenedAccount, person_id: UUID) -> None:
+    """Erase the kept answers that tell of a person; their keys stay spent, so that none is carried out again."""
+    of_account = IdempotencyKey.account_id == account.row.account_id
+    query = select(*IdempotencyKey.__table__.columns).where(of_account, IdempotencyKey.sealed.is_not(None))
+    for row in tx.connection.execute(query).mappings().all():
+        if str(person_id) in account.key.open(row["answer_id"], ANSWER, row["sealed"])["body"]:
+            _forget(tx, row["caller"], row["key_index"])  # and add it again: the API's role may not change rows
+            tx.connection.execute(insert(IdempotencyKey), {**row, "sealed": None})
 
 
 def forget_expired(tx: Tx) -> int:
@@ -110,7 +120,13 @@ def forget_expired(tx: Tx) -> int:
     return len(erased.all())
 
 
+def _forget(tx: Tx, caller: str, key_index: bytes) -> None:
+    tx.session.execute(delete(IdempotencyKey).where(IdempotencyKey.caller == caller, IdempotencyKey.key_index == key_index))
+
+
 def _content(tx: Tx, row: IdempotencyKey) -> dict[str, Any]:
-    if row.sealed is None or row.account_id is None:
+    if row.account_id is None:
         return row.plain or {}
+    if row.sealed is None:
+        raise NotFoundError
     return accounts.find_account(tx, row.account_id).key.open(row.answer_id, ANSWER, row.sealed)

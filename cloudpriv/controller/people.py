@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from cloudpriv.audit import events
-from cloudpriv.controller import accounts
+from cloudpriv.controller import accounts, idempotency
 from cloudpriv.controller.tables import PERSON_IDENTITY, Person
 from cloudpriv.platform.db import Tx, violated_constraint
 from cloudpriv.platform.errors import ConflictError, NotFoundError
@@ -91,12 +91,16 @@ def change_person(tx: Tx, account_id: UUID, person_id: UUID, version: int, chang
 
 
 def remove_person(tx: Tx, account_id: UUID, person_id: UUID, version: int) -> None:
-    """Erase one person: identity and credentials go, traffic stays without naming the person. Raises StaleError."""
-    accounts.lock_account(tx, account_id)
+    """Erase one person: identity, credentials and kept answers go, traffic stays without naming the person.
+
+    Raises StaleError.
+    """
+    account = accounts.lock_account(tx, account_id)
     row = _row(tx, account_id, person_id)
     accounts.check_version(row.version, version)
     tx.session.delete(row)
     tx.session.flush()
+    idempotency.forget_person(tx, account, person_id)
     events.record(tx, "person.erase", account_id=account_id, subject_id=person_id)
 
 

@@ -64,6 +64,19 @@ def test_an_erased_person_is_gone_with_credentials(backend: Backend, owner_engin
         assert connection.scalar(text("SELECT count(*) FROM credentials")) == 0
 
 
+def test_an_erased_person_is_gone_from_kept_answers_and_stays_erased(backend: Backend, owner_engine: Engine) -> None:
+    people, key = people_of(backend), {"Idempotency-Key": '"once"'}
+    added = backend.post(people, PERSON, headers=key)
+    backend.post(people, {"username": "kim"}, headers={"Idempotency-Key": '"another"'})
+    assert backend.send("DELETE", added.headers["Location"], etag='"1"').status_code == 204
+    again = backend.post(people, PERSON, headers=key)
+    assert (again.status_code, again.get_json()["type"]) == (404, "/problems/not_found")
+    assert backend.post(people, {"username": "kim"}, headers={"Idempotency-Key": '"another"'}).status_code == 201
+    with owner_engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM idempotency_keys WHERE sealed IS NOT NULL")) == 1
+        assert connection.scalar(text("SELECT count(*) FROM people")) == 1
+
+
 def test_a_person_of_another_account_is_not_found_below_this_one(backend: Backend) -> None:
     person = backend.post(people_of(backend), PERSON).get_json()["id"]
     other = backend.open_account("other")
