@@ -1,6 +1,7 @@
 """Commands about accounts' data: ingest it, export it, purge it."""
 
 import json
+import os
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -108,9 +109,11 @@ def export(ctx: click.Context, account_id: UUID, output: Path | None, json_outpu
         received = requests.receive(tx, built.policy, account_id, "access").export
     with services(ctx, "worker") as built:
         made = _made(built, received.export_id)
-        if made.object_key is None:
+        if made.status == "failed":
             raise BusyError(f"The export has failed ({made.failure}).")
-        _save(built.exports.get_stream(made.object_key)[1], target)
+        with built.controller.transaction(OPERATOR, built.clock()) as tx:
+            key = requests.open_archive(tx, received.export_id)
+        _save(built.exports.get_stream(key)[1], target)
     report_one({"archive": target, "size": made.size, "sha256": made.sha256}, json_output)
 
 
@@ -154,6 +157,7 @@ def _shown(row: Any) -> dict[str, Any]:
 
 
 def _save(chunks: Any, target: Path) -> None:
-    with target.open("wb") as file:
+    """Write a file; a new one only its owner may read."""
+    with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         for chunk in chunks:
             file.write(chunk)

@@ -11,8 +11,10 @@ from click.testing import CliRunner, Result
 from sqlalchemy import create_engine
 
 from cloudpriv import database as schema
+from cloudpriv.audit import events
 from cloudpriv.bootstrap import Services
 from cloudpriv.cli import main
+from cloudpriv.platform.actor import OPERATOR
 from tests import factories
 from tests.stack import TestDatabase
 
@@ -90,6 +92,10 @@ def test_an_account_is_exported_to_a_file(operator: Operator, services: Services
     told = operator.json("export", str(account), "--output", str(target))
     assert told["size"] == target.stat().st_size
     assert "manifest.json" in zipfile.ZipFile(target).namelist()
+    assert target.stat().st_mode & 0o777 == 0o600, "it holds personal data in the clear"
+    with services.controller.transaction(OPERATOR, services.clock()) as tx:
+        actions = [event.action for event in events.list_events(tx, account, after=None, limit=100)]
+    assert "export.download" in actions
     stranger = operator("export", "01a00000-0000-7000-8000-000000000000", "--output", str(target))
     assert (stranger.exit_code, len(stranger.stderr.splitlines())) == (1, 1)
 
