@@ -13,6 +13,7 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 NONCE_BYTES = 12
-CACHE_SECONDS = 30.0  # how long an erased account's data key may survive in another process's memory
+CACHE_SECONDS = 30.0  # from then on a data key, maybe an erased account's, is dropped when any key is next asked for
 CACHE_ENTRIES = 10_000
 
 
@@ -79,6 +80,7 @@ class Keyring:
     active: str
     keys: dict[str, bytes]
     index_key: bytes
+    monotonic: Callable[[], float] = time.monotonic
     _cache: "OrderedDict[bytes, tuple[float, DataKey]]" = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -122,15 +124,15 @@ class Keyring:
 
     def _cached(self, wrapped: bytes) -> DataKey | None:
         with self._lock:
+            now = self.monotonic()
+            while self._cache and next(iter(self._cache.values()))[0] <= now:  # in the order in which they end
+                self._cache.popitem(last=False)
             entry = self._cache.get(wrapped)
-            if entry is None or entry[0] < time.monotonic():
-                return None
-            self._cache.move_to_end(wrapped)
-            return entry[1]
+            return None if entry is None else entry[1]
 
     def _remember(self, wrapped: bytes, key: DataKey) -> None:
         with self._lock:
-            self._cache[wrapped] = (time.monotonic() + CACHE_SECONDS, key)
+            self._cache[wrapped] = (self.monotonic() + CACHE_SECONDS, key)
             while len(self._cache) > CACHE_ENTRIES:
                 self._cache.popitem(last=False)
 

@@ -3,6 +3,7 @@
 import base64
 import json
 import secrets
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -73,6 +74,19 @@ def test_what_one_account_sealed_another_cannot_open() -> None:
     theirs = keyring.data_key(other, keyring.new_data_key(other))
     with pytest.raises(KeyFault):
         theirs.open(RECORD, "person.identity", mine.seal(RECORD, "person.identity", VALUE))
+
+
+def test_a_data_key_leaves_memory_when_its_time_is_over_though_nobody_asks_for_it_again() -> None:
+    times = [0.0]
+    keyring = replace(ring(), monotonic=lambda: times[-1])
+    erased, living = keyring.new_data_key(ACCOUNT), keyring.new_data_key(RECORD)
+    known = weakref.ref(keyring.data_key(ACCOUNT, erased))
+    times.append(29.9)
+    keyring.data_key(RECORD, living)
+    assert known() is keyring.data_key(ACCOUNT, erased), "unwrapped once only"
+    times.append(30.0)
+    keyring.data_key(RECORD, living)
+    assert known() is None
 
 
 def test_rewrapping_keeps_the_data_key_and_frees_the_old_key_encryption_key() -> None:
