@@ -100,6 +100,22 @@ def end_connections(services: Services) -> None:
     other.dispose()
 
 
+def test_objects_are_counted_once_though_the_worker_stopped_among_them(
+    services: Services, worker_services: Services, owner_engine: Engine
+) -> None:
+    account_id = make_full_account(services)
+    services.exports.put_stream(f"exports/{account_id}/second.zip", [b"archive"], confirm=lambda: None)
+    purge_id = close(services, account_id)
+    with pytest.raises(Killed):
+        run_with(worker_services, purge_id, Moments(4, die))
+    assert purge_of(services, purge_id).counts["objects"] == 2
+    # As it would be had only the first been erased.
+    services.exports.put_stream(f"exports/{account_id}/second.zip", [b"archive"], confirm=lambda: None)
+    run(worker_services, purge_id, NOW + LEASE)
+    done = purge_of(services, purge_id)
+    assert (done.status, done.counts["objects"]) == ("done", 2)
+
+
 def test_two_workers_on_one_purge_erase_once(services: Services, worker_services: Services, owner_engine: Engine) -> None:
     account_id = make_full_account(services)
     make_sessions(owner_engine, account_id, device_of(owner_engine, account_id), 3 * erase.BATCH)
