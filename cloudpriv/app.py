@@ -46,7 +46,7 @@ BLUEPRINTS: Final = (
     oauth.blueprint,
     operations.blueprint,
 )
-MAX_BODY: Final = 1024 * 1024  # of all routes but bulk ones, which set their own
+MAX_BODY: Final = 64 * 1024  # of all routes but bulk ones, which set their own; the longest person has half of it
 
 
 class _Api(Api):  # type: ignore[misc]  # flask-smorest carries no types

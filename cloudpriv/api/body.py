@@ -1,7 +1,9 @@
 """Reading requests: strict JSON, strict schemas, and every fault named by its place."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, Final, NoReturn
 from urllib.parse import unquote_to_bytes
 
@@ -13,6 +15,8 @@ from webargs.flaskparser import FlaskParser
 from cloudpriv.platform.errors import FieldError, InvalidError, TooLargeError, UnreadableError, UnsupportedTypeError
 
 MAX_DEPTH: Final = 32
+MAX_ENTRIES: Final = 100  # of an object or an array, so that no body is long to check or has a long list of faults
+MAX_FAULTS: Final = 100
 MAX_DIGITS: Final = 40  # no number of ours is longer; parsing longer ones takes quadratic time
 
 
@@ -39,7 +43,7 @@ class StrictParser(FlaskParser):
 
     def handle_error(self, error: ValidationError, *_: Any, **__: Any) -> NoReturn:
         """Every message with its place."""
-        raise InvalidError(errors=tuple(_located(error.messages))) from None
+        raise InvalidError(errors=tuple(islice(_located(error.messages), MAX_FAULTS))) from None
 
 
 def _check_utf_8(part: bytes) -> None:
@@ -94,7 +98,7 @@ def read_json(body: bytes) -> Any:
         raise UnreadableError("The body is nested too deeply.") from None
     except json.JSONDecodeError as fault:
         raise UnreadableError(f"The body is not JSON (line {fault.lineno}, column {fault.colno}).") from None
-    faults = tuple(_bad_text(value, "", 0))
+    faults = tuple(islice(_unfit(value, "", 0), MAX_FAULTS))
     if faults:
         raise InvalidError(errors=faults)
     return value
@@ -103,8 +107,7 @@ def read_json(body: bytes) -> Any:
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
         pointer = "/" + _escaped(twice) if twice.isidentifier() else ""
         raise InvalidError(errors=(FieldError(pointer, "stands there more than once"),))
     return members
@@ -127,19 +130,19 @@ def _float(text: str) -> float:
     return value
 
 
-def _bad_text(value: Any, pointer: str, depth: int) -> Iterator[FieldError]:
-    if depth > MAX_DEPTH:
-        raise UnreadableError("The body is nested too deeply.")
+def _unfit(value: Any, pointer: str, depth: int) -> Iterator[FieldError]:
     if isinstance(value, str):
         if "\0" in value or any(0xD800 <= ord(character) <= 0xDFFF for character in value):
             yield FieldError(pointer, "contains a character that is not text")
-    elif isinstance(value, dict):
-        for name, member in value.items():
-            yield from _bad_text(name, pointer, depth)
-            yield from _bad_text(member, f"{pointer}/{_escaped(name)}", depth + 1)
-    elif isinstance(value, list):
-        for index, member in enumerate(value):
-            yield from _bad_text(member, f"{pointer}/{index}", depth + 1)
+    elif isinstance(value, (dict, list)):
+        if depth >= MAX_DEPTH:
+            raise UnreadableError("The body is nested too deeply.")
+        if len(value) > MAX_ENTRIES:
+            yield FieldError(pointer, f"has more than {MAX_ENTRIES} entries")
+            return
+        for name, member in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _unfit(name, pointer, depth)
+            yield from _unfit(member, f"{pointer}/{_escaped(str(name))}", depth + 1)
 
 
 def _located(messages: Any) -> Iterator[FieldError]:

