@@ -10,6 +10,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import ARRAY, DateTime, Index, String, Uuid, select
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped
 
 from cloudpriv.platform.classify import Category, Erasure, about, withheld
@@ -40,11 +41,11 @@ class AuditEvent(ControllerBase):
     request_id: Mapped[UUID | None] = withheld(OPERATION, Uuid, nullable=True, why=WHY)
 
 
-COLUMNS: Final = tuple(column.name for column in AuditEvent.__table__.columns)
-APPEND: Final = (
-    f"INSERT INTO {AuditEvent.__tablename__} ({', '.join(COLUMNS)}) "  # noqa: S608  names of our own columns only
-    f"VALUES ({', '.join(f'%({name})s' for name in COLUMNS)})"
-)
+VALUES: Final = {
+    column.name: f"%({column.name})s::{column.type.compile(dialect=postgresql.dialect())}"  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it without
+    for column in AuditEvent.__table__.columns
+}
+APPEND: Final = f"INSERT INTO {AuditEvent.__tablename__} ({', '.join(VALUES)}) SELECT {', '.join(VALUES.values())}"
 
 
 def record(tx: Tx, action: str, *, account_id: UUID | None = None, subject_id: UUID | None = None,
@@ -57,6 +58,19 @@ def record_each(tx: Tx, action: str, account_ids: Iterable[UUID]) -> None:
     """Append one event for each account."""
     for account_id in account_ids:
         record(tx, action, account_id=account_id)
+
+
+def told_with(found: str, event: str = "told") -> str:
+    """The part of a WITH statement that appends an event, with the values of `event_of`, if the part `found` finds a row.
+
+    So a read and its event are one statement: neither happens without the other.
+    """
+    return f"{event} AS ({APPEND} FROM {found})"
+
+
+def event_of(tx: Tx, action: str, account_id: UUID | None, subject_id: UUID | None = None) -> dict[str, Any]:
+    """The values of an event, for a statement with `told_with`."""
+    return _event(tx, action, account_id, subject_id)
 
 
 def list_events(tx: Tx, account_id: UUID, *, after: UUID | None, limit: int) -> list[AuditEvent]:
