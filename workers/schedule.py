@@ -10,11 +10,13 @@ from typing import Final
 from uuid import UUID
 
 import structlog
+from redis.exceptions import RedisError
 
 from cloudpriv.bootstrap import Services
 from cloudpriv.controller import idempotency, outbox
 from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.errors import BusyError
+from cloudpriv.platform.jobs import queue
 from cloudpriv.retention import purge
 from cloudpriv.rights import export
 
@@ -23,6 +25,7 @@ log = structlog.get_logger(__name__)
 ROUND_SECONDS: Final = 5.0  # with a lease of 30 s, a stopped worker's work is taken over well within a minute
 REWAKE: Final = timedelta(seconds=20)  # a job may wait that long in the queue before it is thought to be lost
 PLANNED_AT_ONCE: Final = 1000
+ENOUGH: Final = 1000  # jobs in the queue; while nobody takes them, more of the same would fill Redis
 
 Duty = Callable[[Services], None]
 
@@ -34,16 +37,26 @@ class Sweep:
         self._woken: dict[tuple[str, UUID], datetime] = {}
 
     def __call__(self, services: Services) -> None:
-        """Enqueue every unfinished purge, export and mail."""
+        """Enqueue every unfinished purge, export and mail, unless workers have ENOUGH to do as it is."""
+        if _waiting(services) >= ENOUGH:
+            return
         now = services.clock()
         with services.controller.transaction(WORKER, now, read_only=True) as tx:
             found = {"purge": purge.unfinished(tx), "export": export.unfinished(tx), "mail": outbox.unfinished(tx)}
         unfinished = [(job, each) for job, subjects in found.items() for each in subjects]
-        self._woken = {work: at for work, at in self._woken.items() if at > now - REWAKE}
+        # A time ahead of now was set by a clock that has been put back since.
+        self._woken = {work: at for work, at in self._woken.items() if now - REWAKE < at <= now}
         for work in unfinished:
             if work not in self._woken:
                 services.controller.enqueue(*work)
                 self._woken[work] = now
+
+
+def _waiting(services: Services) -> int:
+    try:
+        return queue(services.redis).count
+    except RedisError:
+        return 0  # the wake-ups will be lost, and logged
 
 
 def forget_answers(services: Services) -> None:
@@ -87,8 +100,8 @@ class Schedule:
     def round(self, services: Services) -> None:
         """Do every duty whose time has come."""
         for name, (duty, interval) in self._duties.items():
-            now = services.clock()
-            if name not in self._done or now - self._done[name] >= interval:
+            done = self._done.get(name)
+            if done is None or not done <= services.clock() < done + interval:  # also after the clock was put back
                 self._do(name, duty, services)
 
     def _do(self, name: str, duty: Duty, services: Services) -> None:

@@ -14,6 +14,7 @@ from cloudpriv.controller import idempotency, outbox
 from cloudpriv.controller.idempotency import Answer
 from cloudpriv.platform.db import Plane
 from cloudpriv.platform.ids import new_id
+from cloudpriv.platform.jobs import queue
 from cloudpriv.retention.lease import LEASE
 from tests.exports import ask, stored
 from tests.exports import run as run_export
@@ -77,6 +78,30 @@ def test_work_that_somebody_holds_is_left_alone_until_the_lease_is_over(
     assert workplace.woken == [("purge", purge_id)]
 
 
+def test_a_clock_that_is_put_back_delays_nothing(services: Services, workplace: Workplace) -> None:
+    export_id = ask(services, make_account(services).row.account_id)
+    kept = Schedule()
+    workplace.now = NOW + timedelta(days=365)
+    kept.round(workplace.services)
+    make_account(services, created_at=LONG_AGO)
+    workplace.now = NOW
+    allowed = replace(workplace.services, settings=replace(workplace.services.settings, purge_automatically=True))
+    kept.round(allowed)
+    assert workplace.woken[:2] == [("export", export_id)] * 2
+    assert plan_count(services) == 1
+
+
+def test_a_queue_that_nobody_works_on_does_not_grow_for_ever(services: Services, workplace: Workplace) -> None:
+    ask(services, make_account(services).row.account_id)
+    redis = workplace.services.redis
+    redis.rpush(queue(redis).key, *["waiting"] * (schedule.ENOUGH - 1 - queue(redis).count))
+    Schedule().round(workplace.services)
+    assert len(workplace.woken) == 1
+    redis.rpush(queue(redis).key, "one more")
+    Schedule().round(workplace.services)
+    assert len(workplace.woken) == 1
+
+
 def test_a_mail_is_woken_when_its_time_has_come_and_forgotten_after_a_month(
     services: Services, workplace: Workplace
 ) -> None:
@@ -115,9 +140,7 @@ def plan_count(services: Services) -> int:
         return int(tx.session.execute(text("SELECT count(*) FROM purges")).scalar_one())
 
 
-def test_a_plan_goes_on_until_nothing_is_due(
-    services: Services, workplace: Workplace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_plan_goes_on_until_nothing_is_due(services: Services, workplace: Workplace) -> None:
     for _ in range(5):
         make_account(services, created_at=LONG_AGO)
     allowed = replace(workplace.services, settings=replace(workplace.services.settings, purge_automatically=True))
