@@ -13,6 +13,7 @@ from cloudpriv.api.schemas import PageArgs, Pattern, Strict, after_id, any_text,
 from cloudpriv.controller import credentials, people
 from cloudpriv.controller.people import KnownPerson
 from cloudpriv.platform.db import Tx
+from cloudpriv.rights.erasure import erase_person
 
 blueprint: Final = Blueprint(
     "people",
@@ -111,8 +112,8 @@ def change_person(tx: Tx, body: dict[str, Any], account_id: UUID, person_id: UUI
 @endpoint("accounts:write")
 @blueprint.response(204)
 def remove_person(tx: Tx, account_id: UUID, person_id: UUID) -> None:
-    """Erase a person; needs If-Match. Traffic stays without naming the person."""
-    people.remove_person(tx, account_id, person_id, expected_version())
+    """Erase a person; needs If-Match. Traffic stays without naming the person, and archives of exports end."""
+    erase_person(tx, account_id, person_id, expected_version())
 
 
 @blueprint.route("/<uuid:person_id>/credentials", methods=["PUT"])
