@@ -14,6 +14,7 @@ from sqlalchemy import DateTime, Index, Integer, LargeBinary, String, Uuid, dele
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped
 
+from cloudpriv.audit import events
 from cloudpriv.controller import accounts
 from cloudpriv.platform.classify import Category, Erasure, about, withheld
 from cloudpriv.platform.db import ControllerBase, Tx
@@ -63,7 +64,7 @@ class Claim:
 
 
 def claim(tx: Tx, key: str, request: bytes) -> Claim:
-    """Take `key` for the caller until the transaction ends.
+    """Take `key` for the caller until the transaction ends; that an earlier answer tells of an account again is audited.
 
     Raises IdempotencyRunningError while another transaction holds it, IdempotencyMismatchError when it was used for
     another request, NotFoundError when whom the earlier answer told of is erased.
@@ -129,4 +130,5 @@ def _content(tx: Tx, row: IdempotencyKey) -> dict[str, Any]:
         return row.plain or {}
     if row.sealed is None:
         raise NotFoundError
+    events.record(tx, "answer.repeat", account_id=row.account_id)
     return accounts.find_account(tx, row.account_id).key.open(row.answer_id, ANSWER, row.sealed)

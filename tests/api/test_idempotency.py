@@ -33,6 +33,14 @@ def test_the_same_request_is_carried_out_once_and_answered_alike(backend: Backen
     assert count(owner_engine, "accounts") == 1
 
 
+def test_an_answer_that_is_read_again_is_audited_again(backend: Backend) -> None:
+    account = backend.post("/v1/accounts", BODY).get_json()["id"]
+    for _ in range(3):
+        assert backend.post("/v1/accounts/lookup", {"account_name": "acme"}, headers=KEY).get_json()["id"] == account
+    trail = backend.get(f"/v1/audit/events?account_id={account}").get_json()["items"]
+    assert [event["action"] for event in trail] == ["account.create", "account.read", "answer.repeat", "answer.repeat"]
+
+
 def test_the_same_key_with_another_body_or_path_is_refused(backend: Backend) -> None:
     account = backend.post("/v1/accounts", BODY, headers=KEY).get_json()["id"]
     for path, body in (("/v1/accounts", {"account_name": "b"}), (f"/v1/accounts/{account}/devices", BODY)):
