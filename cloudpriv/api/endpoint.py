@@ -157,9 +157,9 @@ def endpoint(scope: str, *, unit: bool = True, answer_names_account: bool = Fals
 
 def expected_version() -> int:
     """The version that If-Match names. Raises PreconditionMissingError without, StaleError for no version of ours."""
-    tags = request.if_match.as_set(include_weak=False) if request.if_match else set()
-    if not tags:
+    if "If-Match" not in request.headers:
         raise PreconditionMissingError
+    tags = request.if_match.as_set(include_weak=False)  # a weak one never matches (RFC 9110, 13.1.1)
     tag = tags.pop() if len(tags) == 1 else ""
     if not (tag.isascii() and tag.isdigit() and len(tag) < 10):
         raise StaleError

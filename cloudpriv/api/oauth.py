@@ -6,6 +6,7 @@ from typing import Any, Final
 from authlib.integrations.flask_oauth2 import AuthorizationServer
 from authlib.integrations.flask_oauth2.requests import FlaskOAuth2Payload, FlaskOAuth2Request
 from authlib.oauth2.rfc6749 import ClientCredentialsGrant, ClientMixin, InvalidRequestError, OAuth2Request
+from authlib.oauth2.rfc6749.errors import InvalidScopeError
 from authlib.oauth2.rfc6749.util import scope_to_list
 from flask import Flask, Response, current_app, jsonify, request
 from marshmallow import EXCLUDE, Schema, fields, validate
@@ -209,6 +210,8 @@ def _query_client(client_id: str) -> _Caller | _Nobody:
 def _make_token(grant_type: str, client: _Caller, scope: str = "", **_: Any) -> dict[str, Any]:
     del grant_type
     granted = client.get_allowed_scope(scope)
+    if not granted:
+        raise InvalidScopeError
     token = runtime().tokens.issue(client.client, granted, now())
     return {
         "access_token": token,

@@ -156,7 +156,10 @@ def find_by_name(tx: Tx, service: str, account_name: str) -> OpenedAccount | Non
         DirectoryEntry.service == service, DirectoryEntry.name_index == _name_index(tx, account_name)
     )
     account_id = tx.session.scalar(query)
-    return None if account_id is None else find_account(tx, account_id)
+    try:
+        return None if account_id is None else find_account(tx, account_id)
+    except NotFoundError:  # its erasure began between the two
+        return None
 
 
 def check_writable(row: Account) -> None:

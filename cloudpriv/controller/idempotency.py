@@ -10,7 +10,19 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import DateTime, Index, Integer, LargeBinary, String, Uuid, delete, func, insert, select
+from sqlalchemy import (
+    DateTime,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Uuid,
+    delete,
+    func,
+    insert,
+    select,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped
 
@@ -32,7 +44,13 @@ class IdempotencyKey(ControllerBase):
     """
 
     __tablename__ = "idempotency_keys"
-    __table_args__ = (Index(None, "account_id"), Index(None, "expires_at"), about(Erasure.ROWS, why=WHY))
+    __table_args__ = (
+        # So that no answer can be kept behind the back of an erasure: its last step waits for it, and then sees it.
+        ForeignKeyConstraint(["account_id"], ["accounts.account_id"]),
+        Index(None, "account_id"),
+        Index(None, "expires_at"),
+        about(Erasure.ROWS, why=WHY),
+    )
 
     caller: Mapped[str] = withheld(Category.OPERATION, String, primary_key=True, why=WHY)
     key_index: Mapped[bytes] = withheld(Category.OPERATION, LargeBinary, primary_key=True, why=WHY)

@@ -114,11 +114,22 @@ class Plane:
                 connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             with connection.begin():
                 tx = Tx(connection, self.keys, actor, now, request_id)
-                with closing(tx):
+                with closing(tx), self._renewed_when_broken(connection):
                     yield tx
                     tx.end()
         for job, subject in tx.wake:
             self.enqueue(job, subject)
+
+    @contextmanager
+    def _renewed_when_broken(self, connection: Connection) -> Iterator[None]:
+        """When PostgreSQL went away, let all idle connections go at once, instead of failing a request on each."""
+        try:
+            yield
+        except psycopg.OperationalError:
+            if connection.connection.driver_connection.broken:  # type: ignore[union-attr]  # it is psycopg's
+                connection.invalidate()
+                self.engine.dispose()
+            raise
 
 
 @contextmanager

@@ -70,7 +70,8 @@ def expire(plane: Plane, objects: ObjectStore, clock: Clock) -> int:
     """Erase the archives whose time is over, object first and then the row's mark; how many there were."""
     now = clock()
     with plane.transaction(WORKER, now, read_only=True) as tx:
-        query = select(Export.account_id, Export.export_id).where(Export.status == "ready", Export.expires_at <= now)
+        ended = Export.status.in_(("ready", "failed"))
+        query = select(Export.account_id, Export.export_id).where(ended, Export.expires_at <= now)
         over = tx.session.execute(query.limit(AT_ONCE)).all()
     for account_id, export_id in over:
         objects.delete_below(_folder(account_id, export_id))
@@ -127,7 +128,10 @@ def _put_off(lease: Lease, *, counted: bool) -> None:
 
 def _mark_expired(tx: Tx, account_id: UUID, export_id: UUID) -> None:
     export = tx.session.get(Export, (account_id, export_id), with_for_update=True)
-    if export is None or export.status != "ready":
+    if export is None or export.status not in ("ready", "failed"):
+        return
+    if export.status == "failed":
+        export.expires_at = None
         return
     export.status, export.object_key = "expired", None
     events.record(tx, "export.expire", account_id=account_id, subject_id=export_id)

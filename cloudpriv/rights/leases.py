@@ -121,6 +121,7 @@ def give_up(tx: Tx, export: Export, failure: str) -> None:
     """Mark the export failed, audited; its request stays open for a person to look at."""
     export.status, export.failure = "failed", failure
     export.lease_owner = export.lease_until = None
+    export.expires_at = tx.now  # what its last attempt may have stored is erased as archives are whose time is over
     events.record(tx, "export.fail", account_id=export.account_id, subject_id=export.export_id)
     log.error("export_failed", export=str(export.export_id), failure=failure)
 

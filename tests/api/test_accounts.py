@@ -58,7 +58,7 @@ def test_a_change_needs_the_version_that_was_read(backend: Backend) -> None:
     assert (changed.status_code, changed.headers["ETag"]) == (200, '"2"')
     assert changed.get_json()["customer"] == {"company_name": "New", "company_id": "SE556000-0001"}
     for stale in ('"1"', '"x"', 'W/"2"', '"99999999999999"'):
-        assert backend.send("PATCH", path, {"account_name": "b"}, etag=stale).status_code in (412, 428), stale
+        assert backend.send("PATCH", path, {"account_name": "b"}, etag=stale).status_code == 412, stale
 
 
 def test_pages_follow_each_other_without_gap_or_repetition(backend: Backend) -> None:

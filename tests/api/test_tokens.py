@@ -152,3 +152,12 @@ def test_the_metadata_names_the_endpoints(app: Flask) -> None:
     found = json.loads(app.test_client().get("/.well-known/oauth-authorization-server").text)
     assert found["token_endpoint"] == found["issuer"] + "/oauth2/token"
     assert found["grant_types_supported"] == ["client_credentials"]
+
+
+def test_a_scope_that_the_client_was_not_given_is_refused_and_one_of_two_granted(app: Flask, database: TestDatabase) -> None:
+    auth = register(database, "talk2m", "accounts:read")
+    http = app.test_client()
+    refused = http.post("/oauth2/token", data={**GRANT, "scope": "traffic:write"}, auth=auth)
+    assert (refused.status_code, refused.get_json()["error"]) == (400, "invalid_scope")
+    part = http.post("/oauth2/token", data={**GRANT, "scope": "traffic:write accounts:read"}, auth=auth)
+    assert part.get_json()["scope"] == "accounts:read"

@@ -103,6 +103,7 @@ def _create_tables() -> None:
         sa.Column("plain", postgresql.JSONB(), nullable=True),
         sa.Column("sealed", sa.LargeBinary(), nullable=True),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"], name=op.f("fk_idempotency_keys_accounts")),
         sa.PrimaryKeyConstraint("caller", "key_index", name=op.f("pk_idempotency_keys")),
     )
     op.create_index(op.f("ix_idempotency_keys_account_id"), "idempotency_keys", ["account_id"], unique=False)
