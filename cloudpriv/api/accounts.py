@@ -9,7 +9,7 @@ from marshmallow import fields, validate
 from cloudpriv.api.answers import CREATED, LISTED, STARTED, VERSIONED
 from cloudpriv.api.body import Blueprint
 from cloudpriv.api.endpoint import endpoint, etag, expected_version, runtime
-from cloudpriv.api.schemas import PageArgs, Strict, UtcTime, after_id, any_text, page, page_of, short_text
+from cloudpriv.api.schemas import PageArgs, Strict, UtcTime, after_id, any_text, example, page, page_of, short_text
 from cloudpriv.controller import accounts
 from cloudpriv.controller.accounts import OpenedAccount
 from cloudpriv.platform.actor import SERVICES
@@ -22,22 +22,24 @@ blueprint: Final = Blueprint("accounts", __name__, url_prefix="/v1/accounts", de
 class CustomerSchema(Strict):
     """The customer company behind an account."""
 
-    company_name = short_text(nullable=True)
-    company_id = short_text(nullable=True, longest=64)
+    company_name = short_text("Acme Water Ltd", nullable=True)
+    company_id = short_text("SE556000-0001", nullable=True, longest=64)
 
 
 class AccountIn(Strict):
     """A new account."""
 
-    account_name = short_text(required=True, longest=100)
+    account_name = short_text("acme-water", required=True, longest=100)
     customer = fields.Nested(CustomerSchema, load_default=dict)
-    created_at = UtcTime(metadata={"description": "In the past, for an account brought over."})
+    created_at = UtcTime(
+        metadata={"description": "In the past, for an account brought over.", **example("2018-08-01T00:00:00Z")}
+    )
 
 
 class AccountPatch(Strict):
     """Members to change."""
 
-    account_name = short_text(longest=100)
+    account_name = short_text("acme-water", longest=100)
     customer = fields.Nested(CustomerSchema)
 
 
@@ -60,7 +62,7 @@ class AccountOut(Strict):
 class LookupIn(Strict):
     """The account to look up; in the body, because a name has no place in a URL."""
 
-    account_name = any_text(required=True, longest=100)
+    account_name = any_text("acme-water", required=True, longest=100)
 
 
 class PurgeStarted(Strict):

@@ -23,14 +23,14 @@ class HintIn(Strict):
     """Who wants a hint."""
 
     service = fields.String(load_default=None, validate=validate.OneOf(SERVICES))
-    account_name = any_text(required=True, longest=100)
-    username = any_text(required=True, longest=100)
+    account_name = any_text("acme-water", required=True, longest=100)
+    username = any_text("kim", required=True, longest=100)
 
 
 class VerifyIn(HintIn):
     """What a person signed in with."""
 
-    password = any_text(required=True, longest=1024, load_only=True)
+    password = any_text("four words make one", required=True, longest=1024, load_only=True)
 
 
 class VerifyOut(Strict):

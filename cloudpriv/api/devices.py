@@ -25,22 +25,22 @@ blueprint: Final = Blueprint(
 class DeviceFields(Strict):
     """What may be missing of a device."""
 
-    common_name = short_text(nullable=True, longest=100)
-    name = short_text(nullable=True)
-    model = short_text(nullable=True, longest=100)
-    kind = short_text(nullable=True, longest=40)
+    common_name = short_text("cosy-0001", nullable=True, longest=100)
+    name = short_text("Pump 1", nullable=True)
+    model = short_text("Cosy 131", nullable=True, longest=100)
+    kind = short_text("gateway", nullable=True, longest=40)
 
 
 class DeviceIn(DeviceFields):
     """A new device."""
 
-    serial = short_text(required=True, longest=100)
+    serial = short_text("1234-0001-24", required=True, longest=100)
 
 
 class DevicePatch(DeviceFields):
     """Members to change."""
 
-    serial = short_text(longest=100)
+    serial = short_text("1234-0001-24", longest=100)
 
 
 class DeviceOut(DeviceFields):

@@ -92,6 +92,8 @@ def _end(response: Response) -> Response:
     headers["X-Request-Id"] = str(this.id)
     headers["X-Content-Type-Options"] = "nosniff"
     headers.setdefault("Cache-Control", "no-store")
+    if response.calculate_content_length() == 0:
+        headers.pop("Content-Type", None)  # of nothing
     _log(this, method, route, response.status_code, seconds)
     return response
 

@@ -9,7 +9,7 @@ from marshmallow import fields, validate
 from cloudpriv.api.answers import CREATED, LISTED, VERSIONED
 from cloudpriv.api.body import Blueprint
 from cloudpriv.api.endpoint import endpoint, etag, expected_version, runtime, transaction
-from cloudpriv.api.schemas import PageArgs, Pattern, Strict, after_id, any_text, page, page_of, short_text
+from cloudpriv.api.schemas import PageArgs, Pattern, Strict, after_id, any_text, example, page, page_of, short_text
 from cloudpriv.controller import credentials, people
 from cloudpriv.controller.people import KnownPerson
 from cloudpriv.platform.db import Tx
@@ -28,26 +28,26 @@ LANGUAGE_TAG: Final = Pattern(r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$", "Must be a
 class IdentityFields(Strict):
     """What identifies a person."""
 
-    name = short_text(nullable=True)
-    address = short_text(nullable=True, longest=1000)
-    phones = fields.List(short_text(longest=40), validate=validate.Length(max=10))
-    email = fields.Email(allow_none=True, validate=validate.Length(max=254))
-    company_name = short_text(nullable=True)
-    company_id = short_text(nullable=True, longest=64)
-    locale = fields.String(allow_none=True, validate=[validate.Length(max=35), LANGUAGE_TAG])
+    name = short_text("Kim Example", nullable=True)
+    address = short_text("1 Water Street\n12345 Exampletown", nullable=True, longest=1000)
+    phones = fields.List(short_text("+46 70 000 00 00", longest=40), validate=validate.Length(max=10))
+    email = fields.Email(allow_none=True, validate=validate.Length(max=254), metadata=example("kim@example.com"))
+    company_name = short_text("Acme Water Ltd", nullable=True)
+    company_id = short_text("SE556000-0001", nullable=True, longest=64)
+    locale = fields.String(allow_none=True, validate=[validate.Length(max=35), LANGUAGE_TAG], metadata=example("en-GB"))
 
 
 class PersonIn(IdentityFields):
     """A new person."""
 
-    username = short_text(required=True, longest=100)
+    username = short_text("kim", required=True, longest=100)
     role = fields.String(load_default="member", validate=validate.OneOf(ROLES))
 
 
 class PersonPatch(IdentityFields):
     """Members to change."""
 
-    username = short_text(longest=100)
+    username = short_text("kim", longest=100)
     role = fields.String(validate=validate.OneOf(ROLES))
 
 
@@ -63,8 +63,8 @@ class PersonOut(IdentityFields):
 class CredentialsIn(Strict):
     """A new password; the hint may neither contain nor resemble it."""
 
-    password = any_text(required=True, shortest=8, longest=1024, load_only=True)
-    hint = any_text(load_default=None, allow_none=True, load_only=True)
+    password = any_text("four words make one", required=True, shortest=8, longest=1024, load_only=True)
+    hint = any_text("as in the song", load_default=None, allow_none=True, load_only=True)
 
 
 @blueprint.route("", methods=["POST"])

@@ -77,14 +77,21 @@ class QueryInteger(fields.Integer):
         return int(value)
 
 
-def short_text(*, longest: int = 200, nullable: bool = False, **options: Any) -> fields.String:
-    """A text of one to `longest` characters that does not begin or end with blanks."""
-    return fields.String(allow_none=nullable, validate=[validate.Length(min=1, max=longest), TRIMMED], **options)
+def example(value: str) -> dict[str, Any]:
+    """What a field describes itself by."""
+    return {"examples": [value]}
 
 
-def any_text(*, shortest: int = 1, longest: int = 200, **options: Any) -> fields.String:
-    """A text of `shortest` to `longest` characters, whatever they are."""
-    return fields.String(validate=[validate.Length(min=shortest, max=longest), NO_NUL], **options)
+def short_text(shown: str, *, longest: int = 200, nullable: bool = False, **options: Any) -> fields.String:
+    """A text, such as `shown`, of one to `longest` characters that does not begin or end with blanks."""
+    rules = (validate.Length(min=1, max=longest), TRIMMED)
+    return fields.String(allow_none=nullable, validate=rules, metadata=example(shown), **options)
+
+
+def any_text(shown: str, *, shortest: int = 1, longest: int = 200, **options: Any) -> fields.String:
+    """A text, such as `shown`, of `shortest` to `longest` characters, whatever they are."""
+    rules = (validate.Length(min=shortest, max=longest), NO_NUL)
+    return fields.String(validate=rules, metadata=example(shown), **options)
 
 
 class PageArgs(Strict):

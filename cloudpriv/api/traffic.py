@@ -29,12 +29,28 @@ READERS: Final = {"application/json": read_array, "application/x-ndjson": read_l
 
 
 RECORD: Final = msgspec.json.schema_components([Record])[1]["Record"] | {"description": getdoc(Record)}
+EXAMPLE: Final = {
+    "account": "acme-water",
+    "device": "1234-0001-24",
+    "session": "0000a1",
+    "source": "vpn-1",
+    "started_at": "2026-01-31T12:00:00Z",
+    "duration_s": 60,
+    "bytes_from_device": 1200,
+    "bytes_to_device": 300,
+    "protocol": "openvpn",
+    "remote_address": "192.0.2.1",
+    "username": "kim",
+}
 # Any array is taken and any record gets its verdict, so the schema tells what is understood and refuses nothing.
 BODY: Final = {
     "description": f"Up to {MAX_RECORDS} records or {MAX_BYTES} bytes. What is no such record is named in the answer.",
     "required": True,
     "content": {
-        "application/json": {"schema": {"type": "array", "maxItems": MAX_RECORDS, "items": {"anyOf": [RECORD, {}]}}},
+        "application/json": {
+            "schema": {"type": "array", "maxItems": MAX_RECORDS, "items": {"anyOf": [RECORD, {}]}},
+            "example": [EXAMPLE],
+        },
         "application/x-ndjson": {"schema": {"type": "string", "description": "One record a line."}},
     },
 }
