@@ -5,4 +5,5 @@ import unicodedata
 
 def normalised(name: str) -> str:
     """NFKC, case-folded, without surrounding blanks (as PRECIS' UsernameCaseMapped does in spirit, RFC 8265)."""
-    return unicodedata.normalize("NFKC", name).casefold().strip()
+    folded = unicodedata.normalize("NFKC", name).casefold()
+    return unicodedata.normalize("NFKC", folded).strip()  # again, since folding takes some letters apart
