@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -12,10 +13,12 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import Engine, text
 
+from cloudpriv.bootstrap import Services
 from cloudpriv.client.api import ApiClient
 from cloudpriv.client.checkpoint import Report
 from cloudpriv.client.ingest import ingest_file
@@ -37,10 +40,10 @@ class Backend:
         self.client_id, self.secret = register(database)
         self.environment = os.environ | {"CLOUDPRIV_CLIENT_ID": self.client_id, "CLOUDPRIV_CLIENT_SECRET": self.secret}
 
-    def open_account(self) -> str:
+    def open_account(self, name: str = "acme-water") -> str:
         """A new account's id; waits for the server to be up."""
         with ApiClient(self.url, self.client_id, self.secret) as client:
-            body = {"account_name": "acme-water", "customer": CUSTOMER, "created_at": "2018-08-01T00:00:00Z"}
+            body = {"account_name": name, "customer": CUSTOMER, "created_at": "2018-08-01T00:00:00Z"}
             found: str = client.request("POST", "/v1/accounts", json=body).json()["id"]
         return found
 
@@ -57,10 +60,10 @@ class Backend:
                 state=state,
             )
 
-    def run_command(self, path: Path, csv_map: str) -> dict[str, Any]:
+    def run_command(self, path: Path, csv_map: str, account: str = "acme-water") -> dict[str, Any]:
         """What `cloudpriv ingest --json` reports."""
         command = [sys.executable, "-m", "cloudpriv.cli", "ingest", str(path), "--map", csv_map, "--url", self.url]
-        command += ["--account", "acme-water", "--create-devices", "--json"]
+        command += ["--account", account, "--create-devices", "--json"]
         done = subprocess.run(command, env=self.environment, capture_output=True, check=False, timeout=120)
         assert done.returncode == 0, done.stderr.decode()
         found: dict[str, Any] = json.loads(done.stdout)
@@ -126,3 +129,37 @@ def test_nemea_is_held_but_for_what_ends_before_it_starts(backend: Backend, owne
     again = backend.run_command(path, "nemea-siot")
     assert (again["accepted"], again["merged"], again["rejected"]) == (0, len(forward), 625)
     assert held(owner_engine) == (len(forward), sent, received)
+
+
+def operate(database: TestDatabase, *words: str) -> Any:
+    """What an operator's command prints as JSON."""
+    command = [sys.executable, "-m", "cloudpriv.cli", *words, "--json"]
+    done = subprocess.run(command, env=database.environment(), capture_output=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr.decode()
+    return json.loads(done.stdout)
+
+
+def rows_without(engine: Engine, *tables: str) -> dict[str, list[str]]:
+    """Every row of every other table."""
+    return {name: sorted(rows) for name, rows in every_row(engine).items() if name not in tables}
+
+
+def test_what_was_idle_since_2019_is_purged_whole_and_what_ran_in_2023_is_untouched(
+    backend: Backend, database: TestDatabase, worker_services: Services, owner_engine: Engine, tmp_path: Path
+) -> None:
+    idle, running = backend.open_account("idle-home"), backend.open_account("running-factory")
+    backend.run_command(DATA / "nemea-siot/flows.csv.gz", "nemea-siot", "idle-home")
+    backend.run_command(DATA / "westermo-flows/output_right.zip", "westermo-flows", "running-factory")
+    operate(database, "export", idle, "--output", str(tmp_path / "idle.zip"))
+    assert [each["account_id"] for each in operate(database, "purge", "plan")] == [idle]
+    before = [row for rows in rows_without(owner_engine, "audit_events").values() for row in rows if running in row]
+    (purged,) = operate(database, "purge", "run", "--execute")
+    assert (purged["status"], purged["traffic"], purged["devices"], purged["objects"]) == ("done", 2_636, 4, 1)
+    rows = rows_without(owner_engine, "audit_events")
+    assert [row for found in rows.values() for row in found if running in row] == before
+    assert [row for found in rows.values() for row in found if idle in row] == []
+    assert len(before) > 4_720
+    assert (len(rows["account_keys"]), len(rows["ledger"])) == (1, 1)
+    assert hashlib.sha256(UUID(idle).bytes).hexdigest() in rows["ledger"][0]
+    assert [key for key in worker_services.exports.keys("") if idle in key] == []
+    assert operate(database, "purge", "plan") == []
