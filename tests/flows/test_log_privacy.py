@@ -3,6 +3,8 @@
 import base64
 import gzip
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -185,3 +187,18 @@ def test_the_database_holds_no_identity_that_can_be_read(caller: Caller, owner_e
     for table, rows in every_row(owner_engine).items():
         assert not any(mark in row.lower() for row in rows for mark in (MARK, MARK.encode().hex())), table
         assert not any(caller.client[1] in row for row in rows), table
+
+
+def test_a_worker_that_fails_leaves_no_data_in_its_log_and_in_the_queue(
+    caller: Caller, database: TestDatabase, owner_engine: Engine
+) -> None:
+    live(caller)
+    with owner_engine.begin() as connection:
+        connection.execute(text("ALTER TABLE devices RENAME COLUMN identity TO gone"))
+    command = [sys.executable, "-m", "cloudpriv.cli", "worker", "--burst"]
+    environment = database.environment() | {"CLOUDPRIV_LOG_LEVEL": "DEBUG"}
+    done = subprocess.run(command, env=environment, capture_output=True, check=False, timeout=60)
+    assert b"UndefinedColumn" in done.stderr or b"ProgrammingError" in done.stderr, "the fault is logged"
+    with redis.Redis.from_url(database.stack.environment["CLOUDPRIV_REDIS_URL"]) as queue:
+        left = b"\n".join(key + (queue.dump(key) or b"") for key in queue.scan_iter())
+    assert [mark for mark in marks(caller) if mark in done.stdout + done.stderr + left] == []
