@@ -6,9 +6,9 @@ its own judgement. Those refusals are tested in tests/api.
 
 import json
 from datetime import UTC, datetime
-from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import schemathesis
 from hypothesis import strategies as st
@@ -20,7 +20,6 @@ from cloudpriv.api.traffic import EXAMPLE
 from cloudpriv.controller.credentials import check_hint
 from cloudpriv.platform.errors import InvalidError
 
-numbers = count(1)
 cursors: dict[str, str] = {}  # to the path of the list that gave it, whose next page alone it opens
 etags: dict[str, str] = {}  # by path
 exports: list[str] = []  # ids that are told of in requests alone
@@ -61,7 +60,7 @@ def map_case(_: HookContext, case: "Case[Any]") -> "Case[Any]":
         if isinstance(case.query, dict) and cursors.get(case.query.get("cursor", "")) != case.formatted_path:
             case.query.pop("cursor", None)
         if case.headers and "Idempotency-Key" in case.headers:
-            case.headers["Idempotency-Key"] = f'"{next(numbers)}"'
+            case.headers["Idempotency-Key"] = f'"{uuid4()}"'
         if case.headers and "If-Match" in case.headers:
             case.headers["If-Match"] = etags.get(case.formatted_path, case.headers["If-Match"])
         if isinstance(case.body, dict):
