@@ -22,7 +22,8 @@ METHODS: Final = ("get", "post", "put", "patch", "delete")
 ABOUT: Final = (
     "The system of record for the personal data of an industrial-IoT cloud. Its backends call it with access tokens "
     "from `/oauth2/token`; each is bound to one service and sees nothing of another. Refusals are problems (RFC 9457). "
-    "What reaches no operation is refused with 404 or 405, what is no HTTP that the server takes with 400, 414, 417, 431 or 501."
+    "What reaches no operation is refused with 404 or 405, what is no HTTP that the server takes with 400, 414, 417, 431 "
+    "or 501."
 )
 IDEMPOTENCY_KEY: Final = {
     "name": "Idempotency-Key",
