@@ -8,7 +8,7 @@ from marshmallow import fields, validate
 
 from cloudpriv.api.answers import CREATED, LISTED, STARTED, VERSIONED
 from cloudpriv.api.body import Blueprint
-from cloudpriv.api.endpoint import endpoint, etag, expected_version, runtime
+from cloudpriv.api.endpoint import call, endpoint, etag, expected_version, runtime
 from cloudpriv.api.schemas import PageArgs, Strict, UtcTime, after_id, any_text, example, page, page_of, short_text
 from cloudpriv.controller import accounts
 from cloudpriv.controller.accounts import OpenedAccount
@@ -106,11 +106,12 @@ def look_up_account(tx: Tx, body: dict[str, Any]) -> Any:
 
 
 @blueprint.route("/<uuid:account_id>", methods=["GET"])
-@endpoint("accounts:read")
+@endpoint("accounts:read", unit=False)
 @blueprint.response(200, AccountOut, headers=VERSIONED)
-def read_account(tx: Tx, account_id: UUID) -> Any:
+def read_account(account_id: UUID) -> Any:
     """Read an account."""
-    account = accounts.read_account(tx, account_id)
+    with call().statement() as tx:
+        account = accounts.read_account(tx, account_id)
     return _shown(account), 200, etag(account.row.version)
 
 

@@ -100,6 +100,10 @@ class Call:
         plane = self.run.services.controller
         return plane.transaction(self.actor(), self.now, request_id=self.id, read_only=read_only)
 
+    def statement(self) -> AbstractContextManager[Tx]:
+        """A unit of work of one statement on the controller plane on behalf of the caller."""
+        return self.run.services.controller.statement(self.actor(), self.now, request_id=self.id)
+
 
 def call() -> Call:
     """The current request."""

@@ -121,6 +121,16 @@ class Plane:
             self.enqueue(job, subject)
 
     @contextmanager
+    def statement(self, actor: Actor, now: datetime, *, request_id: UUID | None = None) -> Iterator[Tx]:
+        """A unit of work of exactly one statement by `fetch_one`, which PostgreSQL makes a transaction by itself.
+
+        For the reads that backends make most: beginning and committing are two round trips of three. Raises BusyError.
+        """
+        alone = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        with translated_faults(), alone.connect() as connection, self._renewed_when_broken(connection):
+            yield Tx(connection, self.keys, actor, now, request_id)
+
+    @contextmanager
     def _renewed_when_broken(self, connection: Connection) -> Iterator[None]:
         """When PostgreSQL went away, let all idle connections go at once, instead of failing a request on each."""
         try:

@@ -10,7 +10,7 @@ from tests.bench.measure import Figure, beside
 from tests.bench.stage import Stage, api, server
 from tests.factories import make_account
 
-CONNECTIONS: Final = 4
+CONNECTIONS: Final = 8  # as many as the server has threads: the commit of one then waits for the disk with those of others
 REQUESTS: Final = 2_000  # of a round
 
 
