@@ -26,6 +26,7 @@ from cloudpriv.platform.ids import new_id
 log = structlog.get_logger(__name__)
 
 SILENCE_SECONDS: Final = 10  # of a client in the middle of a request; each holds a thread as long
+STANDSTILL_SECONDS: Final = 30  # of a client that takes no part of an answer
 MOST_DRAINED: Final = 32 * 1024 * 1024
 PIECE: Final = 64 * 1024
 OURS: Final = (InvalidResponseHeader, InvalidResponseHeaderName)
@@ -58,8 +59,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn carries no types
     """gunicorn's worker with threads, which by itself answers in HTML and logs what it could not read."""
 
     def handle(self, conn: Any) -> Any:
-        """One request of a connection. Reads end after a silence: a thread that waits serves nobody else."""
+        """One request of a connection. Waiting for the client ends at some time: a thread that waits serves nobody else."""
         conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", SILENCE_SECONDS, 0))
+        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", STANDSTILL_SECONDS, 0))
         return super().handle(conn)
 
     def handle_error(self, _req: Any, client: socket.socket, _addr: Any, exc: Exception) -> None:
