@@ -176,8 +176,8 @@ def test_no_log_and_no_queue_holds_what_was_sent(caller: Caller, database: TestD
     with redis.Redis.from_url(database.stack.environment["CLOUDPRIV_REDIS_URL"]) as queue:
         logs[Path("queue")] = b"\n".join(key + (queue.dump(key) or b"") for key in queue.scan_iter())
     assert b'"event":"unexpected"' in logs[caller.api.log], "faults are logged"
-    assert b'"event": "unreadable_request"' in logs[caller.api.log], "what is no HTTP is logged"
-    assert logs[caller.api.log].count(b'"event": "request"') > 40
+    assert b'"event":"unreadable_request"' in logs[caller.api.log], "what is no HTTP is logged"
+    assert logs[caller.api.log].count(b'"event":"request"') > 40
     for path, content in logs.items():
         assert [mark for mark in marks(caller) if mark in content] == [], path
 
