@@ -27,6 +27,7 @@ from cloudpriv.platform.keys import KeyFault
 from cloudpriv.policy.reading import PolicyError
 
 EXPECTED: Final = (SettingsError, StackError, DomainError, KeyFault, PolicyError, ApiError, MapError, OSError)
+MAY_BEGIN: Final = frozenset({"serve", "upgrade"})  # a mistyped folder must not answer like an empty installation
 as_json = click.option("--json", "json_output", is_flag=True, help="Print JSON instead of a table.")
 screen = Console()
 
@@ -66,10 +67,22 @@ def chosen_stack(ctx: click.Context) -> Iterator[None]:
     if folder is None:
         yield
         return
+    require_stack(folder, may_begin=ctx.info_name in MAY_BEGIN)
     with joined(folder) as servers, environment(servers.environment):
         with owner_engine() as engine:
             database.upgrade(engine)
         yield
+
+
+def require_stack(folder: Path, *, may_begin: bool) -> None:
+    """Raises StackError for a folder of something else, and for one without a stack when the command may not begin one."""
+    if (folder / "credentials.json").exists():
+        return
+    if not may_begin:
+        raise StackError(f"there is no embedded stack in {folder}: begin one with `cloudpriv serve --embedded {folder}`")
+    # A start that was killed at once leaves its lock.
+    if folder.exists() and any(entry.name != "lock" for entry in folder.iterdir()):
+        raise StackError(f"{folder} is not empty and holds no embedded stack")
 
 
 @contextmanager

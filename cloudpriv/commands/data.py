@@ -16,7 +16,7 @@ from cloudpriv.client.api import ApiClient
 from cloudpriv.client.checkpoint import Report
 from cloudpriv.client.ingest import ingest_file
 from cloudpriv.client.readers import Format
-from cloudpriv.commands.context import as_json, report, report_one, services
+from cloudpriv.commands.context import as_json, fail, report, report_one, services
 from cloudpriv.platform.actor import OPERATOR
 from cloudpriv.platform.errors import BusyError
 from cloudpriv.retention import due
@@ -32,7 +32,7 @@ FILE: Final = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.command()
 @click.argument("file", type=FILE)
 @click.option("--format", "file_format", type=click.Choice(get_args(Format)), default="csv", show_default=True)
-@click.option("--map", "csv_map", help="TOML map of the CSV's columns: a file, or the name of one of ours.")
+@click.option("--map", "csv_map", help="TOML map of the CSV's columns (docs/ingest.md): a file, or the name of one of ours.")
 @click.option("--network", "networks", multiple=True, help="Network of the devices in a Zeek log, such as 10.0.0.0/8.")
 @click.option("--account", help="Account (name or id) of records that name none.")
 @click.option("--create-devices", is_flag=True, help="Register devices that the account does not know.")
@@ -53,9 +53,12 @@ def ingest(file: Path, url: str, client_id: str, client_secret: str, json_output
     reasons = shown.pop("reasons")
     if json_output:
         click.echo(json.dumps({**shown, "reasons": reasons}))
-        return
-    report_one(shown, False)
-    report([{"reason": code, "rows": count} for code, count in sorted(reasons.items())], False, empty="No row was rejected.")
+    else:
+        report_one(shown, False)
+        rows = [{"reason": code, "rows": count} for code, count in sorted(reasons.items())]
+        report(rows, False, empty="No row was rejected.")
+    if done.rejected and not (done.accepted or done.merged):
+        fail("no row was taken; --rejects FILE says why of each")
 
 
 @click.group()

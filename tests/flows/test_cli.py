@@ -69,7 +69,9 @@ def test_a_client_is_made_listed_and_revoked_and_its_secret_shown_once(operator:
 
 def test_the_chosen_stack_wins_over_servers_that_the_environment_names(operator: Operator, tmp_path: Path) -> None:
     operator.json("client", "create", "backend", "--service", "talk2m", "--scope", "all")
-    chosen = operator("--embedded", str(tmp_path / "stack"), "client", "list", "--json")
+    folder = str(tmp_path / "stack")
+    assert operator("--embedded", folder, "db", "upgrade").exit_code == 0
+    chosen = operator("--embedded", folder, "client", "list", "--json")
     assert (chosen.exit_code, json.loads(chosen.stdout)) == (0, [])
     assert len(operator.json("client", "list")) == 1, "and they are named again after it"
 
@@ -160,3 +162,16 @@ def test_an_api_that_is_away_is_one_clear_line(operator: Operator, tmp_path: Pat
     failed = operator(*words, CLOUDPRIV_CLIENT_SECRET="x")
     assert failed.exit_code == 1
     assert len(failed.stderr.splitlines()) == 1
+
+
+def test_a_mistyped_folder_answers_nothing_and_a_foreign_one_is_left_alone(operator: Operator, tmp_path: Path) -> None:
+    for words in (["purge", "plan"], ["client", "list"], ["db", "check"]):
+        mistyped = operator("--embedded", str(tmp_path / "nosuch"), *words)
+        assert (mistyped.exit_code, len(mistyped.stderr.splitlines())) == (1, 1)
+        assert "no embedded stack" in mistyped.stderr
+    assert not (tmp_path / "nosuch").exists()
+    (tmp_path / "mine.txt").write_text("mine")
+    foreign = operator("--embedded", str(tmp_path), "db", "upgrade")
+    assert foreign.exit_code == 1
+    assert "not empty" in foreign.stderr
+    assert [entry.name for entry in tmp_path.iterdir()] == ["mine.txt"]
