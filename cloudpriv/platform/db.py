@@ -1,7 +1,7 @@
 """PostgreSQL: one engine a plane, one way to run a transaction, and the unit of work that services are handed."""
 
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -114,7 +114,7 @@ class Plane:
                 connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             with connection.begin():
                 tx = Tx(connection, self.keys, actor, now, request_id)
-                with closing(tx), self._renewed_when_broken(connection):
+                with closing(tx), _pool_renewed_when_broken(connection):
                     yield tx
                     tx.end()
         for job, subject in tx.wake:
@@ -127,19 +127,23 @@ class Plane:
         For the reads that backends make most: beginning and committing are two round trips of three. Raises BusyError.
         """
         alone = self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        with translated_faults(), alone.connect() as connection, self._renewed_when_broken(connection):
+        with translated_faults(), alone.connect() as connection, _pool_renewed_when_broken(connection):
             yield Tx(connection, self.keys, actor, now, request_id)
 
-    @contextmanager
-    def _renewed_when_broken(self, connection: Connection) -> Iterator[None]:
-        """When PostgreSQL went away, let all idle connections go at once, instead of failing a request on each."""
-        try:
-            yield
-        except psycopg.OperationalError:
-            if connection.connection.driver_connection.broken:  # type: ignore[union-attr]  # it is psycopg's
-                connection.invalidate()
-                self.engine.dispose()
-            raise
+
+@contextmanager
+def _pool_renewed_when_broken(connection: Connection) -> Iterator[None]:
+    """When PostgreSQL went away, have all older connections replaced, instead of failing a request on each.
+
+    SQLAlchemy does so when it sees the fault itself: one more statement on the broken connection shows it.
+    """
+    try:
+        yield
+    except psycopg.OperationalError:
+        if typed("psycopg.Connection[Any]", connection.connection.driver_connection).broken:
+            with suppress(DBAPIError):
+                connection.exec_driver_sql("SELECT 1")
+        raise
 
 
 @contextmanager
