@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from redis import Redis
 
 from cloudpriv.config import Settings
@@ -23,6 +24,8 @@ class Services:
     settings: Settings
     controller: Plane
     exports: ObjectStore
+    ledger: ObjectStore
+    proof_key: Ed25519PrivateKey | None
     mailer: Mailer
     redis: Redis
     policy: Policy
@@ -40,16 +43,19 @@ def build(settings: Settings, *, now: Callable[[], datetime] = clock.utc_now) ->
     )
     redis = jobs.connect(settings.redis_url)
     engine = db.connect(settings.database_url, pool_size=settings.web_threads + 1)
+    exports = objectstore.connect(
+        settings.s3_export_bucket,
+        region=settings.s3_region,
+        endpoint=settings.s3_endpoint,
+        access_key_id=settings.s3_access_key_id,
+        secret_access_key=settings.s3_secret_access_key,
+    )
     return Services(
         settings=settings,
         controller=Plane(engine, keyring, jobs.Waker(redis)),
-        exports=objectstore.connect(
-            settings.s3_export_bucket,
-            region=settings.s3_region,
-            endpoint=settings.s3_endpoint,
-            access_key_id=settings.s3_access_key_id,
-            secret_access_key=settings.s3_secret_access_key,
-        ),
+        exports=exports,
+        ledger=exports.of_bucket(settings.s3_ledger_bucket),
+        proof_key=keys.load_signing_key(Path(settings.proof_key_file)) if settings.proof_key_file else None,
         mailer=Mailer(settings.smtp_url, settings.mail_from or ""),
         redis=redis,
         policy=load_policy(Path(settings.policy_file) if settings.policy_file else None),

@@ -92,6 +92,9 @@ class Settings:
     s3_access_key_id: str | None = _setting("S3 access key; unset for the instance's own role", default=None)
     s3_secret_access_key: str | None = _setting("S3 secret key; unset for the instance's own role", default=None)
     s3_export_bucket: str = _setting("Bucket of export archives")
+    s3_ledger_bucket: str = _setting(
+        "Bucket of the erasure ledger and of signed checkpoints; outside whatever backs up and restores the database"
+    )
     keyring_file: str = _setting("Key-encryption keys of the controller plane (JSON, see docs/keys.md)", check=_file)
     kms_key_id: str | None = _setting(
         "AWS KMS key that wraps the keyring's entries; unset when they are plain", default=None
@@ -99,6 +102,11 @@ class Settings:
     kms_endpoint: str | None = _setting("AWS KMS endpoint; unset for AWS", default=None, check=_url("http", "https"))
     signing_key_file: str | None = _setting(
         "Ed25519 private key (PEM, PKCS 8) that signs access tokens; needed by the API", default=None, check=_file
+    )
+    proof_key_file: str | None = _setting(
+        "Ed25519 private key (PEM, PKCS 8) that signs certificates and checkpoints; needed by workers and the schedule",
+        default=None,
+        check=_file,
     )
     issuer: str = _setting("Public base URL of the API; `iss` of access tokens", default="http://127.0.0.1:8080",
                            check=_url("http", "https"))  # fmt: skip
@@ -124,6 +132,18 @@ class Settings:
         "Whether the schedule has accounts erased once they are due; otherwise only `purge run --execute` and the API do",
         kind="bool",
         default=False,
+    )
+    purge_limit_accounts: int = _setting(
+        "Due accounts of a service that one run may erase without a second person's approval",
+        kind="int",
+        default=100,
+        check=AT_LEAST_ONE,
+    )
+    purge_limit_share: float = _setting(
+        "The same as a share of the service's accounts; a single account is always within it",
+        kind="float",
+        default=0.05,
+        check=validate.Range(min=0, max=1),
     )
     smtp_url: str | None = _setting(
         "Server that takes our mail: `smtp://[user:password@]host[:port]`, by STARTTLS when it offers that, or `smtps://…`; "

@@ -5,6 +5,7 @@ from typing import Final
 from sqlalchemy import MetaData
 
 import cloudpriv.audit.events
+import cloudpriv.audit.tables
 import cloudpriv.controller.clients
 import cloudpriv.controller.idempotency
 import cloudpriv.controller.outbox

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ARRAY, DateTime, Index, String, Uuid, select
+from sqlalchemy import ARRAY, DateTime, Index, String, Uuid, select, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped
 
@@ -27,6 +27,8 @@ class AuditEvent(ControllerBase):
     __tablename__ = "audit_events"
     __table_args__ = (
         Index(None, "account_id", "event_id"),
+        # When traffic was last received, whatever its own time: read by the purge's guards.
+        Index("ix_audit_events_traffic", "at", postgresql_where=text("action = 'traffic.write'")),
         about(Erasure.KEPT, why=WHY),
     )
 

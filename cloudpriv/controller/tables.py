@@ -98,6 +98,7 @@ class Person(ControllerBase):
         _of_account(),
         CheckConstraint("role IN ('owner', 'member')", name="role"),
         Index("uq_people_username", "account_id", "username_index", unique=True),
+        Index("ix_people_erasure", "erasure_requested_at", postgresql_where=text("erasure_requested_at IS NOT NULL")),
         about(Erasure.ROWS, member="people.json"),
     )
 
@@ -108,6 +109,10 @@ class Person(ControllerBase):
     identity: Mapped[bytes] = exported(Category.IDENTIFICATION, LargeBinary, name="identity", sealed=PERSON_IDENTITY)
     created_at: Mapped[datetime] = exported(Category.ACCOUNT, UTC_TIME, name="created_at")
     version: Mapped[int] = withheld(Category.OPERATION, Integer, why=INTERNAL)
+    # Set while a hold keeps what was asked to be erased: nobody uses it meanwhile, and it goes when the hold ends.
+    erasure_requested_at: Mapped[datetime | None] = exported(
+        Category.ACCOUNT, UTC_TIME, nullable=True, name="erasure_requested_at"
+    )
 
 
 class Credential(ControllerBase):

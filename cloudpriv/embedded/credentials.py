@@ -41,9 +41,9 @@ def keyring_file_in(folder: Path) -> Path:
     return file
 
 
-def signing_key_file_in(folder: Path) -> Path:
-    """An Ed25519 private key (PEM, PKCS #8, unencrypted), made if absent."""
-    file = folder / "signing-key.pem"
+def signing_key_file_in(folder: Path, name: str = "signing-key") -> Path:
+    """An Ed25519 private key (PEM, PKCS #8, unencrypted) in the file `name`.pem, made if absent."""
+    file = folder / f"{name}.pem"
     if not file.exists():
         key = Ed25519PrivateKey.generate()
         write_private(file, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))

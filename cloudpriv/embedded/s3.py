@@ -4,6 +4,7 @@ import http.client
 import importlib.metadata
 import re
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 from cloudpriv.embedded.errors import StartFailed
@@ -13,10 +14,11 @@ NAME = "rclone"
 REGION = "us-east-1"
 
 
-def start(folder: Path, access_key_id: str, secret_access_key: str, bucket: str) -> Server:
-    """Start the server on a free loopback port with its data in `folder`/data, which then has `bucket`."""
+def start(folder: Path, access_key_id: str, secret_access_key: str, buckets: Iterable[str]) -> Server:
+    """Start the server on a free loopback port with its data in `folder`/data, which then has the `buckets`."""
     data, scratch = folder / "data", folder / "scratch"
-    (data / bucket).mkdir(parents=True, exist_ok=True)
+    for bucket in buckets:
+        (data / bucket).mkdir(parents=True, exist_ok=True)
     scratch.mkdir(exist_ok=True)
     _drop_unfinished(data)
     (folder / "server.log").write_bytes(b"")  # the port is read from the log: only this start's may stand there

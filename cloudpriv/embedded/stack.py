@@ -14,6 +14,7 @@ from cloudpriv.embedded.leftovers import end_leftovers
 from cloudpriv.embedded.process import Server, await_answer, stop
 
 EXPORT_BUCKET = "cloudpriv-exports"
+LEDGER_BUCKET = "cloudpriv-ledger"
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def _start(folder: Path, cleanup: ExitStack, *, durable: bool, namespaces: bool)
     # The quick ones first, to come up while PostgreSQL makes its cluster.
     servers[valkey.NAME] = valkey.start(places[valkey.NAME], private, secret.valkey_password, durable=durable)
     keys = (secret.s3_access_key_id, secret.s3_secret_access_key)
-    servers[s3.NAME] = s3.start(places[s3.NAME], *keys, EXPORT_BUCKET)
+    servers[s3.NAME] = s3.start(places[s3.NAME], *keys, (EXPORT_BUCKET, LEDGER_BUCKET))
     servers[postgres.NAME] = postgres.start(places[postgres.NAME], private, secret, identity, durable=durable)
     return _await(folder, private, secret, servers)
 
@@ -89,8 +90,10 @@ def _environment(folder: Path, private: Path, secret: Credentials, endpoint: str
         "CLOUDPRIV_S3_ACCESS_KEY_ID": secret.s3_access_key_id,
         "CLOUDPRIV_S3_SECRET_ACCESS_KEY": secret.s3_secret_access_key,
         "CLOUDPRIV_S3_EXPORT_BUCKET": EXPORT_BUCKET,
+        "CLOUDPRIV_S3_LEDGER_BUCKET": LEDGER_BUCKET,
         "CLOUDPRIV_KEYRING_FILE": str(keyring_file_in(folder)),
         "CLOUDPRIV_SIGNING_KEY_FILE": str(signing_key_file_in(folder)),
+        "CLOUDPRIV_PROOF_KEY_FILE": str(signing_key_file_in(folder, "proof-key")),
     }
 
 

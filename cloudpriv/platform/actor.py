@@ -19,6 +19,11 @@ class Actor:
     service: Service | None = None
     scopes: frozenset[str] = frozenset()
 
+    @property
+    def name(self) -> str:
+        """Kind and id in one: how a row says who planned, approved or placed something."""
+        return f"{self.kind}:{self.id}"
+
 
 WORKER = Actor("worker", "worker")
 OPERATOR = Actor("operator", "cli")

@@ -22,8 +22,10 @@ from uuid import UUID
 import boto3
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
-from cryptography.exceptions import InvalidTag
+from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 NONCE_BYTES = 12
 CACHE_SECONDS = 30.0  # from then on a data key, maybe an erased account's, is dropped when any key is next asked for
@@ -154,6 +156,17 @@ def load_keyring(path: Path, plane: str, *, kms_key_id: str | None = None, kms_e
     if ring.active not in ring.keys or any(len(key) != 32 for key in (*ring.keys.values(), ring.index_key)):
         raise KeyFault(f"the keyring of the {plane} plane needs 32-byte keys and an active one among them")
     return ring
+
+
+def load_signing_key(path: Path) -> Ed25519PrivateKey:
+    """The Ed25519 private key of a PEM file. Raises KeyFault when there is none in it."""
+    try:
+        key = load_pem_private_key(path.read_bytes(), password=None)
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as fault:
+        raise KeyFault(f"a signing key cannot be read ({type(fault).__name__})") from None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise KeyFault("a signing key is not of Ed25519")
+    return key
 
 
 def _plain(_name: str, text: str) -> bytes:

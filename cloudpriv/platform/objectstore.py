@@ -62,6 +62,26 @@ class ObjectStore:
             answer = self._s3.get_object(Bucket=self.bucket, Key=key)
         return answer["ContentLength"], _chunks(answer["Body"], chunk_bytes)
 
+    def of_bucket(self, bucket: str) -> "ObjectStore":
+        """Another bucket of the same store."""
+        return ObjectStore(self._s3, bucket)
+
+    def put(self, key: str, content: bytes) -> None:
+        """Store a small object, whole or not at all."""
+        with _faults():
+            self._s3.put_object(Bucket=self.bucket, Key=key, Body=content)
+
+    def get(self, key: str) -> bytes:
+        """The content of a small object. Raises NotFoundError."""
+        return b"".join(self.get_stream(key)[1])
+
+    def keys_after(self, prefix: str, after: str) -> Iterator[str]:
+        """Keys below `prefix` that come after the key `after`, in the order of their UTF-8."""
+        with _faults():
+            pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix, StartAfter=after)
+            for page in pages:
+                yield from (found["Key"] for found in page.get("Contents", []))
+
     def keys(self, prefix: str) -> Iterator[str]:
         """Keys of all objects and all versions below `prefix`, each once."""
         yield from dict.fromkeys(key for key, _ in self._versions(prefix))
