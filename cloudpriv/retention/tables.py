@@ -1,4 +1,4 @@
-"""Tables of retention: runs and their purges, holds, notices, the erasure ledger, and what the schedule and guards remember."""
+"""Tables of retention: runs and their purges, holds, notices, the ledger, and what schedule and guards remember."""
 
 from datetime import date, datetime
 from typing import Any, Final
@@ -106,7 +106,7 @@ class LedgerEntry(ControllerBase):
     """That an account was erased: hash of its id, rule, counts, time. No personal data; kept for ever."""
 
     __tablename__ = "ledger"
-    __table_args__ = (about(Erasure.KEPT, why=INTERNAL),)
+    __table_args__ = (Index(None, "erased_at", "account_hash"), about(Erasure.KEPT, why=INTERNAL))
 
     account_hash: Mapped[bytes] = withheld(Category.OPERATION, LargeBinary, primary_key=True, why=INTERNAL)
     service: Mapped[str] = withheld(Category.OPERATION, String, why=INTERNAL)
@@ -119,7 +119,7 @@ class LedgerEntry(ControllerBase):
 
 
 class Hold(ControllerBase):
-    """A legal hold: what an authority has kept, whatever the policy says otherwise. It counts until `until` or its release."""
+    """A legal hold: what an authority has kept, whatever the policy says. It counts until `until` or its release."""
 
     __tablename__ = "holds"
     __table_args__ = (

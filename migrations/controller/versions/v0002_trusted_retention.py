@@ -19,7 +19,7 @@ GRANTS: dict[str, dict[str, tuple[str, ...]]] = {
     "notices": {API: (READ,), WORKER: (READ, ADD, ERASE)},
     "guard_baselines": {API: (READ, ADD, CHANGE), WORKER: (READ, ADD, CHANGE)},
     "duties": {API: (READ,), WORKER: (READ, ADD, CHANGE)},
-    "forecast_months": {API: (READ,), WORKER: (READ, ADD, CHANGE, ERASE)},
+    "forecast_months": {API: (READ, ADD, ERASE), WORKER: (READ, ADD, CHANGE, ERASE)},
     "log_pending": {API: (ADD,), WORKER: (READ, ADD, ERASE)},
     "logs": {API: (READ,), WORKER: (READ, ADD, CHANGE)},
     "log_tiles": {API: (READ,), WORKER: (READ, ADD, CHANGE)},
@@ -182,6 +182,7 @@ def _create_tables() -> None:
         "ix_audit_events_traffic", "audit_events", ["at"], unique=False, postgresql_where=sa.text("action = 'traffic.write'")
     )
     op.add_column("ledger", sa.Column("certificate_id", sa.Uuid(), nullable=True))
+    op.create_index(op.f("ix_ledger_erased_at_account_hash"), "ledger", ["erased_at", "account_hash"], unique=False)
     op.add_column("people", sa.Column("erasure_requested_at", sa.DateTime(timezone=True), nullable=True))
     op.create_index(
         "ix_people_erasure",

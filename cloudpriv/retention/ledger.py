@@ -1,0 +1,137 @@
+"""The erasure ledger outside the database: what a restored backup of the database cannot have forgotten.
+
+Every erasure is an object in a bucket of its own, which no restore of the database takes back in time. It holds the
+SHA-256 of the account's random id, the rule, counts and the time: no personal data. It is written once, after the erasure
+was verified and before the transaction that ends the purge, so that the database knows of no erasure that the bucket lacks.
+What the bucket knows and the database does not came back with a backup, and is erased again by `replay`.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Any, Final
+
+from sqlalchemy import func, select
+
+from cloudpriv.platform.db import Tx
+from cloudpriv.platform.errors import NotFoundError
+from cloudpriv.platform.objectstore import ObjectStore
+from cloudpriv.retention.tables import LedgerEntry
+
+PREFIX: Final = "ledger/"
+STAMP: Final = "%Y%m%dT%H%M%S.%fZ"
+KEY: Final = re.compile(r"ledger/(?P<stamp>\d{8}T\d{6}\.\d{6}Z)-(?P<hash>[0-9a-f]{64})\.json")
+PAGE: Final = 1000  # as many keys as an S3 listing answers at a time
+# A purge may end so much later than another that was verified after it, while the object store or its worker was away.
+LATENESS: Final = timedelta(days=1)
+# Those of the hashes that the database does not know as erased. A purge in the step `certificate` is ending at this moment:
+# its object is written before its row. One statement, so that no purge ends between two looks.
+LACKING: Final = """
+SELECT hash FROM unnest(%(hashes)s::bytea[]) AS hash
+WHERE NOT EXISTS (SELECT FROM ledger WHERE account_hash = hash) AND hash <> ALL (ARRAY(
+  SELECT sha256(uuid_send(account_id)) FROM purges
+  WHERE status IN ('planned', 'running') AND step = 'certificate' AND trigger <> 'replay' AND account_id IS NOT NULL))
+"""
+
+
+class LedgerError(Exception):
+    """Something in the ledger's bucket is not what was written there; the text names the object's key."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One erasure. `certificate` is the signed certificate without its proof of inclusion, or None when none was issued."""
+
+    account_hash: bytes
+    service: str
+    trigger: str
+    rule: str
+    policy_version: str
+    counts: dict[str, int]
+    erased_at: datetime
+    certificate: dict[str, Any] | None = None
+
+    @property
+    def key(self) -> str:
+        """Where it lies in the bucket: in order of time."""
+        return f"{_key_before(self.erased_at)}-{self.account_hash.hex()}.json"
+
+
+def store(objects: ObjectStore, entry: Entry) -> None:
+    """Write an entry once; the same one again changes nothing.
+
+    Raises BusyError when the store is away, LedgerError when another entry lies in its place, which then stays.
+    """
+    content = _written(entry)
+    try:
+        found = objects.get(entry.key)
+    except NotFoundError:
+        objects.put(entry.key, content)
+        return
+    if found != content:
+        raise LedgerError(f"another entry lies at {entry.key}")
+
+
+def ahead_of(tx: Tx, objects: ObjectStore) -> bool:
+    """Whether the bucket tells of an erasure that the database lacks: then the database was restored from a backup.
+
+    Looks at what was erased since shortly before the database's newest erasure, so it costs the same after a million of
+    them. Raises BusyError when the store is away. The transaction must see what others commit meanwhile (read committed).
+    """
+    newest = tx.session.scalar(select(func.max(LedgerEntry.erased_at)))
+    after = PREFIX if newest is None else _key_before(newest - LATENESS)
+    return any(True for _ in _missing_keys(tx, objects, after))
+
+
+def missing(tx: Tx, objects: ObjectStore) -> Iterator[Entry]:
+    """Every entry of the whole bucket that the database lacks, in order of time.
+
+    Raises BusyError when the store is away, LedgerError at an object that is no entry.
+    """
+    return (_read(objects, key) for key in _missing_keys(tx, objects, PREFIX))
+
+
+def _missing_keys(tx: Tx, objects: ObjectStore, after: str) -> Iterator[str]:
+    for keys in _pages(objects.keys_after(PREFIX, after)):
+        lacking = set(tx.connection.exec_driver_sql(LACKING, {"hashes": [_hash_in(key) for key in keys]}).scalars())
+        yield from (key for key in keys if _hash_in(key) in lacking)
+
+
+def _key_before(moment: datetime) -> str:
+    """What the keys of entries of this moment begin with: before all of them, after all earlier ones."""
+    return PREFIX + moment.astimezone(UTC).strftime(STAMP)
+
+
+def _hash_in(key: str) -> bytes:
+    found = KEY.fullmatch(key)
+    if found is None:
+        raise LedgerError(f"{key} is no entry of the ledger")
+    return bytes.fromhex(found["hash"])
+
+
+def _written(entry: Entry) -> bytes:
+    members = asdict(entry) | {
+        "account_hash": entry.account_hash.hex(),
+        "erased_at": entry.erased_at.astimezone(UTC).strftime(STAMP),
+    }
+    return json.dumps(members, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def _read(objects: ObjectStore, key: str) -> Entry:
+    try:
+        members = json.loads(objects.get(key))
+        erased_at = datetime.strptime(members["erased_at"], STAMP).replace(tzinfo=UTC)
+        entry = Entry(**members | {"account_hash": bytes.fromhex(members["account_hash"]), "erased_at": erased_at})
+    except (ValueError, TypeError, KeyError):
+        raise LedgerError(f"{key} is no entry of the ledger") from None
+    if entry.key != key:
+        raise LedgerError(f"another entry lies at {key}")
+    return entry
+
+
+def _pages(keys: Iterable[str]) -> Iterator[list[str]]:
+    remaining = iter(keys)
+    return iter(lambda: list(islice(remaining, PAGE)), [])
