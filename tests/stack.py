@@ -41,11 +41,17 @@ class TestDatabase:
         variable = config.PREFIX + config.DATABASE_SETTING[role]
         return make_url(self.stack.environment[variable]).set(database=self.name).render_as_string(hide_password=False)
 
+    @property
+    def ledger_bucket(self) -> str:
+        """A bucket of its own: the ledger of another database would be ahead of this one."""
+        return f"ledger-{self.name.replace('_', '-')}"
+
     def environment(self) -> dict[str, str]:
         """The environment of a process that is to use this database: for tests with real processes."""
         urls = {config.PREFIX + config.DATABASE_SETTING[role]: self.url(role) for role in config.DATABASE_SETTING}
         cheap = {config.PREFIX + name.upper(): str(value) for name, value in CHEAP.items()}
-        return {**os.environ, **self.stack.environment, **urls, **cheap}
+        own = {**urls, **cheap, f"{config.PREFIX}S3_LEDGER_BUCKET": self.ledger_bucket}
+        return {**os.environ, **self.stack.environment, **own}
 
     def settings(self, role: Role) -> Settings:
         """Settings of a process of `role` on this database, hashing at the cheapest."""
@@ -53,7 +59,7 @@ class TestDatabase:
             for name, value in self.stack.environment.items():
                 environment.setenv(name, value)
             loaded = config.load(role)
-        return replace(loaded, database_url=self.url(role), **CHEAP)
+        return replace(loaded, database_url=self.url(role), s3_ledger_bucket=self.ledger_bucket, **CHEAP)
 
     def engine(self, role: Role) -> Engine:
         """An engine of `role`; the owner may look at everything."""
@@ -63,7 +69,8 @@ class TestDatabase:
         """Services of a process of `role` on this database; the object store's client is slow to make and shared."""
         settings, shared = self.settings(role), _shared_services(self.stack.environment["CLOUDPRIV_REDIS_URL"], self)
         engine = db.connect(settings.database_url, pool_size=settings.web_threads + 1)
-        return replace(shared, settings=settings, controller=replace(shared.controller, engine=engine))
+        own_plane, own_ledger = replace(shared.controller, engine=engine), shared.exports.of_bucket(self.ledger_bucket)
+        return replace(shared, settings=settings, controller=own_plane, ledger=own_ledger)
 
 
 def migrate_template(stack: Stack) -> None:
@@ -77,12 +84,14 @@ def migrate_template(stack: Stack) -> None:
 
 @contextmanager
 def fresh_database(stack: Stack) -> Iterator[TestDatabase]:
-    """A database of its own, dropped at the end whoever is still connected; the queue is emptied first."""
+    """A database and a ledger of its own, and an emptied queue. The database is dropped at the end, whoever is connected."""
     name = f"test_{next(numbers)}"
     redis.Redis.from_url(stack.environment["CLOUDPRIV_REDIS_URL"]).flushall()
     _administer(stack, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")
+    made = TestDatabase(stack, name)
+    _shared_services(stack.environment["CLOUDPRIV_REDIS_URL"], made).exports._s3.create_bucket(Bucket=made.ledger_bucket)
     try:
-        yield TestDatabase(stack, name)
+        yield made
     finally:
         _drop(stack, name)
 
