@@ -77,6 +77,7 @@ class Purge(ControllerBase):
             postgresql_where=text("status IN ('waiting', 'planned', 'running')"),
         ),
         Index("ix_purges_open", "status", "lease_until"),
+        Index("ix_purges_finished", "status", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
         Index(None, "run_id"),
         ForeignKeyConstraint(["run_id"], ["purge_runs.run_id"]),
         about(Erasure.CLEARED, why=INTERNAL),

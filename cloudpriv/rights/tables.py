@@ -14,6 +14,7 @@ from sqlalchemy import (
     Integer,
     String,
     Uuid,
+    text,
 )
 from sqlalchemy.orm import Mapped
 
@@ -33,6 +34,7 @@ class SubjectRequest(ControllerBase):
         CheckConstraint("type IN ('access', 'portability')", name="type"),
         CheckConstraint("status IN ('in_progress', 'completed', 'refused')", name="status"),
         Index(None, "request_id"),
+        Index("ix_requests_completed", "completed_at", postgresql_where=text("completed_at IS NOT NULL")),
         about(Erasure.ROWS, member="requests.json"),
     )
 

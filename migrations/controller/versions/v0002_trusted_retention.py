@@ -196,4 +196,8 @@ def _create_tables() -> None:
     op.add_column("purges", sa.Column("erased_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("purges", sa.Column("certificate_id", sa.Uuid(), nullable=True))
     op.create_index(op.f("ix_purges_run_id"), "purges", ["run_id"], unique=False)
+    finished = sa.text("finished_at IS NOT NULL")
+    op.create_index("ix_purges_finished", "purges", ["status", "finished_at"], unique=False, postgresql_where=finished)
+    completed = sa.text("completed_at IS NOT NULL")
+    op.create_index("ix_requests_completed", "requests", ["completed_at"], unique=False, postgresql_where=completed)
     op.create_foreign_key(op.f("fk_purges_purge_runs"), "purges", "purge_runs", ["run_id"], ["run_id"])
