@@ -127,6 +127,10 @@ def test_what_the_service_keeps_for_itself_has_rules_too() -> None:
     assert {each.key: str(each.retention.period) for each in POLICY.housekeeping} == {
         "export_archives": "P7D",
         "idempotency_keys": "PT24H",
+        "ended_mails": "P30D",
+        "proposed_plans": "P7D",
+        "cancelled_purges": "P1Y",
+        "finished_requests": "P3Y",
     }
     kept = POLICY.rule_for("idempotency_keys")
     assert kept.erasable_from(at("2026-03-01T08:30:00Z")) == at("2026-03-02T08:30:00Z")
