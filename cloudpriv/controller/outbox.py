@@ -6,7 +6,7 @@ attempt first puts that off, so whoever dies in one is followed by the next. It 
 loses the database between the server's answer and its own commit; both carry the same Message-ID.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.message import EmailMessage
@@ -39,6 +39,10 @@ from cloudpriv.platform.db import ControllerBase, Plane, Tx
 from cloudpriv.platform.errors import NotFoundError
 from cloudpriv.platform.ids import new_id
 from cloudpriv.platform.mail import MailDelayedError, Mailer, MailRefusedError, compose
+
+# What a kind of mail has to say to a person of an account, beside whom it greets: values for its texts in mail_templates.
+# May raise DroppedError.
+Content = Callable[[Tx, OpenedAccount, UUID], Mapping[str, mail_templates.Value]]
 
 log = structlog.get_logger(__name__)
 
@@ -104,32 +108,36 @@ def queue_mail(tx: Tx, kind: str, account_id: UUID | None, person_id: UUID | Non
 
     One for nobody is dropped by the worker: so the work does not show whether there is somebody.
     """
-    mail_id = new_id()
-    row = {
-        "mail_id": mail_id,
-        "account_id": account_id,
-        "person_id": person_id,
-        "kind": kind,
-        "status": "queued",
-        "attempts": 0,
-        "created_at": tx.now,
-        "next_try_at": tx.now,
-    }
-    tx.session.execute(insert(Mail), row)
+    [mail_id] = queue_mails(tx, kind, [(account_id, person_id)])
     tx.wake.append(("mail", mail_id))
     return mail_id
 
 
-def deliver(plane: Plane, mailer: Mailer, mail_id: UUID, clock: Callable[[], datetime]) -> None:
+def queue_mails(tx: Tx, kind: str, readers: Sequence[tuple[UUID | None, UUID | None]]) -> list[UUID]:
+    """Have a mail of `kind` sent to each person (by account and id) when the sweep finds it; their ids."""
+    made = {new_id(): reader for reader in readers}
+    same = {"kind": kind, "status": "queued", "attempts": 0, "created_at": tx.now, "next_try_at": tx.now}
+    rows = [
+        {"mail_id": mail_id, "account_id": account_id, "person_id": person_id, **same}
+        for mail_id, (account_id, person_id) in made.items()
+    ]
+    if rows:
+        tx.session.execute(insert(Mail), rows)
+    return list(made)
+
+
+def deliver(plane: Plane, mailer: Mailer, mail_id: UUID, clock: Callable[[], datetime],
+            contents: Mapping[str, Content] | None = None) -> None:  # fmt: skip
     """Send a mail if its time has come, and mark it sent, dropped, put off, or failed; nothing to do for any other.
 
-    It fails when the server refuses it for good, or after ATTEMPTS. Raises BusyError when the database is away.
+    `contents` has the kinds of mail whose content the layers above know. It fails when the server refuses it for good, or
+    after ATTEMPTS. Raises BusyError when the database is away.
     """
     attempt = _claim(plane, mail_id, clock())
     if attempt is None:
         return
     try:
-        mailer.send(_written(plane, mailer, mail_id, clock()))
+        mailer.send(_written(plane, mailer, mail_id, clock(), {**CONTENTS, **(contents or {})}))
     except DroppedError as fault:
         _conclude(plane, attempt, clock(), "dropped", fault.reason)
     except MailRefusedError as fault:
@@ -167,7 +175,7 @@ def _claim(plane: Plane, mail_id: UUID, now: datetime) -> Attempt | None:
         return Attempt(mail_id, mail.attempts)
 
 
-def _written(plane: Plane, mailer: Mailer, mail_id: UUID, now: datetime) -> EmailMessage:
+def _written(plane: Plane, mailer: Mailer, mail_id: UUID, now: datetime, contents: Mapping[str, Content]) -> EmailMessage:
     """The message as it is to be sent now. Raises DroppedError."""
     with plane.transaction(WORKER, now, read_only=True) as tx:
         mail = tx.session.get(Mail, mail_id)
@@ -183,7 +191,7 @@ def _written(plane: Plane, mailer: Mailer, mail_id: UUID, now: datetime) -> Emai
             "greeted": identity["name"] or identity["username"],
             "service": SERVICE_NAMES[account.row.service],
             "account": account.profile["account_name"],
-            **CONTENTS[mail.kind](tx, account, mail.person_id),
+            **contents[mail.kind](tx, account, mail.person_id),
         }
     subject, body = mail_templates.filled_in(mail.kind, identity["locale"], values)
     try:
@@ -192,15 +200,14 @@ def _written(plane: Plane, mailer: Mailer, mail_id: UUID, now: datetime) -> Emai
         raise DroppedError("no_address") from None
 
 
-def _hint(tx: Tx, account: OpenedAccount, person_id: UUID) -> dict[str, str]:
+def _hint(tx: Tx, account: OpenedAccount, person_id: UUID) -> Mapping[str, mail_templates.Value]:
     hint = credentials.open_hint(tx, account, person_id)
     if hint is None:
         raise DroppedError("no_hint")
     return {"hint": hint}
 
 
-# What a kind of mail has to say, beside whom it greets: values for its texts in mail_templates.
-CONTENTS: Final[dict[str, Callable[[Tx, OpenedAccount, UUID], dict[str, str]]]] = {"hint": _hint}
+CONTENTS: Final[Mapping[str, Content]] = {"hint": _hint}
 
 
 def _check_not_again(tx: Tx, mail: Mail) -> None:

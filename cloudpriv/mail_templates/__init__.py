@@ -1,17 +1,21 @@
 """The texts of our mails: one TOML file per kind, in every language of `LOCALES`, filled in by `string.Template`.
 
 The texts of a kind differ only in language: all use the same values. A value is put in as one line, so that no name or hint
-can pass for a part of our text.
+can pass for a part of our text; a day as the language writes it.
 """
 
 import tomllib
 from collections.abc import Mapping
+from datetime import date
 from functools import cache
 from importlib.resources import files
 from string import Template
 from typing import Final, NamedTuple
 
 LOCALES: Final = ("en", "sv", "fr", "es")  # the first is everybody's whose language is none of these
+
+# A text for everybody, a day, or a text by language, whose first one serves those that it lacks.
+Value = str | date | Mapping[str, str]
 
 
 class Text(NamedTuple):
@@ -21,19 +25,38 @@ class Text(NamedTuple):
     body: Template
 
 
-def filled_in(kind: str, locale: str | None, values: Mapping[str, str]) -> tuple[str, str]:
+def filled_in(kind: str, locale: str | None, values: Mapping[str, Value]) -> tuple[str, str]:
     """Subject and body of a mail in the language of a language tag (RFC 5646, by its first subtag)."""
-    text = texts(kind)[_language(locale)]
-    lines = {name: " ".join(value.split()) for name, value in values.items()}
+    language = _language(locale)
+    text = texts(kind)[language]
+    lines = {name: " ".join(_worded(value, language).split()) for name, value in values.items()}
     return text.subject.substitute(lines), text.body.substitute(lines)
 
 
 @cache
 def texts(kind: str) -> dict[str, Text]:
     """The texts of a kind of mail by language."""
-    source = files(__name__).joinpath(f"{kind}.toml").read_text(encoding="utf-8")
-    found = tomllib.loads(source)
+    found = _read(kind)
     return {locale: Text(Template(found[locale]["subject"]), Template(found[locale]["body"])) for locale in LOCALES}
+
+
+def written_day(day: date, language: str) -> str:
+    """A day as one of `LOCALES` writes it in a sentence, such as `1 March 2027`."""
+    words = _read("days")[language]
+    number = words.get("first", "1") if day.day == 1 else str(day.day)
+    written: str = words["form"].format(day=number, month=words["months"][day.month - 1], year=day.year)
+    return written
+
+
+def _worded(value: Value, language: str) -> str:
+    if isinstance(value, date):
+        return written_day(value, language)
+    return value if isinstance(value, str) else value.get(language) or next(iter(value.values()))
+
+
+@cache
+def _read(name: str) -> dict[str, dict[str, str]]:
+    return tomllib.loads(files(__name__).joinpath(f"{name}.toml").read_text(encoding="utf-8"))
 
 
 def _language(locale: str | None) -> str:
