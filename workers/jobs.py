@@ -15,7 +15,7 @@ from cloudpriv.bootstrap import Services
 from cloudpriv.controller import outbox
 from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.errors import BusyError
-from cloudpriv.retention import purge
+from cloudpriv.retention import notices, purge
 from cloudpriv.rights import export
 
 log = structlog.get_logger(__name__)
@@ -62,6 +62,7 @@ def run_mail(mail_id: str) -> None:
     """Send a mail."""
     services = SERVICES.get()
     try:
-        outbox.deliver(services.controller, services.mailer, UUID(mail_id), services.clock)
+        known = notices.contents(services.policy)
+        outbox.deliver(services.controller, services.mailer, UUID(mail_id), services.clock, known)
     except BusyError:
         log.warning("job_interrupted", job="mail", subject=mail_id)
