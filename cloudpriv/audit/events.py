@@ -4,7 +4,7 @@ Append-only by database grant. An event holds ids and names of fields, never val
 erasure of the person it is about (GDPR Article 5(2)).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -13,6 +13,8 @@ from sqlalchemy import ARRAY, DateTime, Index, String, Uuid, select, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped
 
+from cloudpriv.audit.canonical import canonical
+from cloudpriv.audit.tables import PendingEntry
 from cloudpriv.platform.classify import Category, Erasure, about, withheld
 from cloudpriv.platform.db import ControllerBase, Tx
 from cloudpriv.platform.ids import new_id
@@ -47,7 +49,10 @@ VALUES: Final = {
     column.name: f"%({column.name})s::{column.type.compile(dialect=postgresql.dialect())}"  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it without
     for column in AuditEvent.__table__.columns
 }
-APPEND: Final = f"INSERT INTO {AuditEvent.__tablename__} ({', '.join(VALUES)}) SELECT {', '.join(VALUES.values())}"
+EVENT: Final = f"INSERT INTO {AuditEvent.__tablename__} ({', '.join(VALUES)}) SELECT {', '.join(VALUES.values())}"
+ENTRY: Final = f"INSERT INTO {PendingEntry.__tablename__} (entry_id) SELECT {VALUES['event_id']}"
+# One statement, so that no event escapes the log.
+APPEND: Final = f"WITH entry AS ({ENTRY}) {EVENT}"
 
 
 def record(tx: Tx, action: str, *, account_id: UUID | None = None, subject_id: UUID | None = None,
@@ -63,16 +68,21 @@ def record_each(tx: Tx, action: str, account_ids: Iterable[UUID]) -> None:
 
 
 def told_with(found: str, event: str = "told") -> str:
-    """The part of a WITH statement that appends an event, with the values of `event_of`, if the part `found` finds a row.
+    """Parts of a WITH statement that append an event, with the values of `event_of`, if the part `found` finds a row.
 
     So a read and its event are one statement: neither happens without the other.
     """
-    return f"{event} AS ({APPEND} FROM {found})"
+    return f"{event} AS ({EVENT} FROM {found}), {event}_entry AS ({ENTRY} FROM {found})"
 
 
 def event_of(tx: Tx, action: str, account_id: UUID | None, subject_id: UUID | None = None) -> dict[str, Any]:
     """The values of an event, for a statement with `told_with`."""
     return _event(tx, action, account_id, subject_id)
+
+
+def leaf(event: Mapping[str, Any]) -> bytes:
+    """What stands for an event in the log: the canonical JSON (RFC 8785) of all its columns."""
+    return canonical({name: event[name] for name in VALUES})
 
 
 def list_events(tx: Tx, account_id: UUID, *, after: UUID | None, limit: int) -> list[AuditEvent]:
