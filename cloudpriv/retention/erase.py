@@ -4,7 +4,7 @@ Every function may be called again after it was interrupted: it does what is lef
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any, Final
@@ -12,10 +12,13 @@ from uuid import UUID
 
 from sqlalchemy import CursorResult, func, select, union_all
 
-from cloudpriv.controller.tables import Account, AccountKey, DirectoryEntry
+from cloudpriv.controller.tables import Account, AccountKey, Credential, DirectoryEntry
 from cloudpriv.platform.classify import Erasure, erased_tables, tables_with_account_id
 from cloudpriv.platform.db import ControllerBase, Tx
 from cloudpriv.platform.objectstore import ObjectStore
+from cloudpriv.retention.around import Around
+from cloudpriv.retention.scope import scope_of
+from cloudpriv.retention.tables import Hold
 
 BATCH: Final = 10_000  # rows in one transaction: some 50 ms of locks and write-ahead log
 COUNTED: Final = 2 * BATCH + 1  # enough to know whether more than one batch follows this one
@@ -23,6 +26,7 @@ OBJECTS: Final = "objects"  # what the counts of a purge call the objects of the
 METADATA: Final = ControllerBase.metadata
 ACCOUNTS: Final = Account.__tablename__
 SHREDDED: Final = (AccountKey.__tablename__, DirectoryEntry.__tablename__)
+CREDENTIALS: Final = Credential.__tablename__
 # The SQL below is made of names of our own tables only; values are always parameters.
 OF_ACCOUNT: Final = "WHERE account_id = %(account_id)s"
 TABLES_OF_ACCOUNTS: Final = (
@@ -41,16 +45,26 @@ def hash_of(account_id: UUID) -> bytes:
     return hashlib.sha256(account_id.bytes).digest()
 
 
-def shred_key(tx: Tx, account_id: UUID) -> dict[str, int]:
-    """Delete the data key and the name: from the commit on nothing sealed opens, and nobody finds the account by name."""
-    return {name: _delete_rows(tx, name, account_id) for name in SHREDDED}
+def shred_key(tx: Tx, account_id: UUID, held: Sequence[Hold] = ()) -> dict[str, int]:
+    """Delete the data key and the name: from the commit on nothing sealed opens, and nobody finds the account by name.
+
+    Credentials go with them. What holds keep sealed needs its key, which then stays; one on the account keeps all.
+    """
+    if held:
+        return Around(tx, account_id, scope_of(held)).shred()
+    counts = {name: _delete_rows(tx, name, account_id) for name in SHREDDED}
+    signing_in = _delete_rows(tx, CREDENTIALS, account_id, limit=BATCH)
+    return {**counts, CREDENTIALS: signing_in} if signing_in else counts
 
 
-def erase_rows(tx: Tx, account_id: UUID) -> tuple[dict[str, int], bool]:
+def erase_rows(tx: Tx, account_id: UUID, held: Sequence[Hold] = ()) -> tuple[dict[str, int], bool]:
     """Delete up to BATCH rows, dependants first: how many of which table, and whether another batch may not be the last.
 
-    The account's own row stays.
+    The account's own row stays. Under holds what they keep stays, emptied of all else, and so do the holds; then the second
+    answer is whether there may be more to do at all.
     """
+    if held:
+        return Around(tx, account_id, scope_of(held)).erase(BATCH)
     sizes: dict[str, int] = {row[0]: row[1] for row in _run(tx, _sizes(), account_id)}
     budget, counts = BATCH, {}
     for name in (name for name in _erased() if budget and sizes[name]):
