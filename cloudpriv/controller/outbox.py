@@ -22,8 +22,10 @@ from sqlalchemy import (
     Integer,
     String,
     Uuid,
+    and_,
     delete,
     insert,
+    or_,
     select,
     text,
 )
@@ -146,6 +148,22 @@ def deliver(plane: Plane, mailer: Mailer, mail_id: UUID, clock: Callable[[], dat
         _conclude(plane, attempt, clock(), "failed" if attempt.number >= ATTEMPTS else "queued", fault.code)
     else:
         _conclude(plane, attempt, clock(), "sent", None)
+
+
+def record_bounce(tx: Tx, mail_id: UUID, status: str) -> bool:
+    """Mark a mail failed that was taken by the server and came back later, with the code (RFC 3463) that says why.
+
+    False, and nothing done, for one that is not known, or not any more, or has ended otherwise.
+    """
+    handed_over = or_(Mail.status == "sent", and_(Mail.status == "queued", Mail.attempts > 0))
+    mail = tx.session.scalar(select(Mail).where(Mail.mail_id == mail_id, handed_over).with_for_update())
+    if mail is None:
+        return False
+    mail.status, mail.failure = "failed", f"bounced_{status}"
+    log.info("mail", mail=str(mail_id), kind=mail.kind, status="failed", failure=mail.failure, attempts=mail.attempts)
+    if mail.account_id is not None:
+        events.record(tx, "mail.bounce", account_id=mail.account_id, subject_id=mail.person_id)
+    return True
 
 
 def unfinished(tx: Tx) -> list[UUID]:
