@@ -8,7 +8,7 @@ What the bucket knows and the database does not came back with a backup, and is 
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -33,7 +33,7 @@ LACKING: Final = """
 SELECT hash FROM unnest(%(hashes)s::bytea[]) AS hash
 WHERE NOT EXISTS (SELECT FROM ledger WHERE account_hash = hash) AND hash <> ALL (ARRAY(
   SELECT sha256(uuid_send(account_id)) FROM purges
-  WHERE status IN ('planned', 'running') AND step = 'certificate' AND trigger <> 'replay' AND account_id IS NOT NULL))
+  WHERE status IN ('planned', 'running') AND step = 'certificate' AND account_id IS NOT NULL))
 """
 
 
@@ -83,21 +83,33 @@ def ahead_of(tx: Tx, objects: ObjectStore) -> bool:
     """
     newest = tx.session.scalar(select(func.max(LedgerEntry.erased_at)))
     after = PREFIX if newest is None else _key_before(newest - LATENESS)
-    return any(True for _ in _missing_keys(tx, objects, after))
+    return any(lacking(tx, keys) for keys in pages(objects, after))
 
 
-def missing(tx: Tx, objects: ObjectStore) -> Iterator[Entry]:
-    """Every entry of the whole bucket that the database lacks, in order of time.
-
-    Raises BusyError when the store is away, LedgerError at an object that is no entry.
-    """
-    return (_read(objects, key) for key in _missing_keys(tx, objects, PREFIX))
+def pages(objects: ObjectStore, after: str = PREFIX) -> Iterator[list[str]]:
+    """The keys of all entries after the key `after`, in order of time, many at once. Raises BusyError."""
+    remaining = objects.keys_after(PREFIX, after)
+    return iter(lambda: list(islice(remaining, PAGE)), [])
 
 
-def _missing_keys(tx: Tx, objects: ObjectStore, after: str) -> Iterator[str]:
-    for keys in _pages(objects.keys_after(PREFIX, after)):
-        lacking = set(tx.connection.exec_driver_sql(LACKING, {"hashes": [_hash_in(key) for key in keys]}).scalars())
-        yield from (key for key in keys if _hash_in(key) in lacking)
+def lacking(tx: Tx, keys: Sequence[str]) -> list[str]:
+    """Those of the keys whose erasures the database does not know. Raises LedgerError at a key that no entry has."""
+    hashes = [_hash_in(key) for key in keys]
+    unknown = set(tx.connection.exec_driver_sql(LACKING, {"hashes": hashes}).scalars())
+    return [key for key, account_hash in zip(keys, hashes, strict=True) if account_hash in unknown]
+
+
+def read(objects: ObjectStore, key: str) -> Entry:
+    """The entry at a key. Raises BusyError, NotFoundError, or LedgerError when it is none or another's."""
+    try:
+        members = json.loads(objects.get(key))
+        erased_at = datetime.strptime(members["erased_at"], STAMP).replace(tzinfo=UTC)
+        entry = Entry(**members | {"account_hash": bytes.fromhex(members["account_hash"]), "erased_at": erased_at})
+    except (ValueError, TypeError, KeyError):
+        raise LedgerError(f"{key} is no entry of the ledger") from None
+    if entry.key != key:
+        raise LedgerError(f"another entry lies at {key}")
+    return entry
 
 
 def _key_before(moment: datetime) -> str:
@@ -118,20 +130,3 @@ def _written(entry: Entry) -> bytes:
         "erased_at": entry.erased_at.astimezone(UTC).strftime(STAMP),
     }
     return json.dumps(members, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
-
-
-def _read(objects: ObjectStore, key: str) -> Entry:
-    try:
-        members = json.loads(objects.get(key))
-        erased_at = datetime.strptime(members["erased_at"], STAMP).replace(tzinfo=UTC)
-        entry = Entry(**members | {"account_hash": bytes.fromhex(members["account_hash"]), "erased_at": erased_at})
-    except (ValueError, TypeError, KeyError):
-        raise LedgerError(f"{key} is no entry of the ledger") from None
-    if entry.key != key:
-        raise LedgerError(f"another entry lies at {key}")
-    return entry
-
-
-def _pages(keys: Iterable[str]) -> Iterator[list[str]]:
-    remaining = iter(keys)
-    return iter(lambda: list(islice(remaining, PAGE)), [])
