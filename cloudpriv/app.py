@@ -13,16 +13,20 @@ from flask_smorest import Api
 from structlog.typing import ExcInfo
 
 from cloudpriv.api import (
+    access_log,
     accounts,
     audit,
     credentials,
     devices,
+    forecast,
+    holds,
     limits,
     oauth,
     operations,
     people,
     policy,
     problems,
+    purge_runs,
     retention,
     rights,
     traffic,
@@ -41,6 +45,9 @@ BLUEPRINTS: Final = (
     traffic.blueprint,
     retention.blueprint,
     retention.purges,
+    holds.blueprint,
+    purge_runs.blueprint,
+    forecast.blueprint,
     rights.blueprint,
     audit.blueprint,
     policy.blueprint,
@@ -65,6 +72,7 @@ def create_app(services: Services) -> Flask:
     app.extensions[EXTENSION] = run
     problems.install(app)
     operations.install(app)
+    access_log.install(app)
     limits.install(app, run)
     oauth.install(app)
     return app

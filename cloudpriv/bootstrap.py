@@ -10,11 +10,13 @@ from redis import Redis
 
 from cloudpriv.config import Settings
 from cloudpriv.platform import clock, db, jobs, keys, objectstore
-from cloudpriv.platform.db import Plane
+from cloudpriv.platform.db import Plane, Tx
 from cloudpriv.platform.mail import Mailer
 from cloudpriv.platform.objectstore import ObjectStore
 from cloudpriv.policy.register import Policy
 from cloudpriv.policy.register import load as load_policy
+from cloudpriv.retention.guards import Limits, Terms, read_clocks
+from cloudpriv.retention.purge import Stores
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,18 @@ class Services:
     redis: Redis
     policy: Policy
     clock: Callable[[], datetime]
+
+    def terms(self, tx: Tx) -> Terms:
+        """What a run of purges is judged by at this moment."""
+        limits = Limits(self.settings.purge_limit_accounts, self.settings.purge_limit_share)
+        return Terms(self.policy, limits, read_clocks(tx))
+
+    @property
+    def stores(self) -> Stores:
+        """What erasures reach beside the database. Raises KeyFault without the key that certifies them."""
+        if self.proof_key is None:
+            raise keys.KeyFault("no key certifies erasures: set CLOUDPRIV_PROOF_KEY_FILE")
+        return Stores(self.exports, self.redis, self.ledger, self.proof_key)
 
 
 def build(settings: Settings, *, now: Callable[[], datetime] = clock.utc_now) -> Services:

@@ -4,20 +4,25 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, insert, select, text
+from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
+from cloudpriv.audit.events import AuditEvent
 from cloudpriv.bootstrap import Services
 from cloudpriv.controller import credentials, idempotency, outbox
 from cloudpriv.controller.idempotency import Answer
 from cloudpriv.controller.tables import Account
 from cloudpriv.metadata import CONTROLLER
 from cloudpriv.platform.classify import erased_tables
+from cloudpriv.platform.clock import Boot
 from cloudpriv.platform.ids import new_id
-from cloudpriv.retention import purge
-from cloudpriv.retention.tables import LedgerEntry, Purge
+from cloudpriv.policy.register import Policy
+from cloudpriv.retention import due, purge, runs
+from cloudpriv.retention.guards import Clocks, Limits, Terms
+from cloudpriv.retention.tables import Hold, LedgerEntry, Notice, Purge
 from tests.exports import ask, make_session
 from tests.exports import run as run_export
-from tests.factories import NOW, make_account, make_device, make_person, transaction
+from tests.factories import BACKEND, NOW, make_account, make_device, make_person, transaction
 
 LONG_AGO = datetime.fromisoformat("2018-08-01T00:00:00Z")
 
@@ -36,9 +41,16 @@ def make_full_account(services: Services, created_at: datetime = LONG_AGO) -> UU
         outbox.queue_mail(tx, "hint", account_id, person.person_id)
         tx.session.get_one(Account, account_id).last_traffic_at = NOW
         claimed = idempotency.claim(tx, str(account_id), b"")
-        idempotency.keep_answer(tx, claimed, account_id, new_id(), Answer(200, {"headers": {}, "body": ""}))
+        answer = Answer(200, {"headers": {}, "body": ""})
+        tx.session.add(_released_hold(account_id))
+        idempotency.keep_answer(tx, claimed, account_id, new_id(), answer, expires_at=NOW + timedelta(days=1))
     run_export(services, ask(services, account_id))
     return account_id
+
+
+def _released_hold(account_id: UUID) -> Hold:
+    return Hold(account_id=account_id, hold_id=new_id(), scope="account", authority="Halmstad District Court", reference="T 1-26",
+                placed_by="operator:x", placed_at=NOW, released_by="operator:x", released_at=NOW)  # fmt: skip
 
 
 def let_it_age(owner: Engine, account_id: UUID, last_traffic_at: datetime | None = None) -> None:
@@ -54,15 +66,50 @@ def close(services: Services, account_id: UUID) -> UUID:
         return purge.request_erasure(tx, services.policy, account_id, 1).purge_id
 
 
-def plan(services: Services, now: datetime = NOW) -> list[UUID]:
-    """Plan what is due."""
+def terms(services: Services, now: datetime = NOW, **limits: float) -> Terms:
+    """What a run is judged by when every clock says `now`; unless limits are named, any number of accounts may go."""
+    allowed = Limits(**{"accounts": 10**6, "share": 1.0, **limits})  # type: ignore[arg-type]  # as the tests name them
+    return Terms(services.policy, allowed, Clocks(now, now, Boot("test", 0.0)))
+
+
+def let_traffic_come(owner: Engine, now: datetime = NOW) -> None:
+    """Have traffic of some account received, as any living installation has."""
+    row = {"event_id": new_id(), "at": now, "actor_kind": "client", "actor_id": "x", "action": "traffic.write", "fields": []}
+    with owner.begin() as connection:
+        connection.execute(insert(AuditEvent), row)
+
+
+def tell_owners(owner: Engine, policy: Policy, now: datetime = NOW) -> None:
+    """Have the owners of all that is due told long enough ago."""
+    with owner.begin() as connection:
+        for account_id, created_at, traffic in connection.execute(
+            select(Account.account_id, Account.created_at, Account.last_traffic_at)
+        ).all():
+            due_on = due.purge_due_on(policy, created_at, traffic)
+            given = {"account_id": account_id, "due_on": due_on, "days": 7, "given_at": now - timedelta(days=8), "mails": 1}
+            connection.execute(insert_or_skip(Notice).values(given).on_conflict_do_nothing())
+
+
+def plan(services: Services, owner: Engine, now: datetime = NOW) -> list[UUID]:
+    """Plan what is due, in an installation where traffic comes and owners were told."""
+    let_traffic_come(owner, now)
+    tell_owners(owner, services.policy, now)
     with transaction(services, now=now) as tx:
-        return purge.plan_due(tx, services.policy)
+        runs.plan_due(tx, terms(services, now))
+        return [subject for job, subject in tx.wake if job == "purge"]
+
+
+def order(services: Services, owner: Engine, account_id: UUID, now: datetime = NOW) -> UUID:
+    """Have a due account erased, as its backend does, in an installation where traffic comes and owners were told."""
+    let_traffic_come(owner, now)
+    tell_owners(owner, services.policy, now)
+    with transaction(services, BACKEND, now) as tx:
+        return runs.plan_account(tx, terms(services, now), account_id).purge_id
 
 
 def run(services: Services, purge_id: UUID, now: datetime = NOW) -> None:
     """Do what a worker does."""
-    purge.run(services.controller, services.exports, services.policy, purge_id, lambda: now)
+    run_with(services, purge_id, lambda: now)
 
 
 def purge_of(services: Services, purge_id: UUID) -> Purge:
@@ -78,13 +125,14 @@ def ledger(services: Services) -> list[LedgerEntry]:
 
 
 def rows_of(owner: Engine, account_id: UUID) -> dict[str, int]:
-    """How many rows of the account each table to be erased has."""
+    """How many rows of the account there are in each table to be erased that has any."""
     statement = "SELECT count(*) FROM {} WHERE account_id = :id"
     with owner.connect() as connection:
-        return {
+        found = {
             table.name: connection.execute(text(statement.format(table.name)), {"id": account_id}).scalar_one()
             for table in erased_tables(CONTROLLER)
         }
+    return {name: number for name, number in found.items() if number}
 
 
 def checksums_of_others(owner: Engine, *account_ids: UUID) -> dict[str, str | None]:
@@ -135,7 +183,7 @@ class Moments:
 
 def run_with(services: Services, purge_id: UUID, clock: Callable[[], datetime]) -> None:
     """Do what a worker with this clock does."""
-    purge.run(services.controller, services.exports, services.policy, purge_id, clock)
+    purge.run(services.controller, services.stores, services.policy, purge_id, clock)
 
 
 def device_of(owner: Engine, account_id: UUID) -> UUID:

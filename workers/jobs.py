@@ -53,7 +53,7 @@ def run_purge(purge_id: str) -> None:
 
 def _carry_on(services: Services, purge_id: UUID) -> None:
     try:
-        purge.run(services.controller, services.exports, services.policy, purge_id, services.clock)
+        purge.run(services.controller, services.stores, services.policy, purge_id, services.clock)
     except BusyError:
         log.warning("job_interrupted", job="purge", subject=str(purge_id))
 

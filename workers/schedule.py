@@ -1,33 +1,52 @@
-"""The schedule: wakes workers for what Postgres says is unfinished, and keeps the clocks of what the service itself holds.
+"""The schedule: wakes workers for what Postgres says is unfinished, and does what is to be done at regular times.
 
-Several may run at once: every duty does only what is left to do, so that two of them do nothing twice.
+Several may run at once. What has slots is done once for each, by whoever claims it first; the rest does only what is left to
+do, so that two of them do nothing twice. Nothing of it needs Redis.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
 from typing import Final
 from uuid import UUID
 
 import structlog
 from redis.exceptions import RedisError
 
+from cloudpriv.audit import log as audit_log
+from cloudpriv.audit.tiles import LogError
 from cloudpriv.bootstrap import Services
-from cloudpriv.controller import idempotency, outbox
+from cloudpriv.controller import outbox
 from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.errors import BusyError
+from cloudpriv.platform.ids import new_id
 from cloudpriv.platform.jobs import queue
-from cloudpriv.retention import purge
+from cloudpriv.retention import clocks, duties, forecast, notices, purge, runs
+from cloudpriv.retention.clocks import Clock
+from cloudpriv.retention.duties import DAILY, OFTEN, Slots, Standing
+from cloudpriv.rights import clocks as clocks_of_rights
 from cloudpriv.rights import export
 
 log = structlog.get_logger(__name__)
 
 ROUND_SECONDS: Final = 5.0  # with a lease of 30 s, a stopped worker's work is taken over well within a minute
+RENEWAL_SECONDS: Final = 60.0  # of a duty's lease of 5 minutes
 REWAKE: Final = timedelta(seconds=20)  # a job may wait that long in the queue before it is thought to be lost
-PLANNED_AT_ONCE: Final = 1000
+NOTICES_AT_ONCE: Final = 500
 ENOUGH: Final = 1000  # jobs in the queue; while nobody takes them, more of the same would fill Redis
 
-Duty = Callable[[Services], None]
+
+@dataclass(frozen=True)
+class Duty:
+    """Something to do once at every slot, however many schedules there are; without slots, by each in every round."""
+
+    name: str
+    do: Callable[[Services], object]
+    slots: Slots | None = None
 
 
 class Sweep:
@@ -59,59 +78,126 @@ def _waiting(services: Services) -> int:
         return 0  # the wake-ups will be lost, and logged
 
 
-def forget_answers(services: Services) -> None:
-    """Erase answers kept for idempotency keys once their day is over."""
-    with services.controller.transaction(WORKER, services.clock()) as tx:
-        idempotency.forget_expired(tx)
+def every_clock(services: Services) -> tuple[Clock, ...]:
+    """The clock of everything that the service keeps, but for accounts, which go by purges."""
+    folder = services.settings.access_log_dir
+    access_log = clocks.access_log(Path(folder) if folder else None)
+    return (clocks_of_rights.archives(services.exports), clocks_of_rights.REQUESTS, *clocks.CLOCKS, access_log)
 
 
-def forget_mails(services: Services) -> None:
-    """Erase what is left of mails that ended long ago."""
-    with services.controller.transaction(WORKER, services.clock()) as tx:
-        outbox.forget_finished(tx)
+def erase(clock: Clock, services: Services) -> None:
+    """Erase what is due by a clock."""
+    erased = clock.erase(services.controller, services.policy, services.clock)
+    if erased:
+        log.info("erased", rule=clock.key, number=erased)
 
 
-def expire_exports(services: Services) -> None:
-    """Erase archives whose days are over."""
-    export.expire(services.controller, services.exports, services.clock)
+def advance_log(services: Services) -> None:
+    """Log pending entries, and publish the tree's checkpoint, where there is a key to sign it. A log at odds waits."""
+    if services.proof_key is None:
+        return
+    base = audit_log.origin_base(services.settings.issuer)
+    try:
+        audit_log.advance(services.controller, services.ledger, services.proof_key, base, services.clock)
+    except LogError as fault:
+        log.error("log_stands_still", fault=type(fault).__name__)
 
 
-def plan_due(services: Services, at_once: int = PLANNED_AT_ONCE) -> None:
-    """Plan the erasure of all that is due, where the settings let the service begin erasures by itself."""
-    more = services.settings.purge_automatically
-    while more:
+def give_notices(services: Services) -> None:
+    """Give every notice that is due."""
+    given = NOTICES_AT_ONCE
+    while given == NOTICES_AT_ONCE:
         with services.controller.transaction(WORKER, services.clock()) as tx:
-            more = len(purge.plan_due(tx, services.policy, limit=at_once)) == at_once
+            given = notices.give_due(tx, services.policy, limit=NOTICES_AT_ONCE)
+
+
+def count_forecast(services: Services) -> None:
+    """Count anew what falls due in which month."""
+    with services.controller.transaction(WORKER, services.clock()) as tx:
+        forecast.count(tx, services.policy)
+
+
+def plan_due(services: Services) -> None:
+    """Plan the erasure of all that is due, where the settings let the service begin erasures by itself."""
+    planned = services.settings.purge_automatically
+    while planned:
+        with services.controller.transaction(WORKER, services.clock()) as tx:
+            planned = bool(runs.plan_due(tx, services.terms(tx)))
 
 
 class Schedule:
-    """The duties, each at its interval by the services' clock; one that meets a server away is tried again next round."""
+    """One schedule: what it knows of the duties, and its name in the leases that it takes."""
 
     def __init__(self) -> None:
-        self._duties: dict[str, tuple[Duty, timedelta]] = {
-            "sweep": (Sweep(), timedelta(0)),
-            "forget_answers": (forget_answers, timedelta(minutes=10)),
-            "forget_mails": (forget_mails, timedelta(hours=1)),
-            "expire_exports": (expire_exports, timedelta(minutes=10)),
-            "plan_due": (plan_due, timedelta(days=1)),
-        }
-        self._done: dict[str, datetime] = {}
+        self._owner = new_id()
+        self._sweep = Sweep()
+        self._settled: dict[str, datetime] = {}  # the slot of each duty that is known to be done: nothing to ask for
 
     def round(self, services: Services) -> None:
-        """Do every duty whose time has come."""
-        for name, (duty, interval) in self._duties.items():
-            done = self._done.get(name)
-            if done is None or not done <= services.clock() < done + interval:  # also after the clock was put back
-                self._do(name, duty, services)
+        """Do every duty whose time has come and that nobody else does; one that meets a server away waits a round."""
+        for duty in self._duties(services):
+            try:
+                self._do(duty, services)
+            except (BusyError, OSError) as fault:
+                log.warning("duty_postponed", duty=duty.name, fault=type(fault).__name__)
 
-    def _do(self, name: str, duty: Duty, services: Services) -> None:
-        begun = services.clock()
+    def _duties(self, services: Services) -> Iterator[Duty]:
+        yield Duty("sweep", self._sweep)
+        yield Duty("log", advance_log)
+        for clock in every_clock(services):
+            # Each host has its own access log, so each schedule erases it.
+            yield Duty(clock.key, partial(erase, clock), OFTEN if clock.shared else None)
+        yield Duty("notices", give_notices, DAILY)
+        yield Duty("plan_due", plan_due, DAILY)
+        yield Duty("forecast", count_forecast, DAILY)
+
+    def _do(self, duty: Duty, services: Services) -> None:
+        if duty.slots is None:
+            duty.do(services)
+            return
+        now = services.clock()
+        slot = duty.slots.latest(now)
+        if self._settled.get(duty.name) == slot:
+            return
+        with services.controller.transaction(WORKER, now) as tx:
+            standing = duties.claim(tx, duty.name, duty.slots, self._owner)
+        if standing is Standing.DONE or (standing is Standing.OURS and self._do_slot(duty, slot, services)):
+            self._settled[duty.name] = slot
+
+    def _do_slot(self, duty: Duty, slot: datetime, services: Services) -> bool:
+        """Do a claimed slot; whether it was still ours in the end."""
         try:
-            duty(services)
-        except BusyError:
-            log.warning("duty_postponed", duty=name)
-        else:
-            self._done[name] = begun
+            with self._leased(duty, services):
+                duty.do(services)
+        except (BusyError, OSError):
+            with suppress(BusyError), services.controller.transaction(WORKER, services.clock()) as tx:
+                duties.release(tx, duty.name, self._owner)
+            raise
+        with services.controller.transaction(WORKER, services.clock()) as tx:
+            finished = duties.finish(tx, duty.name, slot, self._owner)
+        if not finished:
+            log.warning("duty_taken_over", duty=duty.name)
+        return finished
+
+    @contextmanager
+    def _leased(self, duty: Duty, services: Services) -> Iterator[None]:
+        """Renew the duty's lease beside it for as long as the block lasts."""
+        ended = threading.Event()
+        renewal = threading.Thread(target=self._renew, args=(duty, services, ended), name="duty")
+        renewal.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            renewal.join()
+
+    def _renew(self, duty: Duty, services: Services, ended: threading.Event) -> None:
+        while not ended.wait(RENEWAL_SECONDS):
+            try:
+                with services.controller.transaction(WORKER, services.clock()) as tx:
+                    duties.renew(tx, duty.name, self._owner)
+            except BusyError:
+                log.warning("lease_not_renewed", duty=duty.name)
 
 
 def run(services: Services, stopped: threading.Event | None = None) -> None:

@@ -27,6 +27,7 @@ STATUS: Final[dict[type[DomainError], int]] = {
     errors.IdempotencyRunningError: 409,
     errors.NotReadyError: 409,
     errors.NotDueError: 409,
+    errors.SecondPersonNeededError: 409,
     errors.GoneError: 410,
     errors.StaleError: 412,
     errors.TooLargeError: 413,

@@ -1,4 +1,4 @@
-"""/v1/retention and /v1/purges: what the policy says must go, and how far its erasure is."""
+"""/v1/retention and /v1/purges: what the policy says must go, how far its erasure is, and who lets it."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -14,7 +14,7 @@ from cloudpriv.api.endpoint import endpoint, runtime
 from cloudpriv.api.schemas import PageArgs, Strict, UtcTime, after, after_id, page, page_of
 from cloudpriv.platform.actor import SERVICES
 from cloudpriv.platform.db import Tx
-from cloudpriv.retention import due, purge
+from cloudpriv.retention import due, purge, runs
 from cloudpriv.retention.due import DueAccount
 from cloudpriv.retention.tables import Purge
 
@@ -57,7 +57,16 @@ class PurgeOut(Strict):
     trigger = fields.String(required=True, validate=validate.OneOf(["policy", "request"]))
     rule = fields.String(required=True, metadata={"description": "What it is erased by, such as `P7Y after last_traffic`."})
     policy_version = fields.String(required=True)
-    status = fields.String(required=True, validate=validate.OneOf(["planned", "running", "done", "cancelled"]))
+    run_id = fields.UUID(
+        required=True,
+        allow_none=True,
+        metadata={"description": "The run that planned it; none for an erasure that was asked for."},
+    )
+    status = fields.String(
+        required=True,
+        validate=validate.OneOf(["proposed", "waiting", "planned", "running", "done", "cancelled"]),
+        metadata={"description": "`waiting` is for a second person's approval; `planned` also while a legal hold lasts."},
+    )
     step = fields.String(required=True, validate=validate.OneOf(purge.STEPS))
     counts = fields.Dict(
         required=True,
@@ -67,7 +76,13 @@ class PurgeOut(Strict):
     )
     attempts = fields.Integer(required=True, metadata={"description": "How many workers have taken it up."})
     planned_at = UtcTime(required=True)
+    shredded_at = UtcTime(
+        required=True,
+        allow_none=True,
+        metadata={"description": "When the data key was destroyed: from then on nothing brings the account back."},
+    )
     finished_at = UtcTime(required=True, allow_none=True)
+    certificate_id = fields.UUID(required=True, allow_none=True)
 
 
 @blueprint.route("/due", methods=["GET"])
@@ -86,8 +101,11 @@ def list_due(tx: Tx, query: dict[str, Any]) -> Any:
 @purges.response(202, PurgeStarted, headers=STARTED)
 @purges.alt_response(404, description="There is no such account.")
 def plan_purge(tx: Tx, body: dict[str, Any]) -> Any:
-    """Erase a due account; its progress is at Location. New traffic that comes before the erasure begins cancels it."""
-    row = purge.plan_account(tx, runtime().services.policy, body["account_id"])
+    """Erase a due account; its progress is at Location. New traffic that comes before the erasure begins cancels it.
+
+    Where the guards object, as its `status` then says, it waits for approval by another client.
+    """
+    row = runs.plan_account(tx, runtime().services.terms(tx), body["account_id"])
     # The account is not named: an answer kept for its Idempotency-Key outlives the account.
     return {"purge_id": row.purge_id}, 202, {"Location": url_for("purges.read_purge", purge_id=row.purge_id)}
 
@@ -107,8 +125,21 @@ def list_purges(tx: Tx, query: dict[str, Any]) -> Any:
 @purges.response(200, PurgeOut, headers=VERSIONED)
 def read_purge(tx: Tx, purge_id: UUID) -> Any:
     """Read how far an erasure is."""
-    row = purge.read_purge(tx, purge_id)
-    return _shown(row), 200, {"ETag": f'"{row.step}-{row.attempts}-{sum(row.counts.values())}"'}
+    return _answer(purge.read_purge(tx, purge_id))
+
+
+@purges.route("/<uuid:purge_id>/approve", methods=["POST"])
+@endpoint("retention:approve")
+@purges.response(200, PurgeOut, headers=VERSIONED)
+@purges.alt_response(404, description="There is no such erasure.")
+def approve_purge(tx: Tx, purge_id: UUID) -> Any:
+    """Let one erasure go ahead that the guards stopped; not for whoever planned it. Others of its run go on waiting."""
+    return _answer(runs.approve_purge(tx, purge_id))
+
+
+def _answer(row: Purge) -> Any:
+    version = f"{row.status}-{row.step}-{row.attempts}-{sum(row.counts.values())}"
+    return _shown(row), 200, {"ETag": f'"{version}"'}
 
 
 def _shown(row: Purge) -> dict[str, Any]:
@@ -119,12 +150,15 @@ def _shown(row: Purge) -> dict[str, Any]:
         "trigger": row.trigger,
         "rule": row.rule,
         "policy_version": row.policy_version,
+        "run_id": row.run_id,
         "status": row.status,
         "step": row.step,
         "counts": row.counts,
         "attempts": row.attempts,
         "planned_at": row.planned_at,
+        "shredded_at": row.shredded_at,
         "finished_at": row.finished_at,
+        "certificate_id": row.certificate_id,
     }
 
 

@@ -25,7 +25,7 @@ class PendingEntry(ControllerBase):
 
 
 class Log(ControllerBase):
-    """An append-only log (RFC 9162, 2.1). A new one begins after a restore, since the former has grown on without this database."""
+    """An append-only log (RFC 9162, 2.1). After a restore a new one begins: the former grew on without this database."""
 
     __tablename__ = "logs"
     __table_args__ = (about(Erasure.KEPT, why=WHY),)
@@ -38,7 +38,7 @@ class Log(ControllerBase):
 
 
 class LogTile(ControllerBase):
-    """Up to 256 hashes of one level of the tree, side by side (C2SP tlog-tiles); of level 0 also what the leaves stand for."""
+    """Up to 256 hashes of one level of the tree, side by side (C2SP tlog-tiles), and on level 0 what they are of."""
 
     __tablename__ = "log_tiles"
     __table_args__ = (about(Erasure.KEPT, why=WHY),)

@@ -15,6 +15,7 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import OperationalError
 
 from cloudpriv import database
+from cloudpriv.audit import log
 from cloudpriv.bootstrap import Services, build
 from cloudpriv.client.api import ApiError
 from cloudpriv.client.csvmap import MapError
@@ -22,9 +23,12 @@ from cloudpriv.config import Role, SettingsError, load
 from cloudpriv.embedded.errors import StackError
 from cloudpriv.embedded.joining import joined
 from cloudpriv.embedded.signals import stop_on_sigterm
-from cloudpriv.platform.errors import DomainError
+from cloudpriv.platform.actor import Actor
+from cloudpriv.platform.errors import BusyError, DomainError, NotFoundError
 from cloudpriv.platform.keys import KeyFault
 from cloudpriv.policy.reading import PolicyError
+from cloudpriv.retention import ledger, replay
+from cloudpriv.retention.ledger import LedgerError
 
 EXPECTED: Final = (SettingsError, StackError, DomainError, KeyFault, PolicyError, ApiError, MapError, OSError)
 MAY_BEGIN: Final = frozenset({"serve", "upgrade"})  # a mistyped folder must not answer like an empty installation
@@ -36,6 +40,10 @@ class SchemaError(Exception):
     """The database is not at the revision of this version."""
 
 
+class RestoredError(Exception):
+    """The database knows less than the ledger's bucket, or nobody can tell: what was erased may be in it again."""
+
+
 class Group(click.Group):
     """A group whose commands end with one line and exit code 1 when something expected goes wrong."""
 
@@ -44,7 +52,7 @@ class Group(click.Group):
         try:
             with stop_on_sigterm():
                 return super().invoke(ctx)
-        except (*EXPECTED, SchemaError) as fault:
+        except (*EXPECTED, SchemaError, RestoredError, LedgerError) as fault:
             fail(str(fault))
         except OperationalError:
             fail("The database does not answer.")
@@ -119,6 +127,29 @@ def require_current_schema(engine: Engine) -> None:
         raise SchemaError(f"the database is at revision {found}, not {database.head()}: run `cloudpriv db upgrade`")
 
 
+def require_replayed(built: Services) -> None:
+    """Raises RestoredError unless the database knows every erasure that the ledger's bucket tells of.
+
+    Only a look that finds it behind twice counts: another process may publish between the two halves of the first.
+    """
+    try:
+        reasons = _why_behind(built) and _why_behind(built)
+    except (BusyError, NotFoundError):
+        line = "cannot be read, and without it nobody knows whether erased accounts came back with a backup"
+        raise RestoredError(f"the erasure ledger in the bucket {built.ledger.bucket} {line}") from None
+    if reasons:
+        raise RestoredError(f"the database {reasons}: run `cloudpriv purge replay`")
+
+
+def _why_behind(built: Services) -> str | None:
+    with built.controller.transaction(operator(), built.clock()) as tx:
+        if ledger.ahead_of(tx, built.ledger):
+            return "is older than the erasure ledger"
+        if replay.is_unfinished(tx):
+            return "holds accounts that are still to be erased again after a restore"
+        return "is older than the audit log" if log.is_behind(tx, built.ledger) else None
+
+
 @contextmanager
 def owner_engine() -> Iterator[Engine]:
     """An engine of the schema's owner."""
@@ -127,6 +158,12 @@ def owner_engine() -> Iterator[Engine]:
         yield engine
     finally:
         engine.dispose()
+
+
+def operator() -> Actor:
+    """Who sits at the command line: by the number of the host's account, which says nothing of a person elsewhere."""
+    uid = os.environ.get("SUDO_UID") if os.getuid() == 0 else None
+    return Actor("operator", f"uid-{uid if uid and uid.isdigit() else os.getuid()}")
 
 
 def report(rows: list[dict[str, Any]], json_output: bool, *, title: str = "", empty: str = "Nothing.") -> None:

@@ -1,4 +1,4 @@
-"""Commands about accounts' data: ingest it, export it, purge it."""
+"""Commands about accounts' data: ingest it, export it."""
 
 import json
 import os
@@ -16,11 +16,8 @@ from cloudpriv.client.api import ApiClient
 from cloudpriv.client.checkpoint import Report
 from cloudpriv.client.ingest import ingest_file
 from cloudpriv.client.readers import Format
-from cloudpriv.commands.context import as_json, fail, report, report_one, services
-from cloudpriv.platform.actor import OPERATOR
+from cloudpriv.commands.context import as_json, fail, operator, report, report_one, services
 from cloudpriv.platform.errors import BusyError
-from cloudpriv.retention import due
-from cloudpriv.retention import purge as purges
 from cloudpriv.rights import export as exports
 from cloudpriv.rights import requests
 from cloudpriv.rights.tables import Export
@@ -61,45 +58,6 @@ def ingest(file: Path, url: str, client_id: str, client_secret: str, json_output
         fail("no row was taken; --rejects FILE says why of each")
 
 
-@click.group()
-def purge() -> None:
-    """What the policy says must go."""
-
-
-@purge.command()
-@click.option("--limit", type=click.IntRange(1), default=1000, show_default=True)
-@as_json
-@click.pass_context
-def plan(ctx: click.Context, limit: int, json_output: bool) -> None:
-    """Show which accounts are due; nothing is changed."""
-    with services(ctx, "worker") as built, built.controller.transaction(OPERATOR, built.clock()) as tx:
-        rows = [asdict(account) for account in due.due_accounts(tx, built.policy, limit=limit)]
-    report(rows, json_output, title=f"Due by {due.rule_name(built.policy)}", empty="Nothing is due.")
-
-
-@purge.command("run")
-@click.option("--execute", is_flag=True, help="Really erase; without it this is a dry run.")
-@click.option("--limit", type=click.IntRange(1), default=1000, show_default=True, help="At most this many accounts.")
-@as_json
-@click.pass_context
-def run_purges(ctx: click.Context, execute: bool, limit: int, json_output: bool) -> None:
-    """Erase the accounts that are due."""
-    if not execute:
-        ctx.invoke(plan, limit=limit, json_output=json_output)
-        if not json_output:
-            click.echo("This was a dry run: add --execute to erase these accounts for good.")
-        return
-    with services(ctx, "worker") as built:
-        with built.controller.transaction(OPERATOR, built.clock()) as tx:
-            planned = purges.plan_due(tx, built.policy, limit=limit)
-            tx.wake.clear()  # carried out here; the sweep finds what this process leaves
-        for purge_id in planned:
-            purges.run(built.controller, built.exports, built.policy, purge_id, built.clock)
-        with built.controller.transaction(OPERATOR, built.clock()) as tx:
-            rows = [_shown(purges.read_purge(tx, purge_id)) for purge_id in planned]
-    report(rows, json_output, title="Purged", empty="Nothing is due.")
-
-
 @click.command()
 @click.argument("account_id", metavar="ACCOUNT", type=click.UUID)
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the archive here (ACCOUNT.zip).")
@@ -108,13 +66,13 @@ def run_purges(ctx: click.Context, execute: bool, limit: int, json_output: bool)
 def export(ctx: click.Context, account_id: UUID, output: Path | None, json_output: bool) -> None:
     """Export all that is held of an account as a zip archive."""
     target = output or Path(f"{account_id}.zip")
-    with services(ctx, "api") as built, built.controller.transaction(OPERATOR, built.clock()) as tx:
+    with services(ctx, "api") as built, built.controller.transaction(operator(), built.clock()) as tx:
         received = requests.receive(tx, built.policy, account_id, "access").export
     with services(ctx, "worker") as built:
         made = _made(built, received.export_id)
         if made.status == "failed":
             raise BusyError(f"The export has failed ({made.failure}).")
-        with built.controller.transaction(OPERATOR, built.clock()) as tx:
+        with built.controller.transaction(operator(), built.clock()) as tx:
             key = requests.open_archive(tx, received.export_id)
         _save(built.exports.get_stream(key)[1], target)
     report_one({"archive": target, "size": made.size, "sha256": made.sha256}, json_output)
@@ -124,7 +82,7 @@ def _made(built: Services, export_id: UUID) -> Export:
     """The export when it has ended, made here unless a worker was quicker."""
     while True:
         exports.run(built.controller, built.exports, built.policy, export_id, built.clock)
-        with built.controller.transaction(OPERATOR, built.clock()) as tx:
+        with built.controller.transaction(operator(), built.clock()) as tx:
             found = requests.read_export(tx, export_id)
         if found.status not in ("pending", "running"):
             return found
@@ -153,10 +111,6 @@ class _Bar:
 
     def __call__(self, fraction: float, done: Report) -> None:
         self._progress.update(self._task, completed=fraction, rows=done.rows)
-
-
-def _shown(row: Any) -> dict[str, Any]:
-    return {"purge_id": row.purge_id, "status": row.status, "step": row.step, **row.counts}
 
 
 def _save(chunks: Any, target: Path) -> None:

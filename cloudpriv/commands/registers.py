@@ -13,6 +13,7 @@ from cloudpriv.commands.context import (
     as_json,
     chosen_stack,
     fail,
+    operator,
     owner_engine,
     report,
     report_one,
@@ -20,7 +21,7 @@ from cloudpriv.commands.context import (
     services,
 )
 from cloudpriv.controller import clients
-from cloudpriv.platform.actor import OPERATOR, SERVICES, Service
+from cloudpriv.platform.actor import SERVICES, Service
 from cloudpriv.policy import register
 
 
@@ -67,7 +68,7 @@ def create_client(ctx: click.Context, name: str, service: Service, scopes: tuple
     """Register a backend; its secret is printed this once."""
     wanted = {scope for given in scopes for scope in given.split()}
     granted = sorted(clients.SCOPES if wanted == {"all"} else wanted)
-    with services(ctx, "migration") as built, built.controller.transaction(OPERATOR, built.clock()) as tx:
+    with services(ctx, "migration") as built, built.controller.transaction(operator(), built.clock()) as tx:
         made, secret = clients.register_client(tx, name, service, granted)
         shown: dict[str, Any] = {"client_id": made.client_id, "client_secret": secret, "service": service}
     report_one({**shown, "scope": " ".join(granted)}, json_output)
@@ -78,7 +79,7 @@ def create_client(ctx: click.Context, name: str, service: Service, scopes: tuple
 @click.pass_context
 def list_clients(ctx: click.Context, json_output: bool) -> None:
     """List backends."""
-    with services(ctx, "migration") as built, built.controller.transaction(OPERATOR, built.clock()) as tx:
+    with services(ctx, "migration") as built, built.controller.transaction(operator(), built.clock()) as tx:
         rows = [
             {
                 "client_id": c.client_id,
@@ -97,7 +98,7 @@ def list_clients(ctx: click.Context, json_output: bool) -> None:
 @click.pass_context
 def revoke_client(ctx: click.Context, client_id: str) -> None:
     """Take a backend's right to new tokens; running ones end within ten minutes."""
-    with services(ctx, "migration") as built, built.controller.transaction(OPERATOR, built.clock()) as tx:
+    with services(ctx, "migration") as built, built.controller.transaction(operator(), built.clock()) as tx:
         clients.revoke_client(tx, client_id)
     click.echo("Revoked.")
 

@@ -21,7 +21,9 @@ from cloudpriv.platform.ids import new_id
 WHY: Final = "a backend of the vendor, not a person"
 SCOPES: Final = frozenset({
     "accounts:read", "accounts:write", "credentials:verify", "credentials:write", "devices:read", "devices:write",
-    "privacy:read", "privacy:write", "retention:read", "retention:write", "traffic:read", "traffic:write", "audit:read",
+    "holds:read", "holds:write",
+    "privacy:read", "privacy:write", "retention:read", "retention:write", "retention:approve", "traffic:read", "traffic:write",
+    "audit:read",
 })  # fmt: skip
 
 

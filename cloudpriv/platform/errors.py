@@ -148,6 +148,13 @@ class NotDueError(DomainError):
     detail = "The account is not due to be erased."
 
 
+class SecondPersonNeededError(DomainError):
+    """Whoever planned an erasure may not approve it too."""
+
+    code = "second_person_needed"
+    detail = "A plan is approved by somebody other than who made it."
+
+
 class TooLargeError(DomainError):
     """The body is over the limit of this route."""
 

@@ -4,6 +4,7 @@ A job's payload is its name and one id. Losing a wake-up costs nothing but time:
 unfinished. The serializer is JSON, since unpickling what lies in Redis would run it.
 """
 
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -12,7 +13,11 @@ import structlog
 from redis import Redis
 from redis.exceptions import RedisError
 from rq import Queue
+from rq.exceptions import NoSuchJobError
+from rq.job import Job
 from rq.serializers import JSONSerializer
+
+from cloudpriv.platform.errors import BusyError
 
 log = structlog.get_logger(__name__)
 
@@ -22,6 +27,7 @@ JOBS: Final[dict[str, str]] = {
     "purge": "workers.jobs.run_purge",
     "mail": "workers.jobs.run_mail",
 }
+SUBJECTS: Final = {"export": ("exports", "export_id"), "mail": ("outbox", "mail_id")}  # whose jobs go with an account
 TIMEOUT: Final = timedelta(hours=6)  # longer than the largest export; a stopped worker is found by its lease long before
 KEPT: Final = timedelta(hours=1)  # RQ keeps failed jobs for a year by default
 
@@ -53,3 +59,25 @@ class Waker:
             self._queue.enqueue_call(JOBS[job], args=(str(subject),), description=f"{job} {subject}", **options)
         except RedisError as fault:
             log.warning("wake_up_lost", job=job, subject=str(subject), fault=type(fault).__name__)
+
+
+def forget(redis: Redis, subjects: Collection[UUID]) -> None:
+    """Take every job on one of `subjects` out of Redis, waiting or failed. Raises BusyError when Redis is away."""
+    if not subjects:
+        return
+    named = {str(subject) for subject in subjects}
+    waiting = queue(redis)
+    try:
+        for job_id in [*waiting.job_ids, *waiting.failed_job_registry.get_job_ids()]:
+            subject = redis.hget(Job.key_for(job_id), "description")
+            if isinstance(subject, bytes) and subject.decode().rpartition(" ")[2] in named:
+                _delete(redis, job_id)
+    except RedisError:
+        raise BusyError("The queue does not answer.") from None
+
+
+def _delete(redis: Redis, job_id: str) -> None:
+    try:
+        Job.fetch(job_id, connection=redis, serializer=JSONSerializer).delete()
+    except NoSuchJobError:  # a worker has just taken it
+        return

@@ -71,6 +71,19 @@ class ObjectStore:
         with _faults():
             self._s3.put_object(Bucket=self.bucket, Key=key, Body=content)
 
+    def put_new(self, key: str, content: bytes) -> bytes:
+        """Store a small object where there is none; what lies there then, of whoever came first.
+
+        A store that knows no If-None-Match (RFC 9110, 13.1.2) lets the last of several that come at once win.
+        """
+        with _faults():
+            try:
+                self._s3.put_object(Bucket=self.bucket, Key=key, Body=content, IfNoneMatch="*")
+            except ClientError as fault:
+                if _code(fault) != "PreconditionFailed":
+                    raise
+        return self.get(key)
+
     def get(self, key: str) -> bytes:
         """The content of a small object. Raises NotFoundError."""
         return b"".join(self.get_stream(key)[1])

@@ -1,7 +1,8 @@
 """What is due to be erased: accounts without traffic for as long as the policy says, and nothing else.
 
 An account's clock is the later of its creation and its latest traffic. It becomes due by the calendar rules of the policy's
-register, and only while it is active: a restricted one stays (GDPR Article 18), a closing one goes on its holder's word.
+register, and only while it is active: a restricted one stays (GDPR Article 18), a closing one goes on its holder's word,
+and one under a hold is not listed until the hold ends.
 """
 
 from collections.abc import Sequence
@@ -10,15 +11,17 @@ from datetime import date, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, exists, func, literal, select, tuple_
+import msgspec
+from sqlalchemy import Select, exists, func, literal, or_, select, tuple_
 
 from cloudpriv.audit import events
 from cloudpriv.controller.tables import Account
 from cloudpriv.platform.classify import CLOUD_SERVICES
 from cloudpriv.platform.db import Tx
+from cloudpriv.policy.periods import Period
 from cloudpriv.policy.register import Policy
 from cloudpriv.policy.schema import Retention
-from cloudpriv.retention.tables import OPEN, Purge
+from cloudpriv.retention.tables import OPEN, Hold, Purge
 
 ACTIVITY: Final = func.greatest(Account.created_at, Account.last_traffic_at)  # as in the index ix_accounts_activity
 
@@ -42,6 +45,11 @@ def rule_name(policy: Policy) -> str:
     """The rule as purges and the ledger name it, such as `P7Y after last_traffic`."""
     retention = rule(policy)
     return f"{retention.period} after {retention.anchor}"
+
+
+def with_period(retention: Retention, period: Period) -> Retention:
+    """The same rule with another period."""
+    return msgspec.structs.replace(retention, period=period)
 
 
 def last_activity(created_at: datetime, last_traffic_at: datetime | None) -> datetime:
@@ -96,4 +104,8 @@ def list_due(tx: Tx, policy: Policy, *, after: tuple[datetime, UUID] | None, lim
 def _due(policy: Policy, now: datetime) -> Select[Any]:
     cutoff = rule(policy).anchor_cutoff(now)
     idle = ACTIVITY < cutoff  # noqa: SIM300  a column on the left reads as SQL does
-    return select(Account.account_id, Account.service, ACTIVITY).where(idle, Account.status == "active")
+    running = or_(Hold.until.is_(None), Hold.until > now)
+    held = exists().where(
+        Hold.account_id == Account.account_id, Hold.scope == "account", Hold.released_at.is_(None), running
+    )
+    return select(Account.account_id, Account.service, ACTIVITY).where(idle, Account.status == "active", ~held)

@@ -13,7 +13,7 @@ from cloudpriv.controller.tables import Account
 from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.db import Plane, Tx
 from cloudpriv.platform.ids import new_id
-from cloudpriv.retention.tables import OPEN, Purge
+from cloudpriv.retention.tables import WORKABLE, Purge
 
 LEASE: Final = timedelta(seconds=30)  # over the 20 s that a transaction waits for a lock
 
@@ -66,7 +66,7 @@ class Hold:
     def _taken(self, tx: Tx, step: str | None = None) -> Unit:
         """The purge's row, locked, with our lease in it."""
         free = or_(Purge.lease_owner.is_(None), Purge.lease_owner == self.owner, Purge.lease_until <= tx.now)
-        query = select(Purge).where(Purge.purge_id == self.purge_id, Purge.status.in_(OPEN), free)
+        query = select(Purge).where(Purge.purge_id == self.purge_id, Purge.status.in_(WORKABLE), free)
         purge = tx.session.scalar(query.with_for_update(skip_locked=True))
         if purge is None:
             raise NotOursError

@@ -26,6 +26,7 @@ from tests.purges import (
     ledger,
     let_it_age,
     make_full_account,
+    order,
     purge_of,
     rows_of,
     run,
@@ -44,7 +45,7 @@ BURST = [
 STEPS = {
     "keys": "SELECT FROM accounts WHERE account_id = :id FOR UPDATE",
     "rows": "SELECT FROM traffic WHERE account_id = :id ORDER BY ctid OFFSET 25000 LIMIT 1 FOR UPDATE",
-    "proof": "SELECT FROM traffic WHERE account_id = :id ORDER BY ctid DESC LIMIT 1 FOR UPDATE",
+    "verify": "SELECT FROM traffic WHERE account_id = :id ORDER BY ctid DESC LIMIT 1 FOR UPDATE",
 }
 
 
@@ -73,12 +74,6 @@ def wait_until_blocked(owner: Engine, process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.005)
 
 
-def order(services: Services, account_id: UUID) -> UUID:
-    """Have a due account erased, as the API does: with a wake-up in the queue."""
-    with transaction(services, BACKEND, services.clock()) as tx:
-        return purge.plan_account(tx, services.policy, account_id).purge_id
-
-
 @pytest.fixture
 def account_id(services: Services, owner_engine: Engine) -> UUID:
     """A due account with 50,000 records and something in every other table, beside another account."""
@@ -97,7 +92,7 @@ def test_a_worker_killed_in_a_step_is_followed_by_another(
     services: Services, worker_services: Services, database: TestDatabase, owner_engine: Engine, account_id: UUID, step: str
 ) -> None:
     filled, others = rows_of(owner_engine, account_id), checksums_of_others(owner_engine, account_id)
-    purge_id = order(services, account_id)
+    purge_id = order(services, owner_engine, account_id, services.clock())
     with worker(database) as first, owner_engine.begin() as somebody:
         somebody.execute(text(STEPS[step]), {"id": account_id})
         wait_until_blocked(owner_engine, first)
@@ -126,7 +121,7 @@ def test_two_workers_at_once_erase_once(
     services: Services, database: TestDatabase, owner_engine: Engine, account_id: UUID
 ) -> None:
     filled = rows_of(owner_engine, account_id)
-    purge_id = order(services, account_id)
+    purge_id = order(services, owner_engine, account_id, services.clock())
     services.controller.enqueue("purge", purge_id)
     with worker(database) as first, worker(database) as second:
         assert (first.wait(PATIENCE), second.wait(PATIENCE)) == (0, 0)
@@ -137,7 +132,8 @@ def test_two_workers_at_once_erase_once(
 def test_an_emptied_queue_delays_an_erasure_and_loses_nothing(
     services: Services, worker_services: Services, database: TestDatabase, owner_engine: Engine
 ) -> None:
-    purge_id = order(services, make_account(services, created_at=LONG_AGO).row.account_id)
+    account_id = make_account(services, created_at=LONG_AGO).row.account_id
+    purge_id = order(services, owner_engine, account_id, services.clock())
     services.redis.flushall()
     work(database)
     assert purge_of(services, purge_id).status == "planned"
@@ -147,10 +143,12 @@ def test_an_emptied_queue_delays_an_erasure_and_loses_nothing(
     assert purge_of(services, purge_id).status == "done"
 
 
-def test_traffic_that_comes_before_the_worker_saves_the_account(services: Services, database: TestDatabase) -> None:
+def test_traffic_that_comes_before_the_worker_saves_the_account(
+    services: Services, database: TestDatabase, owner_engine: Engine
+) -> None:
     account_id = make_account(services, created_at=LONG_AGO).row.account_id
     serial = make_device(services, account_id).identity["serial"]
-    purge_id = order(services, account_id)
+    purge_id = order(services, owner_engine, account_id, services.clock())
     assert send(services, account_id, serial)
     work(database)
     assert purge_of(services, purge_id).status == "cancelled"
@@ -171,7 +169,7 @@ def test_of_traffic_and_erasure_at_the_same_moment_one_wins_wholly(
 ) -> None:
     account_id = make_account(services, created_at=LONG_AGO).row.account_id
     serial = make_device(services, account_id).identity["serial"]
-    purge_id = order(services, account_id)
+    purge_id = order(services, owner_engine, account_id, services.clock())
     start = Barrier(2)
 
     def erase() -> None:

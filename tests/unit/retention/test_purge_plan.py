@@ -13,7 +13,7 @@ from cloudpriv.platform.errors import (
     NotFoundError,
     StaleError,
 )
-from cloudpriv.retention import purge
+from cloudpriv.retention import purge, runs
 from cloudpriv.retention.lease import LEASE
 from tests.exports import stored
 from tests.factories import BACKEND, NOW, make_account, transaction
@@ -28,6 +28,7 @@ from tests.purges import (
     purge_of,
     rows_of,
     run,
+    terms,
 )
 from tests.stack import every_row
 
@@ -37,18 +38,18 @@ def test_new_traffic_between_plan_and_run_cancels(
 ) -> None:
     account_id = make_full_account(services)
     let_it_age(owner_engine, account_id)
-    [purge_id] = plan(services)
+    [purge_id] = plan(services, owner_engine)
     let_it_age(owner_engine, account_id, NOW)
     before = every_row(owner_engine)
     run(worker_services, purge_id)
     after = every_row(owner_engine)
     assert purge_of(services, purge_id).status == "cancelled"
-    assert {name for name in before if before[name] != after[name]} == {"purges", "audit_events"}
+    assert {name for name in before if before[name] != after[name]} == {"purges", "audit_events", "log_pending"}
     assert stored(services, account_id)
     let_it_age(owner_engine, account_id)
     run(worker_services, purge_id)
     assert purge_of(services, purge_id).status == "cancelled", "a cancelled purge stays so"
-    [again] = plan(services)
+    [again] = plan(services, owner_engine)
     run(worker_services, again)
     named = {name for name, rows in every_row(owner_engine).items() if any(str(account_id) in row for row in rows)}
     assert named == {"audit_events"}, "cancelled purges forget the account too"
@@ -58,7 +59,7 @@ def test_traffic_that_holds_the_account_while_it_is_rechecked_cancels(
     services: Services, worker_services: Services, owner_engine: Engine
 ) -> None:
     account_id = make_account(services, created_at=LONG_AGO).row.account_id
-    [purge_id] = plan(services)
+    [purge_id] = plan(services, owner_engine)
     worker = threading.Thread(target=run, args=(worker_services, purge_id))
     with owner_engine.begin() as ingest:
         ingest.execute(text("SELECT FROM accounts WHERE account_id = :id FOR NO KEY UPDATE"), {"id": account_id})
@@ -76,42 +77,30 @@ def test_an_account_restricted_after_its_plan_is_not_purged(
     services: Services, worker_services: Services, owner_engine: Engine, status: str
 ) -> None:
     make_account(services, created_at=LONG_AGO)
-    [purge_id] = plan(services)
+    [purge_id] = plan(services, owner_engine)
     with owner_engine.begin() as connection:
         connection.execute(text("UPDATE accounts SET status = :status"), {"status": status})
     run(worker_services, purge_id)
     assert purge_of(services, purge_id).status == "cancelled"
 
 
-def test_what_is_planned_twice_is_planned_once(services: Services) -> None:
+def test_what_is_planned_twice_is_planned_once(services: Services, owner_engine: Engine) -> None:
     account_id = make_account(services, created_at=LONG_AGO).row.account_id
-    [planned] = plan(services)
-    assert plan(services) == []
+    [planned] = plan(services, owner_engine)
+    assert plan(services, owner_engine) == []
     with transaction(services) as tx:
-        assert purge.plan_account(tx, services.policy, account_id).purge_id == planned
+        assert runs.plan_account(tx, terms(services), account_id).purge_id == planned
     with transaction(services, now=NOW + LEASE) as tx:
         assert purge.unfinished(tx) == [planned]
-
-
-def test_a_plan_chooses_among_due_accounts_and_is_bounded(services: Services) -> None:
-    due_ids = [make_account(services, created_at=LONG_AGO).row.account_id for _ in range(3)]
-    fresh = make_account(services).row.account_id
-    with transaction(services) as tx:
-        [chosen] = purge.plan_due(tx, services.policy, account_ids=[due_ids[1], fresh])
-    assert purge_of(services, chosen).account_id == due_ids[1]
-    with transaction(services) as tx:
-        assert len(purge.plan_due(tx, services.policy, limit=1)) == 1
-        assert [job for job, _ in tx.wake] == ["purge"]
-    assert len(plan(services)) == 1
 
 
 def test_only_a_due_account_can_be_planned(services: Services) -> None:
     fresh = make_account(services).row.account_id
     theirs = make_account(services, service="intesis", created_at=LONG_AGO).row.account_id
     with transaction(services, BACKEND) as tx, pytest.raises(NotDueError):
-        purge.plan_account(tx, services.policy, fresh)
+        runs.plan_account(tx, terms(services), fresh)
     with transaction(services, BACKEND) as tx, pytest.raises(NotFoundError):
-        purge.plan_account(tx, services.policy, theirs)
+        runs.plan_account(tx, terms(services), theirs)
 
 
 def test_a_closed_account_is_erased_however_fresh(
@@ -126,7 +115,7 @@ def test_a_closed_account_is_erased_however_fresh(
             purge.request_erasure(tx, services.policy, account_id, 2)
     run(worker_services, purge_id)
     [entry] = ledger(services)
-    assert (entry.trigger, entry.rule) == ("request", purge.ON_REQUEST)
+    assert (entry.trigger, entry.rule) == ("request", runs.ON_REQUEST)
 
 
 def test_closing_an_account_that_the_policy_planned_leaves_one_purge(
@@ -134,7 +123,7 @@ def test_closing_an_account_that_the_policy_planned_leaves_one_purge(
 ) -> None:
     account_id = make_full_account(services)
     let_it_age(owner_engine, account_id)
-    [planned] = plan(services)
+    [planned] = plan(services, owner_engine)
     assert close(services, account_id) == planned
     let_it_age(owner_engine, account_id, NOW)
     run(worker_services, planned)
