@@ -3,7 +3,7 @@
 from typing import Any, Final
 from uuid import UUID
 
-from flask import url_for
+from flask import Response, url_for
 from marshmallow import fields, validate
 
 from cloudpriv.api.answers import CREATED, LISTED, VERSIONED
@@ -111,9 +111,14 @@ def change_person(tx: Tx, body: dict[str, Any], account_id: UUID, person_id: UUI
 @blueprint.route("/<uuid:person_id>", methods=["DELETE"])
 @endpoint("accounts:write")
 @blueprint.response(204)
-def remove_person(tx: Tx, account_id: UUID, person_id: UUID) -> None:
+@blueprint.alt_response(202, description="The person is gone; what a legal hold keeps is erased when it ends.")
+def remove_person(tx: Tx, account_id: UUID, person_id: UUID) -> Any:
     """Erase a person; needs If-Match. Traffic stays without naming the person, and archives of exports end."""
-    erase_person(tx, account_id, person_id, expected_version())
+    if erase_person(tx, account_id, person_id, expected_version()):
+        return None
+    accepted = Response(status=202)
+    del accepted.headers["Content-Type"]  # there is no content
+    return accepted
 
 
 @blueprint.route("/<uuid:person_id>/credentials", methods=["PUT"])

@@ -30,16 +30,18 @@ NAME: Final = "account_name"
 
 
 # Every request about an account makes one of these. What they find has an account's columns and its key's as attributes,
-# and is for reading only. The names in them are our own; values are always parameters.
+# and is for reading only. The names in them are our own; values are always parameters. One that is being purged is gone,
+# though a legal hold may keep its key.
 FIND: Final = (
     "SELECT a.*, k.kek_id, k.wrapped FROM accounts a JOIN account_keys k USING (account_id) "
-    "WHERE a.account_id = %(account_id)s::uuid AND (%(service)s::text IS NULL OR a.service = %(service)s::text)"
+    "WHERE a.account_id = %(account_id)s::uuid AND a.status <> 'purging' "
+    "AND (%(service)s::text IS NULL OR a.service = %(service)s::text)"
 )
 READ: Final = f"WITH found AS ({FIND}), {events.told_with('found')} SELECT * FROM found"  # noqa: S608  as said
 TO_CHANGE: Final = (
     select(Account, AccountKey)
     .join(AccountKey, AccountKey.account_id == Account.account_id)
-    .where(Account.account_id == bindparam("account_id"))
+    .where(Account.account_id == bindparam("account_id"), Account.status != "purging")
     .with_for_update(of=Account, key_share=True)
 )
 
@@ -108,6 +110,7 @@ def read_account_by_name(tx: Tx, account_name: str) -> OpenedAccount:
 def list_accounts(tx: Tx, *, after: UUID | None, limit: int) -> list[OpenedAccount]:
     """Accounts of the caller's service in order of opening, and one more if there is one; those shown are audited."""
     query = select(Account, AccountKey).join(AccountKey, AccountKey.account_id == Account.account_id)
+    query = query.where(Account.status != "purging")
     if tx.actor.service is not None:
         query = query.where(Account.service == tx.actor.service)
     if after is not None:

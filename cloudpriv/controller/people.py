@@ -63,10 +63,10 @@ def read_person(tx: Tx, account_id: UUID, person_id: UUID) -> KnownPerson:
 def list_people(tx: Tx, account_id: UUID, *, after: UUID | None, limit: int) -> list[KnownPerson]:
     """People of the account in order of their adding, and one more than `limit` if there is one; those shown are audited."""
     account = accounts.find_account(tx, account_id)
-    query = select(Person).where(Person.account_id == account_id).order_by(Person.person_id).limit(limit + 1)
+    query = select(Person).where(Person.account_id == account_id, Person.erasure_requested_at.is_(None))
     if after is not None:
         query = query.where(Person.person_id > after)
-    found = [_known(account.key, row) for row in tx.session.scalars(query)]
+    found = [_known(account.key, row) for row in tx.session.scalars(query.order_by(Person.person_id).limit(limit + 1))]
     for person in found[:limit]:
         events.record(tx, "person.read", account_id=account_id, subject_id=person.row.person_id)
     return found
@@ -104,6 +104,33 @@ def remove_person(tx: Tx, account_id: UUID, person_id: UUID, version: int) -> No
     events.record(tx, "person.erase", account_id=account_id, subject_id=person_id)
 
 
+def defer_erasure(tx: Tx, account_id: UUID, person_id: UUID, version: int) -> None:
+    """Mark a person whose erasure has to wait: from then on nobody finds them, by id or by username, or signs in as them.
+
+    Kept answers go as they do with an erasure. Raises StaleError.
+    """
+    account = accounts.lock_account(tx, account_id)
+    row = _row(tx, account_id, person_id)
+    accounts.check_version(row.version, version)
+    row.erasure_requested_at = tx.now
+    row.username_index = person_id.bytes  # unique, and no username's: theirs is free again
+    row.version += 1
+    tx.session.flush()
+    idempotency.forget_person(tx, account, person_id)
+    events.record(tx, "person.erasure_held", account_id=account_id, subject_id=person_id)
+
+
+def erase_pending(tx: Tx, account_id: UUID, person_id: UUID) -> bool:
+    """Erase a person whose erasure had to wait, if they are still there. The caller has locked the account."""
+    row = tx.session.get(Person, (account_id, person_id))
+    if row is None or row.erasure_requested_at is None:
+        return False
+    tx.session.delete(row)
+    tx.session.flush()
+    events.record(tx, "person.erase", account_id=account_id, subject_id=person_id)
+    return True
+
+
 def find_by_username(tx: Tx, account: accounts.OpenedAccount, username: str) -> Person | None:
     """The person of this username in an account."""
     index = username_index(account.key, username)
@@ -128,7 +155,7 @@ def open_identity(key: DataKey, row: Person) -> dict[str, Any]:
 
 def _row(tx: Tx, account_id: UUID, person_id: UUID) -> Person:
     row = tx.session.get(Person, (account_id, person_id))
-    if row is None:
+    if row is None or row.erasure_requested_at is not None:
         raise NotFoundError
     return row
 

@@ -110,8 +110,8 @@ class Person(ControllerBase):
     created_at: Mapped[datetime] = exported(Category.ACCOUNT, UTC_TIME, name="created_at")
     version: Mapped[int] = withheld(Category.OPERATION, Integer, why=INTERNAL)
     # Set while a hold keeps what was asked to be erased: nobody uses it meanwhile, and it goes when the hold ends.
-    erasure_requested_at: Mapped[datetime | None] = exported(
-        Category.ACCOUNT, UTC_TIME, nullable=True, name="erasure_requested_at"
+    erasure_requested_at: Mapped[datetime | None] = withheld(
+        Category.OPERATION, UTC_TIME, nullable=True, why="whoever has it set is in no export"
     )
 
 

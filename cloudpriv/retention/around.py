@@ -6,14 +6,14 @@ from uuid import UUID
 
 from sqlalchemy import CursorResult, Table
 
-from cloudpriv.controller.tables import Account, AccountKey, DirectoryEntry
+from cloudpriv.controller.tables import Account, AccountKey, DirectoryEntry, Person
 from cloudpriv.platform.classify import erased_tables
 from cloudpriv.platform.db import Tx
 from cloudpriv.retention import scope
 from cloudpriv.retention.scope import METADATA, Scope
 from cloudpriv.retention.tables import Hold
 
-KEYS, DIRECTORY = (METADATA.tables[each.__tablename__] for each in (AccountKey, DirectoryEntry))
+KEYS, DIRECTORY, PEOPLE = (METADATA.tables[each.__tablename__] for each in (AccountKey, DirectoryEntry, Person))
 LEFT: Final = (
     Account.__tablename__,
     Hold.__tablename__,
@@ -32,7 +32,8 @@ class Around:
         """Delete the name, and the data key unless something sealed is kept; how many rows of which table."""
         if self.kept.everything:
             return {}
-        return {table.name: self._delete(table, 1) for table in (DIRECTORY, KEYS)}
+        counts = {table.name: self._delete(table, 1) for table in (DIRECTORY, KEYS)}
+        return {name: number for name, number in counts.items() if number}
 
     def erase(self, batch: int) -> tuple[dict[str, int], bool]:
         """Delete and empty up to `batch` rows: how many of which table were deleted, and whether more may be left to do.
@@ -46,6 +47,18 @@ class Around:
                 budget -= deleted
             budget -= self._empty(table, budget)
         return counts, not (budget or self.kept.everything)
+
+    def empty_person(self, person_id: UUID) -> None:
+        """Erase of a person what nothing keeps, until the rest may go: what goes with the row, and values in it."""
+        if self.kept.everything or person_id in self.kept.people:
+            return
+        only = "WHERE r.account_id = %(account_id)s AND r.person_id = %(person_id)s"
+        for table in scope.going_with(PEOPLE):
+            unkept = scope.unkept(table, self.kept)
+            self._run(f"DELETE FROM {table.name} r {only} AND {unkept}", person_id=person_id)  # noqa: S608  our own table
+        emptied = scope.emptied(PEOPLE, self.kept)
+        if emptied is not None:
+            self._run(f"UPDATE {PEOPLE.name} r SET {emptied[0]} {only}", person_id=person_id)  # noqa: S608  our own table
 
     def _delete(self, table: Table, limit: int) -> int:
         return self._change(f"DELETE FROM {table.name} r", table, self._goes(table), limit)  # noqa: S608  our own table
@@ -81,6 +94,7 @@ class Around:
             where = f"ctid = ANY (ARRAY(SELECT ctid {some} LIMIT {limit}))"
         return self._run(f"{change} WHERE {where}").rowcount
 
-    def _run(self, statement: str) -> CursorResult[*tuple[Any, ...]]:
+    def _run(self, statement: str, **more: UUID) -> CursorResult[*tuple[Any, ...]]:
         """Made of names of our own tables and columns only; values are parameters."""
-        return self.tx.connection.exec_driver_sql(statement, {"account_id": self.account_id, "people": self.kept.people})
+        values = {"account_id": self.account_id, "people": self.kept.people, **more}
+        return self.tx.connection.exec_driver_sql(statement, values)

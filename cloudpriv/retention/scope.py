@@ -12,6 +12,7 @@ from uuid import UUID
 
 from sqlalchemy import Column, ForeignKeyConstraint, LargeBinary, Table
 
+from cloudpriv.controller.tables import Person
 from cloudpriv.platform.classify import Category, Classification, classification_of, erased_tables
 from cloudpriv.platform.db import ControllerBase
 from cloudpriv.retention.tables import Hold
@@ -41,9 +42,8 @@ def scope_of(held: Sequence[Hold]) -> Scope:
 
 def unkept(table: Table, scope: Scope) -> str:
     """Whether the table's row `r` goes, provided that whatever refers to it and goes is gone already."""
-    keys = ((other, key) for other in _tables() for key in other.foreign_key_constraints if key.referred_table is table)
-    stays = [_of_category(table, scope), _names_person(table, scope), *(_refers(other, key) for other, key in keys)]
-    return _none_of(stays)
+    referring = (_refers(other, key) for other, key in _referring(table))
+    return _none_of([_of_category(table, scope), _names_person(table, scope), *referring])
 
 
 def emptied(table: Table, scope: Scope) -> tuple[str, str] | None:
@@ -72,6 +72,23 @@ def sealed_kept(scope: Scope) -> str:
 def categories_of(table: Table) -> frozenset[Category]:
     """The categories of personal data that a row holds, beside the ids that it is found by."""
     return frozenset(mark.category for _, mark in _columns(table)) - {Category.OPERATION}
+
+
+@cache
+def categories_of_people() -> frozenset[Category]:
+    """The categories that the erasure of a person touches: of people's rows and of those that refer to them."""
+    people = METADATA.tables[Person.__tablename__]
+    concerned = (people, *(table for table, _ in _referring(people)))
+    return frozenset(category for table in concerned for category in categories_of(table))
+
+
+def going_with(table: Table) -> list[Table]:
+    """The tables whose rows the database deletes with the row of `table` that they refer to."""
+    return [other for other, key in _referring(table) if key.ondelete == "CASCADE"]
+
+
+def _referring(table: Table) -> list[tuple[Table, ForeignKeyConstraint]]:
+    return [(other, key) for other in _tables() for key in other.foreign_key_constraints if key.referred_table is table]
 
 
 def _of_category(table: Table, scope: Scope) -> str:

@@ -24,6 +24,8 @@ def rows(tx: Tx, key: DataKey, table: Table, account_id: UUID) -> Iterator[dict[
     """
     shown, primary = exported_columns(table), list(table.primary_key.columns)
     query = select(*primary, *shown.values()).where(table.columns["account_id"] == account_id)
+    if "erasure_requested_at" in table.columns:  # what only a legal hold keeps is there for its authority alone
+        query = query.where(table.columns["erasure_requested_at"].is_(None))
     page = tx.session.execute(query.order_by(*primary).limit(PAGE)).all()
     while page:
         for row in page:
