@@ -10,11 +10,11 @@ from datetime import date
 from functools import cache
 from importlib.resources import files
 from string import Template
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 LOCALES: Final = ("en", "sv", "fr", "es")  # the first is everybody's whose language is none of these
 
-# A text for everybody, a day, or a text by language, whose first one serves those that it lacks.
+# A text for everybody, a day, or a text in every language.
 Value = str | date | Mapping[str, str]
 
 
@@ -42,20 +42,25 @@ def texts(kind: str) -> dict[str, Text]:
 
 def written_day(day: date, language: str) -> str:
     """A day as one of `LOCALES` writes it in a sentence, such as `1 March 2027`."""
-    words = _read("days")[language]
+    words = _read("words")[language]
     number = words.get("first", "1") if day.day == 1 else str(day.day)
-    written: str = words["form"].format(day=number, month=words["months"][day.month - 1], year=day.year)
+    written: str = words["day"].format(day=number, month=words["months"][day.month - 1], year=day.year)
     return written
+
+
+def country_name(code: str) -> dict[str, str]:
+    """A country by its ISO 3166 code. Raises KeyError for one where no controller is established."""
+    return {language: words["countries"][code] for language, words in _read("words").items()}
 
 
 def _worded(value: Value, language: str) -> str:
     if isinstance(value, date):
         return written_day(value, language)
-    return value if isinstance(value, str) else value.get(language) or next(iter(value.values()))
+    return value if isinstance(value, str) else value[language]
 
 
 @cache
-def _read(name: str) -> dict[str, dict[str, str]]:
+def _read(name: str) -> dict[str, dict[str, Any]]:
     return tomllib.loads(files(__name__).joinpath(f"{name}.toml").read_text(encoding="utf-8"))
 
 

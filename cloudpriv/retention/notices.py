@@ -40,7 +40,7 @@ def give_due(tx: Tx, policy: Policy, *, limit: int) -> int:
     Only the most urgent one, and none that was given for the same day before, by another planner at this moment included.
     Fewer than `limit` means that none is left. Mails wait in the outbox. Cost follows what falls due within 90 days.
     """
-    reached = {row.account_id: row for row in tx.session.execute(_to_be_told(policy, tx.now).limit(limit))}
+    reached = {row.account_id: row for row in tx.session.execute(to_be_told(policy, tx.now).limit(limit))}
     owners = _owners_with_address(tx, list(reached))
     rows = [
         {
@@ -84,7 +84,7 @@ def contents(policy: Policy) -> Mapping[str, Content]:
     return {KIND: tell}
 
 
-def _due_on(rule: Retention) -> ColumnElement[date]:
+def due_on(rule: Retention) -> ColumnElement[date]:
     """`due.purge_due_on` in SQL, to the day. Raises ValueError for a rule without a period."""
     period = rule.period
     if period is None:
@@ -98,11 +98,11 @@ def _due_on(rule: Retention) -> ColumnElement[date]:
     return cast(end, Date) + 1
 
 
-def _to_be_told(policy: Policy, now: datetime) -> Select[Any]:
+def to_be_told(policy: Policy, now: datetime) -> Select[Any]:
     """Active accounts without a hold on all of them that have reached a stage, for which nothing as urgent was given."""
     rule = due.rule(policy)
     cutoffs = {days: rule.anchor_cutoff(now + timedelta(days=days)) for days in STAGES}
-    day, stage = _due_on(rule), case(*((cutoffs[days] > ACTIVITY, days) for days in reversed(STAGES)))
+    day, stage = due_on(rule), case(*((cutoffs[days] > ACTIVITY, days) for days in reversed(STAGES)))
     given = exists().where(Notice.account_id == Account.account_id, Notice.due_on == day, Notice.days <= stage)
     query = select(Account.account_id, day.label("due_on"), stage.label("days"))
     query = query.where(cutoffs[max(STAGES)] > ACTIVITY, Account.status == "active", ~_held(now), ~given)
@@ -160,5 +160,5 @@ def _told(tx: Tx, policy: Policy, account: OpenedAccount) -> Mapping[str, mail_t
         "erased_on": max(day, (given_at + LAST_WORD).date()),
         "controller": controller.name,
         "address": ", ".join(controller.address),
-        "country": controller.country_name,
+        "country": mail_templates.country_name(controller.country),
     }
