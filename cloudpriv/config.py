@@ -69,6 +69,11 @@ def _file(value: str) -> None:
         raise ValidationError("names no readable file")
 
 
+def _folder(value: str) -> None:
+    if not Path(value).is_dir():
+        raise ValidationError("names no folder")
+
+
 def _setting(doc: str, kind: str = "str", default: Any = MISSING, check: Any = None) -> Any:
     metadata = {"doc": doc, "kind": kind, "default": default, "check": check}
     return field(metadata=metadata)
@@ -153,6 +158,12 @@ class Settings:
     )
     mail_from: str | None = _setting(
         "Address that our mail comes from; needed with `CLOUDPRIV_SMTP_URL`", default=None, check=_address
+    )
+    access_log_dir: str | None = _setting(
+        "Folder of the API's access log, which holds addresses and is erased as the policy says; it needs a schedule on the "
+        "same host. Unset, no address is written anywhere",
+        default=None,
+        check=_folder,
     )
     log_level: str = _setting("Lowest level that is logged", default="INFO",
                               check=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR"]))  # fmt: skip

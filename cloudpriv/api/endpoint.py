@@ -186,7 +186,8 @@ def _once(tx: Tx, view: Callable[..., Any], kwargs: dict[str, Any], names_accoun
     kept = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
     account_id = UUID(response.get_json()["id"]) if names_account else kwargs.get("account_id")
     answer = Answer(response.status_code, {"headers": kept, "body": response.get_data(as_text=True)})
-    idempotency.keep_answer(tx, claimed, account_id, request_id(), answer)
+    until = runtime().services.policy.rule_for("idempotency_keys").erasable_from(tx.now)
+    idempotency.keep_answer(tx, claimed, account_id, request_id(), answer, expires_at=until)
     return response
 
 

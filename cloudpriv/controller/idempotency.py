@@ -5,8 +5,9 @@ the other; two requests with one key at the same time are told apart by an advis
 """
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -32,15 +33,14 @@ from cloudpriv.platform.classify import Category, Erasure, about, withheld
 from cloudpriv.platform.db import ControllerBase, Tx
 from cloudpriv.platform.errors import IdempotencyMismatchError, IdempotencyRunningError, NotFoundError
 
-KEPT: Final = timedelta(hours=24)
 ANSWER: Final = "idempotency.answer"
-WHY: Final = "a copy of an answer that was given to a backend, kept for 24 hours"
+WHY: Final = "a copy of an answer that was given to a backend, kept for a day"
 
 
 class IdempotencyKey(ControllerBase):
     """An answer to be given again; one that tells of an account is sealed under the account's key and goes with it.
 
-    An account without an answer is what is left of one that told of an erased person.
+    An account without an answer is what is left of one that told of an erased person, or of an account being erased.
     """
 
     __tablename__ = "idempotency_keys"
@@ -101,13 +101,18 @@ def claim(tx: Tx, key: str, request: bytes) -> Claim:
     return Claim(caller, key_index, request_index, Answer(row.status, _content(tx, row)))
 
 
-def keep_answer(tx: Tx, claimed: Claim, account_id: UUID | None, answer_id: UUID, answer: Answer) -> None:
-    """Keep the answer with its effect, sealed when it tells of an account."""
+def keep_answer(tx: Tx, claimed: Claim, account_id: UUID | None, answer_id: UUID, answer: Answer, *,
+                expires_at: datetime) -> None:  # fmt: skip
+    """Keep the answer with its effect until `expires_at`, sealed when it tells of an account.
+
+    Of an account whose erasure has begun only that there was an answer is kept.
+    """
     sealed = plain = None
     if account_id is None:
         plain = answer.content
     else:
-        sealed = accounts.find_account(tx, account_id).key.seal(answer_id, ANSWER, answer.content)
+        with suppress(NotFoundError):
+            sealed = accounts.find_account(tx, account_id).key.seal(answer_id, ANSWER, answer.content)
     row = {
         "caller": claimed.caller,
         "key_index": claimed.key_index,
@@ -117,7 +122,7 @@ def keep_answer(tx: Tx, claimed: Claim, account_id: UUID | None, answer_id: UUID
         "status": answer.status,
         "plain": plain,
         "sealed": sealed,
-        "expires_at": tx.now + KEPT,
+        "expires_at": expires_at,
     }
     _forget(tx, claimed.caller, claimed.key_index)
     tx.session.execute(insert(IdempotencyKey), row)
@@ -131,12 +136,6 @@ def forget_person(tx: Tx, account: accounts.OpenedAccount, person_id: UUID) -> N
         if str(person_id) in account.key.open(row["answer_id"], ANSWER, row["sealed"])["body"]:
             _forget(tx, row["caller"], row["key_index"])  # and add it again: the API's role may not change rows
             tx.connection.execute(insert(IdempotencyKey), {**row, "sealed": None})
-
-
-def forget_expired(tx: Tx) -> int:
-    """Erase answers older than 24 hours; how many there were."""
-    erased = tx.session.execute(delete(IdempotencyKey).where(IdempotencyKey.expires_at <= tx.now).returning(1))
-    return len(erased.all())
 
 
 def _forget(tx: Tx, caller: str, key_index: bytes) -> None:

@@ -23,7 +23,6 @@ from sqlalchemy import (
     String,
     Uuid,
     and_,
-    delete,
     insert,
     or_,
     select,
@@ -53,7 +52,6 @@ UTC_TIME: Final = DateTime(timezone=True)
 FIRST_PAUSE: Final = timedelta(minutes=3)  # longer than an attempt: a dozen answers of the server, 10 s each at most
 ATTEMPTS: Final = 10  # with pauses that double, over 25.5 hours
 NOT_AGAIN_WITHIN: Final = timedelta(minutes=5)  # so that asking on and on does not flood a person's mailbox
-KEPT: Final = timedelta(days=30)
 AT_ONCE: Final = 1000
 ACTIONS: Final = {"sent": "mail.send", "failed": "mail.fail", "dropped": "mail.drop"}
 SERVICE_NAMES: Final = {"talk2m": "Talk2M", "intesis": "Intesis"}
@@ -170,12 +168,6 @@ def unfinished(tx: Tx) -> list[UUID]:
     """Mails whose time has come, longest waiting first."""
     query = select(Mail.mail_id).where(Mail.status == "queued", Mail.next_try_at <= tx.now)
     return list(tx.session.scalars(query.order_by(Mail.next_try_at).limit(AT_ONCE)))
-
-
-def forget_finished(tx: Tx) -> int:
-    """Erase the rows of mails that were queued more than 30 days ago and have ended; how many there were."""
-    over = delete(Mail).where(Mail.status != "queued", Mail.created_at <= tx.now - KEPT)
-    return len(tx.session.execute(over.returning(Mail.mail_id)).all())
 
 
 def _claim(plane: Plane, mail_id: UUID, now: datetime) -> Attempt | None:

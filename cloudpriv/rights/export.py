@@ -12,7 +12,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 
 from cloudpriv.audit import events
 from cloudpriv.controller import accounts
@@ -67,17 +67,21 @@ def unfinished(tx: Tx) -> list[UUID]:
 
 
 def expire(plane: Plane, objects: ObjectStore, clock: Clock) -> int:
-    """Erase the archives whose time is over, object first and then the row's mark; how many there were."""
+    """Erase up to AT_ONCE archives whose time is over, object first and then the row's mark; how many there were."""
     now = clock()
     with plane.transaction(WORKER, now, read_only=True) as tx:
-        ended = Export.status.in_(("ready", "failed"))
-        query = select(Export.account_id, Export.export_id).where(ended, Export.expires_at <= now)
-        over = tx.session.execute(query.limit(AT_ONCE)).all()
-    for account_id, export_id in over:
+        query = select(Export.account_id, Export.export_id).where(*over(now))
+        found = tx.session.execute(query.limit(AT_ONCE)).all()
+    for account_id, export_id in found:
         objects.delete_below(_folder(account_id, export_id))
         with plane.transaction(WORKER, now) as tx:
             _mark_expired(tx, account_id, export_id)
-    return len(over)
+    return len(found)
+
+
+def over(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    """What an export must be whose archive, or what a failed attempt left of one, is to be erased."""
+    return Export.status.in_(("ready", "failed")), Export.expires_at <= now
 
 
 def _store(lease: Lease, objects: ObjectStore, policy: Policy) -> str:

@@ -25,6 +25,7 @@ GRANTS: dict[str, dict[str, tuple[str, ...]]] = {
     "log_tiles": {API: (READ,), WORKER: (READ, ADD, CHANGE)},
     "checkpoints": {API: (READ,), WORKER: (READ, ADD)},
     "certificates": {API: (READ,), WORKER: (READ, ADD, "UPDATE (log, leaf_index)")},
+    "idempotency_keys": {WORKER: ("UPDATE (expires_at)",)},  # to lock what it erases
     "outbox": {WORKER: (ADD,)},
     # What a hold keeps of an erased account is stripped of all that the hold does not cover.
     "people": {WORKER: (CHANGE,)},

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from cloudpriv import mail_templates
 from cloudpriv.bootstrap import Services
 from cloudpriv.controller import credentials, outbox, people
-from cloudpriv.controller.outbox import ATTEMPTS, FIRST_PAUSE, KEPT, Mail
+from cloudpriv.controller.outbox import ATTEMPTS, FIRST_PAUSE, Mail
 from cloudpriv.platform.errors import BusyError
 from cloudpriv.platform.ids import new_id
 from cloudpriv.platform.jobs import queue
@@ -303,15 +303,6 @@ def test_an_attempt_that_ends_too_late_changes_nothing_of_the_next(
     outbox.deliver(postman.controller, postman.mailer, mail_id, clock)
     mail = row_of(services, mail_id)
     assert (mail.status, mail.failure, mail.attempts) == ("queued", "smtp_451", 2)
-
-
-def test_what_ended_is_forgotten_after_thirty_days_and_what_waits_is_not(services: Services, postman: Services) -> None:
-    ended, open_ = ask(services, *make_reader(services)), ask(services, *make_reader(services))
-    deliver(postman, ended)
-    for now, forgotten in ((NOW + KEPT - timedelta(seconds=1), 0), (NOW + KEPT, 1), (NOW + 2 * KEPT, 0)):
-        with transaction(postman, now=now) as tx:
-            assert outbox.forget_finished(tx) == forgotten
-    assert row_of(services, open_).status == "queued"
 
 
 def test_no_row_job_or_log_holds_what_a_mail_says_or_to_whom(
