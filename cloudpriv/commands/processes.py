@@ -7,7 +7,7 @@ import click
 
 from cloudpriv import serving
 from cloudpriv.app import configure_logging
-from cloudpriv.commands.context import environment, services
+from cloudpriv.commands.context import environment, require_replayed, services
 from workers import main as worker_main
 from workers import schedule as worker_schedule
 
@@ -25,6 +25,7 @@ def serve(ctx: click.Context, embedded: Path | None, bind: str | None) -> None:
     root.obj = embedded or root.obj
     given = {"CLOUDPRIV_BIND": bind, "CLOUDPRIV_ISSUER": f"http://{bind}"} if bind else {}
     with environment(given), services(ctx, "api") as built:
+        require_replayed(built)
         settings = built.settings
         if root.obj is not None:
             _serve_side_by_side(settings.bind, root.obj)
@@ -51,6 +52,7 @@ def worker(ctx: click.Context, burst: bool) -> None:
     """Carry out exports and purges until stopped."""
     with services(ctx, "worker") as built:
         configure_logging(built.settings.log_level)
+        require_replayed(built)
         worker_main.run(built.settings, burst=burst)
 
 
@@ -60,4 +62,5 @@ def schedule(ctx: click.Context) -> None:
     """Wake workers for what is unfinished, and keep the daily clocks, until stopped."""
     with services(ctx, "worker") as built:
         configure_logging(built.settings.log_level)
+        require_replayed(built)
         worker_schedule.run(built)

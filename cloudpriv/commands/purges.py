@@ -7,7 +7,7 @@ from uuid import UUID
 import click
 
 from cloudpriv.bootstrap import Services
-from cloudpriv.commands.context import as_json, fail, operator, report, services
+from cloudpriv.commands.context import as_json, fail, operator, report, require_replayed, services
 from cloudpriv.platform.actor import SERVICES
 from cloudpriv.retention import due, plans, runs, verdicts
 from cloudpriv.retention import purge as purges
@@ -50,6 +50,7 @@ def run_plan(ctx: click.Context, run_id: UUID, execute: bool, json_output: bool)
         with built.controller.transaction(operator(), built.clock()) as tx:
             run = runs.read_run(tx, run_id)
         if execute:
+            require_replayed(built)
             run = _execute(built, run)
         shown = _shown(built, run)
     _report([shown], json_output)

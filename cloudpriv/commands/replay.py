@@ -1,0 +1,49 @@
+"""`cloudpriv purge replay`: after a restore, erase again what the ledger outside the database knows as erased."""
+
+from dataclasses import asdict, replace
+
+import click
+
+from cloudpriv.audit import log
+from cloudpriv.bootstrap import Services
+from cloudpriv.commands.context import as_json, fail, operator, report, report_one, services
+from cloudpriv.retention import replay as replays
+from cloudpriv.retention.replay import State
+
+
+@click.command()
+@click.option("--execute", is_flag=True, help="Really erase; without it this is a dry run.")
+@as_json
+@click.pass_context
+def replay(ctx: click.Context, execute: bool, json_output: bool) -> None:
+    """After a restore: erase again what was erased since the backup."""
+    with services(ctx, "worker") as built:
+        found = _look(built)
+        if execute:
+            _carry_out(built)
+            found = replace(found, unfinished=_look(built).unfinished)
+    _report(found, execute, json_output)
+    if execute and found.unfinished:
+        fail(f"{found.unfinished} erasures wait for something that was running: repeat this in a minute")
+
+
+def _look(built: Services) -> State:
+    return replays.look(built.controller, built.ledger, built.clock)
+
+
+def _carry_out(built: Services) -> None:
+    origin = log.origin_base(built.settings.issuer)
+    plane, stores = built.controller, built.stores
+    replays.carry_out(plane, stores, built.policy, built.clock, actor=operator(), origin_base=origin)
+
+
+def _report(found: State, executed: bool, json_output: bool) -> None:
+    figures = asdict(found) | {"returned": len(found.returned)}
+    if json_output:
+        report_one(asdict(found), True)
+        return
+    report_one(figures, False)
+    title = "Erased again" if executed else "To be erased again"
+    report([asdict(each) for each in found.returned], False, title=title, empty="No erased account came back.")
+    if not executed and found.needs_replay:
+        click.echo("This was a dry run. To erase these accounts for good: cloudpriv purge replay --execute")

@@ -1,0 +1,192 @@
+"""After a restore: what the ledger's bucket knows as erased and the database does not is erased again, for good.
+
+Each entry is taken into the database's ledger in the transaction that plans the erasure of its account, if that came back.
+From then on the purge's row says where the work stands, so replay may stop anywhere and be repeated, by several at once too.
+Erased is erased: holds and restrictions that came back with the account were over when it was erased, and do not count.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import func, literal, select, text, tuple_
+
+from cloudpriv.audit import events, log
+from cloudpriv.platform.actor import OPERATOR, Actor
+from cloudpriv.platform.classify import erased_tables
+from cloudpriv.platform.db import ControllerBase, Plane, Tx
+from cloudpriv.platform.objectstore import ObjectStore
+from cloudpriv.policy.register import Policy
+from cloudpriv.retention import certify, ledger, purge, runs
+from cloudpriv.retention.ledger import Entry
+from cloudpriv.retention.purge import Stores
+from cloudpriv.retention.tables import OPEN, LedgerEntry, Purge
+
+READERS: Final = 8  # objects read at once: the store's answers are awaited, not computed
+TRIGGER: Final = "replay"
+RETURNED: Final = """
+SELECT sha256(uuid_send(account_id)), account_id, service, status FROM accounts
+WHERE sha256(uuid_send(account_id)) = ANY (%(hashes)s::bytea[]) ORDER BY account_id
+"""
+
+
+@dataclass(frozen=True)
+class Returned:
+    """An account that was erased and is there again: what the ledger says of it, and how many rows it has now."""
+
+    account_id: UUID
+    service: str
+    status: str
+    rule: str
+    erased_at: datetime
+    rows: int
+
+
+@dataclass(frozen=True)
+class State:
+    """How the database stands to the ledger's bucket."""
+
+    missing: int  # entries that the database lacks
+    returned: list[Returned]
+    unfinished: int  # erasures that replay has planned and that are not done
+    unwritten: int  # entries of the database that the bucket lacks
+    log_behind: bool
+
+    @property
+    def needs_replay(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self.missing or self.unfinished or self.unwritten or self.log_behind)
+
+
+def look(plane: Plane, objects: ObjectStore, clock: Callable[[], datetime]) -> State:
+    """What `carry_out` would do. Reads only. Raises BusyError, LedgerError."""
+    missing, returned = 0, []
+    for entries in _missing(plane, objects, clock):
+        missing += len(entries)
+        with plane.transaction(OPERATOR, clock(), read_only=True) as tx:
+            returned += _described(tx, entries)
+    unwritten = sum(len(entries) for entries in _unwritten(plane, objects, clock))
+    with plane.transaction(OPERATOR, clock()) as tx:
+        return State(missing, returned, len(_planned(tx)), unwritten, log.is_behind(tx, objects))
+
+
+def carry_out(plane: Plane, stores: Stores, policy: Policy, clock: Callable[[], datetime], *, actor: Actor,
+              origin_base: str) -> None:  # fmt: skip
+    """Take the missing entries in, erase again, write what the bucket lacks, then begin a new log if this one is behind.
+
+    No worker needs to run. Erasures that have to wait for something are left `unfinished`, and carried on when it is called
+    again. Raises BusyError when a server is away, LedgerError at an object that is no entry.
+    """
+    for entries in _missing(plane, stores.ledger, clock):
+        with plane.transaction(actor, clock()) as tx:
+            _take_in(tx, policy, entries)
+            tx.wake.clear()  # carried out here: there is no worker that may begin before
+    with plane.transaction(OPERATOR, clock()) as tx:
+        planned = _planned(tx)
+    for purge_id in planned:
+        purge.run(plane, stores, policy, purge_id, clock)
+    for entries in _unwritten(plane, stores.ledger, clock):
+        for entry in entries:
+            ledger.store(stores.ledger, entry)
+    with plane.transaction(actor, clock()) as tx:
+        tx.session.execute(text("SELECT pg_advisory_xact_lock(:turn)"), {"turn": log.TURN})
+        if log.is_behind(tx, stores.ledger):
+            log.begin_anew(tx, stores.ledger, stores.proof_key, origin_base)
+
+
+def is_unfinished(tx: Tx) -> bool:
+    """Whether an erasure that replay has planned is not done: then what was erased may still be readable."""
+    return bool(_planned(tx))
+
+
+def _missing(plane: Plane, objects: ObjectStore, clock: Callable[[], datetime]) -> Iterator[list[Entry]]:
+    """The entries that the database lacks, in order of time, read while no transaction is open."""
+    with ThreadPoolExecutor(READERS) as readers:
+        for keys in ledger.pages(objects):
+            with plane.transaction(OPERATOR, clock()) as tx:
+                lacking = ledger.lacking(tx, keys)
+            if lacking:
+                yield list(readers.map(lambda key: ledger.read(objects, key), lacking))
+
+
+def _take_in(tx: Tx, policy: Policy, entries: Sequence[Entry]) -> None:
+    by_hash = _first_of_each(entries)
+    for account_hash, account_id, service, _ in _returned(tx, entries, " FOR UPDATE"):
+        _plan(tx, policy, account_id, service, by_hash[account_hash].rule)
+    for entry in entries:
+        certify.enter(tx, entry, None)
+
+
+def _plan(tx: Tx, policy: Policy, account_id: UUID, service: str, rule: str) -> None:
+    former = runs.open_purge(tx, account_id)
+    if former is not None and former.trigger != TRIGGER:
+        former.lease_owner = None  # whoever held it did so before the backup
+    planned = runs.plan_request(tx, policy, account_id, service, trigger=TRIGGER, rule=rule)
+    events.record(tx, "account.returned", account_id=account_id, subject_id=planned.purge_id)
+
+
+def _first_of_each(entries: Sequence[Entry]) -> dict[bytes, Entry]:
+    """By hash: an account that replay has erased before has an entry for that too."""
+    return {entry.account_hash: entry for entry in reversed(entries)}
+
+
+def _planned(tx: Tx) -> list[UUID]:
+    query = select(Purge.purge_id).where(Purge.status.in_(OPEN), Purge.trigger == TRIGGER)
+    return list(tx.session.scalars(query.order_by(Purge.purge_id)))
+
+
+def _returned(tx: Tx, entries: Sequence[Entry], lock: str = "") -> Sequence[tuple[bytes, UUID, str, str]]:
+    hashes = [entry.account_hash for entry in entries]
+    return [tuple(row) for row in tx.connection.exec_driver_sql(RETURNED + lock, {"hashes": hashes})]
+
+
+def _described(tx: Tx, entries: Sequence[Entry]) -> list[Returned]:
+    by_hash = _first_of_each(entries)
+    return [
+        Returned(account_id, service, status, by_hash[account_hash].rule, by_hash[account_hash].erased_at,
+                 _rows_of(tx, account_id))
+        for account_hash, account_id, service, status in _returned(tx, entries)
+    ]  # fmt: skip
+
+
+def _rows_of(tx: Tx, account_id: UUID) -> int:
+    tables = erased_tables(ControllerBase.metadata)
+    counts = (select(func.count()).select_from(table).where(table.c.account_id == account_id) for table in tables)
+    return sum(tx.session.scalar(count) or 0 for count in counts)
+
+
+def _unwritten(plane: Plane, objects: ObjectStore, clock: Callable[[], datetime]) -> Iterator[list[Entry]]:
+    """The entries that the bucket lacks: older than it, or lost with it. Both are read in order, side by side."""
+    keys = (key for page in ledger.pages(objects) for key in page)
+    key = next(keys, None)
+    for entries in _table(plane, clock):
+        lacking = []
+        for entry in entries:
+            while key is not None and key < entry.key:
+                key = next(keys, None)
+            if key != entry.key:
+                lacking.append(entry)
+        if lacking:
+            yield lacking
+
+
+def _table(plane: Plane, clock: Callable[[], datetime]) -> Iterator[list[Entry]]:
+    """The database's ledger in the order of the bucket's keys, a page at a time."""
+    place, after = tuple_(LedgerEntry.erased_at, LedgerEntry.account_hash), None
+    while True:
+        query = select(LedgerEntry).order_by(LedgerEntry.erased_at, LedgerEntry.account_hash).limit(ledger.PAGE)
+        if after is not None:
+            query = query.where(place > tuple_(literal(after.erased_at), literal(after.account_hash)))
+        with plane.transaction(OPERATOR, clock(), read_only=True) as tx:
+            page = [_entry(row) for row in tx.session.scalars(query)]
+        if not page:
+            return
+        yield page
+        after = page[-1]
+
+
+def _entry(row: LedgerEntry) -> Entry:
+    return Entry(row.account_hash, row.service, row.trigger, row.rule, row.policy_version, row.counts, row.erased_at)
