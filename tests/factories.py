@@ -17,6 +17,7 @@ from cloudpriv.platform.db import Tx
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 BACKEND = Actor("client", "00000000-0000-7000-8000-000000000001", "talk2m")
+BOSS = Actor("client", "00000000-0000-7000-8000-000000000002", "talk2m")  # who approves what BACKEND planned
 numbers = count(1)
 
 

@@ -90,10 +90,15 @@ def tell_owners(owner: Engine, policy: Policy, now: datetime = NOW) -> None:
             connection.execute(insert_or_skip(Notice).values(given).on_conflict_do_nothing())
 
 
-def plan(services: Services, owner: Engine, now: datetime = NOW) -> list[UUID]:
-    """Plan what is due, in an installation where traffic comes and owners were told."""
+def clear_the_way(services: Services, owner: Engine, now: datetime = NOW) -> None:
+    """Make the installation one in which no guard objects: traffic comes, and owners were told in time."""
     let_traffic_come(owner, now)
     tell_owners(owner, services.policy, now)
+
+
+def plan(services: Services, owner: Engine, now: datetime = NOW) -> list[UUID]:
+    """Plan what is due, in an installation where traffic comes and owners were told."""
+    clear_the_way(services, owner, now)
     with transaction(services, now=now) as tx:
         runs.plan_due(tx, terms(services, now))
         return [subject for job, subject in tx.wake if job == "purge"]
@@ -101,8 +106,7 @@ def plan(services: Services, owner: Engine, now: datetime = NOW) -> list[UUID]:
 
 def order(services: Services, owner: Engine, account_id: UUID, now: datetime = NOW) -> UUID:
     """Have a due account erased, as its backend does, in an installation where traffic comes and owners were told."""
-    let_traffic_come(owner, now)
-    tell_owners(owner, services.policy, now)
+    clear_the_way(services, owner, now)
     with transaction(services, BACKEND, now) as tx:
         return runs.plan_account(tx, terms(services, now), account_id).purge_id
 

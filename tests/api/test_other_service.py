@@ -14,6 +14,7 @@ BODIES = {
     "people.set_credentials": {"password": "correct horse 1"},
     "devices.add_device": {"serial": "1"},
     "rights.receive_request": {"type": "access"},
+    "holds.place_hold": {"scope": "account", "authority": "Example District Court", "reference": "T 1"},
 }
 ROUTES = [
     (method, rule)
@@ -48,6 +49,7 @@ def whole(backend: Backend) -> Whole:
         "account_id": account,
         "person_id": backend.post(f"{base}/people", {"username": "kim"}).get_json()["id"],
         "device_id": backend.post(f"{base}/devices", {"serial": "1"}).get_json()["id"],
+        "hold_id": backend.post(f"{base}/holds", BODIES["holds.place_hold"]).get_json()["id"],
         "request_id": request["id"],
         "export_id": request["export_id"],
     }

@@ -11,7 +11,7 @@ from werkzeug.test import TestResponse
 
 from cloudpriv.bootstrap import Services
 from tests.backend import Backend
-from tests.purges import run
+from tests.purges import clear_the_way, run
 from tests.stack import TestDatabase, every_row
 
 OLD = "2018-08-01T10:00:00Z"
@@ -57,11 +57,14 @@ def test_pages_of_due_accounts_follow_each_other(backend: Backend) -> None:
     assert seen == opened
 
 
-def test_a_due_account_is_erased_and_its_purge_shows_how_far_it_is(backend: Backend, worker_services: Services) -> None:
+def test_a_due_account_is_erased_and_its_purge_shows_how_far_it_is(
+    backend: Backend, worker_services: Services, owner_engine: Engine
+) -> None:
     account_id = backend.open_account(created_at=OLD)
+    clear_the_way(worker_services, owner_engine, worker_services.clock())
     location = plan(backend, account_id).headers["Location"]
     planned = backend.get(location)
-    assert body(planned) | {"id": "", "planned_at": ""} == {
+    assert body(planned) | {"id": "", "planned_at": "", "run_id": ""} == {
         "id": "",
         "account_id": account_id,
         "service": "talk2m",
@@ -73,7 +76,10 @@ def test_a_due_account_is_erased_and_its_purge_shows_how_far_it_is(backend: Back
         "counts": {},
         "attempts": 0,
         "planned_at": "",
+        "run_id": "",
+        "shredded_at": None,
         "finished_at": None,
+        "certificate_id": None,
     }
     assert body(backend.get(f"/v1/accounts/{account_id}"))["status"] == "active"
 
@@ -81,7 +87,7 @@ def test_a_due_account_is_erased_and_its_purge_shows_how_far_it_is(backend: Back
     done = backend.get(location)
     assert body(done)["status"] == body(done)["step"] == "done"
     assert body(done)["account_id"] is None
-    assert body(done)["counts"] == {"accounts": 1, "account_keys": 1, "directory": 1}
+    assert body(done)["counts"] == {"accounts": 1, "account_keys": 1, "directory": 1, "notices": 1}
     assert done.headers["ETag"] != planned.headers["ETag"]
     assert datetime.fromisoformat(body(done)["finished_at"]).tzinfo is not None
     assert backend.get(f"/v1/accounts/{account_id}").status_code == 404
@@ -115,6 +121,7 @@ def test_an_answer_kept_for_its_idempotency_key_does_not_name_the_erased(
     backend: Backend, worker_services: Services, owner_engine: Engine
 ) -> None:
     account_id = backend.open_account(created_at=OLD)
+    clear_the_way(worker_services, owner_engine, worker_services.clock())
     key = {"Idempotency-Key": '"once"'}
     started = plan(backend, account_id, headers=key)
     run(worker_services, UUID(body(started, 202)["purge_id"]), worker_services.clock())

@@ -51,7 +51,7 @@ def test_a_worker_that_is_told_to_stop_finishes_its_job(
     services: Services, database: TestDatabase, owner_engine: Engine
 ) -> None:
     make_account(services, created_at=LONG_AGO)
-    [purge_id] = plan(services)
+    [purge_id] = plan(services, owner_engine)
     with process("worker", database.environment()) as worker:
         with owner_engine.begin() as somebody:
             somebody.execute(text("SELECT FROM accounts FOR UPDATE"))
@@ -72,7 +72,7 @@ def test_the_schedule_has_a_worker_finish_what_nobody_was_woken_for(
     services: Services, database: TestDatabase, owner_engine: Engine
 ) -> None:
     make_account(services, created_at=LONG_AGO)
-    [purge_id] = plan(services)
+    [purge_id] = plan(services, owner_engine)
     age_lease(owner_engine)
     services.redis.flushall()
     with process("worker", database.environment()) as worker, process("schedule", database.environment()) as schedule:
@@ -103,7 +103,7 @@ def test_a_worker_outlives_a_queue_that_is_killed_and_comes_back_empty(
 ) -> None:
     url: str = queue_server.url  # type: ignore[attr-defined]
     make_account(services, created_at=LONG_AGO)
-    [purge_id] = plan(services)
+    [purge_id] = plan(services, owner_engine)
     first = queue_server()
     with process("worker", {**database.environment(), "CLOUDPRIV_REDIS_URL": url}) as worker:
         client = Redis.from_url(url)
@@ -125,7 +125,7 @@ def test_a_worker_that_is_started_before_its_queue_waits_for_it(
 ) -> None:
     url: str = queue_server.url  # type: ignore[attr-defined]
     make_account(services, created_at=LONG_AGO)
-    [purge_id] = plan(services)
+    [purge_id] = plan(services, owner_engine)
     with process("worker", {**database.environment(), "CLOUDPRIV_REDIS_URL": url}) as worker:
         queue_server()
         client = Redis.from_url(url)

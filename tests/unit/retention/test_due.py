@@ -97,7 +97,7 @@ def test_pages_go_from_the_longest_idle_on_without_gap_or_repetition(services: S
 
 def test_what_is_planned_already_can_be_left_out(services: Services) -> None:
     make_account(services, created_at=CUTOFF - MICROSECOND)
-    plan(services)
+    plan(services, owner_engine)
     with transaction(services) as tx:
         assert len(due.due_accounts(tx, services.policy, limit=9)) == 1
         assert due.due_accounts(tx, services.policy, limit=9, unplanned=True) == []

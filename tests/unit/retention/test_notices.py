@@ -341,7 +341,7 @@ def fill(owner: Engine, number: int, first: datetime, step: timedelta) -> None:
 
 def test_ten_thousand_accounts_that_come_due_are_told_in_bounded_batches(give: Give, owner_engine: Engine) -> None:
     fill(owner_engine, 10_000, datetime(2018, 1, 1, tzinfo=UTC), timedelta(hours=1))
-    batches = []
+    batches: list[int] = []
     while not batches or batches[-1] == 1000:
         batches.append(give(limit=1000))
     assert batches == [1000] * 10 + [0]

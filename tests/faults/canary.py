@@ -1,0 +1,181 @@
+"""An account with a planted canary wherever there is room for one, and a look for what is left of it anywhere."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from redis import Redis
+from sqlalchemy import Engine, String, insert, select, text, update
+
+from cloudpriv.bootstrap import Services
+from cloudpriv.metadata import CONTROLLER
+from cloudpriv.platform.classify import Erasure, classification_of, erased_tables
+from cloudpriv.platform.ids import new_id
+from cloudpriv.platform.objectstore import ObjectStore
+from cloudpriv.retention.tables import Hold, Notice
+from tests.faults.stage import Stage
+from tests.factories import NOW, make_device, make_person
+from tests.purges import make_full_account, rows_of
+from tests.stack import every_row
+
+CANARY: Final = "canary-"
+CANARIES: Final = re.compile(CANARY + "([0-9a-f]{32})")
+# Columns of few values that the service itself writes and goes by.
+CLOSED: Final = frozenset({"service", "status", "role", "type"})
+IDS: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+BYTES: Final = re.compile(r"\\+x((?:[0-9a-f]{2}){16,})")  # hashes, keys and what is sealed; shorter ones prove nothing
+
+
+TRAIL: Final = frozenset(
+    table.name
+    for table in CONTROLLER.sorted_tables
+    if table.info["erasure"] is Erasure.KEPT and "account_id" in table.columns
+)
+
+
+@dataclass(frozen=True)
+class Planted:
+    """An account, and what would show that something of it is left: sealed values and hashes, and ids, of all its rows."""
+
+    account_id: UUID
+    bytes: frozenset[str]
+    ids: frozenset[str]
+
+
+def plant(services: Services, owner: Engine) -> Planted:
+    """An account with a canary in every text that it has anywhere, objects, versions of them, and an unfinished upload."""
+    account_id = make_full_account(services)
+    word = f"{CANARY}{account_id.hex}"
+    person = make_person(services, account_id, username=word, name=word, email=f"{word}@example.com", company_name=word)
+    make_device(services, account_id, serial=word, common_name=word, name=word, model=word)
+    _add_what_retention_keeps(owner, account_id, person.row.person_id, word)
+    _write_into_every_text(owner, account_id, word)
+    _upload(services.exports, account_id, word.encode())
+    filled = rows_of(owner, account_id)
+    assert all(filled.values()), f"tests.purges.make_full_account or we leave a table empty: {filled}"
+    return Planted(account_id, *_marks(_rows_of_account(owner, account_id)))
+
+
+def _add_what_retention_keeps(owner: Engine, account_id: UUID, person_id: UUID, word: str) -> None:
+    hold = {
+        "account_id": account_id, "hold_id": new_id(), "scope": "person", "person_id": person_id, "authority": word,
+        "reference": word, "placed_by": "client:one", "placed_at": NOW, "until": NOW, "released_by": "client:two",
+        "released_at": NOW,
+    }  # fmt: skip
+    notice = {"account_id": account_id, "due_on": NOW.date() + timedelta(30), "days": 30, "given_at": NOW, "mails": 1}
+    with owner.begin() as connection:
+        connection.execute(insert(Hold), hold)
+        connection.execute(insert(Notice), notice)
+
+
+def _write_into_every_text(owner: Engine, account_id: UUID, word: str) -> None:
+    """Wherever a column that an export shows takes any text."""
+    with owner.begin() as connection:
+        for table in erased_tables(CONTROLLER):
+            texts = [
+                column.name
+                for column in table.columns
+                if isinstance(column.type, String) and not column.primary_key and column.name not in CLOSED
+                and (mark := classification_of(column)) is not None and mark.export is not None
+            ]  # fmt: skip
+            if texts:
+                connection.execute(update(table).where(table.c.account_id == account_id).values(dict.fromkeys(texts, word)))
+
+
+def _upload(objects: ObjectStore, account_id: UUID, content: bytes) -> None:
+    """An object with two versions, a delete marker where the store has such, and an upload that nobody finished."""
+    folder = f"exports/{account_id}/"
+    for key in ("kept.zip", "kept.zip", "deleted.zip"):
+        objects.put_stream(folder + key, [content], confirm=lambda: None)
+    client = objects._s3
+    client.delete_object(Bucket=objects.bucket, Key=f"{folder}deleted.zip")
+    unfinished = {"Bucket": objects.bucket, "Key": f"{folder}unfinished.zip"}
+    upload = client.create_multipart_upload(**unfinished)["UploadId"]  # type: ignore[arg-type]  # boto3 wants them spelt out
+    client.upload_part(**unfinished, UploadId=upload, PartNumber=1, Body=content)  # type: ignore[arg-type]  # as above
+
+
+def _rows_of_account(owner: Engine, account_id: UUID) -> list[str]:
+    rows = " UNION ALL ".join(
+        f"SELECT t\\:\\:text FROM {table.name} t WHERE account_id = :id" for table in erased_tables(CONTROLLER)
+    )
+    with owner.connect() as connection:
+        return list(connection.execute(text(rows), {"id": account_id}).scalars())
+
+
+def _marks(rows: Iterable[str]) -> tuple[frozenset[str], frozenset[str]]:
+    texts = list(rows)
+    return frozenset(_found(BYTES, texts)), frozenset(_found(IDS, texts))
+
+
+def _found(pattern: re.Pattern[str], texts: Iterable[str]) -> Iterator[str]:
+    for each in texts:
+        yield from pattern.findall(each)
+
+
+def left(stage: Stage, gone: Sequence[Planted], spared: Sequence[Planted] = ()) -> list[tuple[str, str]]:
+    """Where something of accounts is left, and what: in any table, object, upload, entry of the queue's server, or log.
+
+    What `spared` accounts have too proves nothing. Ids alone may stay in the audit trail, which outlives the account (GDPR
+    Article 5(2)).
+    """
+    sought = _Sought(
+        {each.account_id.hex for each in gone},
+        set().union(*(each.bytes for each in gone)).difference(*(each.bytes for each in spared)),
+        set().union(*(each.ids for each in gone)),
+    )
+    found = [
+        (table, mark)
+        for table, rows in every_row(stage.owner).items()
+        for row in rows
+        for mark in sought.marks_in(row)
+        if not (table in TRAIL and mark in sought.ids)
+    ]
+    elsewhere = {
+        "exports": _everything_in(stage.services.exports),
+        "ledger": _everything_in(stage.services.ledger),
+        "queue": everything_queued(stage.services.redis),
+        "log": [stage.log.read_text(encoding="utf-8")],
+    }
+    return found + [(place, mark) for place, texts in elsewhere.items() for each in texts for mark in sought.marks_in(each)]
+
+
+@dataclass(frozen=True)
+class _Sought:
+    canaries: set[str]
+    bytes: set[str]
+    ids: set[str]
+
+    def marks_in(self, content: str) -> Iterator[str]:
+        """What of the sought is in a text, also in the bytes that it shows in hexadecimal."""
+        shown = [bytes.fromhex(each).decode(errors="replace") for each in BYTES.findall(content)]
+        for each in (content, *shown):
+            yield from (CANARY + found for found in self.canaries.intersection(CANARIES.findall(each)))
+            yield from self.ids.intersection(IDS.findall(each))
+        yield from (each[:40] for each in self.bytes.intersection(BYTES.findall(content)))
+
+
+def _everything_in(store: ObjectStore) -> Iterator[str]:
+    """Keys of all objects, versions, delete markers and unfinished uploads, and what can be read."""
+    for key in store.keys(""):
+        yield key
+    for key, _ in store.unfinished(""):
+        yield key
+    for key in store.keys_after("", ""):
+        yield store.get(key).decode(errors="replace")
+
+
+def everything_queued(redis: Redis) -> Iterator[str]:
+    """Every key and every value of Valkey's database, as text."""
+    read: dict[bytes, Any] = {
+        b"string": redis.get,
+        b"hash": redis.hgetall,
+        b"list": lambda key: redis.lrange(key, 0, -1),
+        b"set": redis.smembers,
+        b"zset": lambda key: redis.zrange(key, 0, -1),
+        b"stream": redis.xrange,
+    }
+    for key in redis.scan_iter():
+        yield f"{key.decode()} {read[redis.type(key)](key)}"

@@ -1,0 +1,211 @@
+"""What stops a run: each guard at its limit, with its figures."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+
+from cloudpriv.bootstrap import Services
+from cloudpriv.platform import clock
+from cloudpriv.platform.clock import Boot
+from cloudpriv.policy.periods import parse_period
+from cloudpriv.policy.register import Policy
+from cloudpriv.retention import due, guards, runs
+from cloudpriv.retention.guards import APART, QUIET, Clocks, Terms
+from cloudpriv.retention.tables import PurgeRun
+from tests.factories import BOSS, NOW, make_account, transaction
+from tests.purges import LONG_AGO, clear_the_way, tell_owners, terms
+
+DAY = timedelta(days=1)
+
+
+def plan(services: Services, judged: Terms) -> PurgeRun:
+    with transaction(services, now=judged.clocks.host) as tx:
+        [run] = runs.plan_due(tx, judged)
+        return run
+
+
+def found(run: PurgeRun) -> dict[str, dict[str, Any]]:
+    return {finding["guard"]: finding["figures"] for finding in run.findings}
+
+
+def make_due(services: Services, owner: Engine, number: int = 1, now: datetime = NOW) -> None:
+    for _ in range(number):
+        make_account(services, created_at=LONG_AGO)
+    clear_the_way(services, owner, now)
+
+
+def at(judged: Terms, host: datetime, **changes: Any) -> Terms:
+    return replace(judged, clocks=replace(judged.clocks, host=host, **{"database": host, **changes}))
+
+
+def with_period(policy: Policy, period: str) -> Policy:
+    shorter = due.with_period(due.rule(policy), parse_period(period))
+    activities = tuple(
+        replace_retention(each, shorter) if each.key == "cloud_services" else each for each in policy.activities
+    )
+    return policy.__class__(
+        **{**{name: getattr(policy, name) for name in policy.__struct_fields__}, "activities": activities}
+    )
+
+
+def replace_retention(activity: Any, retention: Any) -> Any:
+    return activity.__class__(
+        **{**{name: getattr(activity, name) for name in activity.__struct_fields__}, "retention": retention}
+    )
+
+
+def test_a_run_that_nothing_speaks_against_goes_ahead(services: Services, owner_engine: Engine) -> None:
+    make_due(services, owner_engine)
+    run = plan(services, terms(services))
+    assert (run.status, run.findings, run.accounts) == ("approved", [], 1)
+
+
+@pytest.mark.parametrize(("number", "status"), [(3, "approved"), (4, "waiting")])
+def test_more_accounts_than_the_limit_wait(services: Services, owner_engine: Engine, number: int, status: str) -> None:
+    make_due(services, owner_engine, number)
+    run = plan(services, terms(services, accounts=3))
+    assert run.status == status
+    assert found(run) == ({} if number == 3 else {"too_many": {"due": 4, "limit": 3}})
+
+
+@pytest.mark.parametrize(("fresh", "status"), [(18, "approved"), (17, "waiting")])
+def test_a_larger_share_than_the_limit_waits(services: Services, owner_engine: Engine, fresh: int, status: str) -> None:
+    make_due(services, owner_engine, 2)
+    for _ in range(fresh):
+        make_account(services)
+    make_account(services, service="intesis")
+    run = plan(services, terms(services, share=0.1))
+    assert run.status == status
+    assert found(run) == ({} if fresh == 18 else {"too_large_a_share": {"due": 2, "accounts": 19, "limit": 0.1}})
+
+
+def test_a_single_account_is_within_any_share(services: Services, owner_engine: Engine) -> None:
+    make_due(services, owner_engine)
+    assert plan(services, terms(services, share=0.0)).status == "approved"
+
+
+def test_what_already_waits_counts_as_due_at_once(services: Services, owner_engine: Engine) -> None:
+    make_due(services, owner_engine, 4)
+    assert plan(services, terms(services, accounts=3)).status == "waiting"
+    make_due(services, owner_engine)
+    assert found(plan(services, terms(services, accounts=3))) == {"too_many": {"due": 5, "limit": 3}}
+
+
+@pytest.mark.parametrize(("silence", "status"), [(QUIET, "approved"), (QUIET + timedelta(seconds=1), "waiting")])
+def test_without_traffic_from_anywhere_for_two_days_nothing_goes(
+    services: Services, owner_engine: Engine, silence: timedelta, status: str
+) -> None:
+    make_due(services, owner_engine, now=NOW)
+    tell_owners(owner_engine, services.policy, NOW)
+    run = plan(services, at(terms(services), NOW + silence))
+    assert run.status == status
+    assert set(found(run)) == ({"no_traffic"} if status == "waiting" else set())
+
+
+def test_an_installation_that_never_had_traffic_erases_nothing_by_itself(services: Services, owner_engine: Engine) -> None:
+    make_account(services, created_at=LONG_AGO)
+    tell_owners(owner_engine, services.policy)
+    assert found(plan(services, terms(services))) == {"no_traffic": {"last_received_at": None, "hours": 48}}
+
+
+@pytest.mark.parametrize("apart", [APART, -APART])
+def test_clocks_of_host_and_database_agree_within_a_minute(
+    services: Services, owner_engine: Engine, apart: timedelta
+) -> None:
+    make_due(services, owner_engine)
+    second = timedelta(seconds=1 if apart > timedelta(0) else -1)
+    inside, outside = at(terms(services), NOW, database=NOW + apart), at(terms(services), NOW, database=NOW + apart + second)
+    with transaction(services) as tx:
+        account = due.due_accounts(tx, services.policy, limit=1)
+        assert guards.inspect(tx, inside, "talk2m", account) == []
+        [finding] = guards.inspect(tx, outside, "talk2m", account)
+    assert (finding.guard, finding.figures["seconds"]) == ("clocks_apart", 61)
+
+
+@pytest.mark.parametrize(
+    ("boot", "passed", "status"),
+    [
+        (Boot("test", 86_400), DAY, "approved"),
+        (Boot("test", 86_400), DAY + timedelta(minutes=2), "approved"),  # a slow crystal
+        (Boot("test", 86_400), DAY + timedelta(minutes=3), "waiting"),
+        (Boot("test", 86_400), DAY - timedelta(minutes=3), "waiting"),
+        (Boot("test", 86_400), timedelta(days=8 * 365), "waiting"),
+        (Boot("test", 100 * 86_400.0), timedelta(days=100), "approved"),  # down for long, but nobody set the clock
+        (Boot("another", 60), timedelta(hours=48), "approved"),
+        (Boot("another", 60), timedelta(hours=49), "waiting"),
+        (Boot("another", 60), timedelta(minutes=-2), "waiting"),
+    ],
+)
+def test_a_clock_that_jumped_since_the_last_run_stops_the_next(
+    services: Services, owner_engine: Engine, boot: Boot, passed: timedelta, status: str
+) -> None:
+    make_due(services, owner_engine)
+    assert plan(services, terms(services)).status == "approved"
+    make_due(services, owner_engine, now=NOW + passed)
+    run = plan(services, at(terms(services), NOW + passed, boot=boot))
+    assert run.status == status
+    assert set(found(run)) == ({"clock_jump"} if status == "waiting" else set())
+
+
+def test_a_jump_stands_until_somebody_approves(services: Services, owner_engine: Engine) -> None:
+    make_due(services, owner_engine)
+    plan(services, terms(services))
+    later = NOW + 30 * DAY
+    make_due(services, owner_engine, now=later)
+    stopped = plan(services, at(terms(services), later))
+    make_due(services, owner_engine, now=later)
+    assert plan(services, at(terms(services), later)).status == "waiting", "the next day's run is stopped as well"
+    with transaction(services, BOSS, later) as tx:
+        runs.approve(tx, at(terms(services), later), stopped.run_id)
+    make_due(services, owner_engine, now=later)
+    assert set(found(plan(services, at(terms(services), later)))) == set()
+
+
+def test_a_period_that_became_shorter_stops_the_next_run(services: Services, owner_engine: Engine) -> None:
+    make_due(services, owner_engine)
+    plan(services, terms(services))
+    shorter = replace(services, policy=with_period(services.policy, "P6Y"))
+    make_due(shorter, owner_engine)
+    run = plan(shorter, terms(shorter))
+    assert found(run) == {"period_shorter": {"period": "P6Y", "before": "P7Y"}}
+    assert plan_longer(services, owner_engine) == {}
+
+
+def plan_longer(services: Services, owner: Engine) -> dict[str, Any]:
+    """What a run finds whose period became longer."""
+    longer = replace(services, policy=with_period(services.policy, "P7Y1D"))
+    with owner.begin() as connection:
+        connection.execute(text("UPDATE purges SET status = 'cancelled'"))
+    make_due(longer, owner)
+    return found(plan(longer, terms(longer)))
+
+
+def test_the_daily_plan_leaves_out_whose_owners_were_not_told(services: Services, owner_engine: Engine) -> None:
+    make_due(services, owner_engine)
+    make_account(services, created_at=LONG_AGO)
+    assert plan(services, terms(services)).accounts == 1
+    with transaction(services) as tx:
+        assert runs.plan_due(tx, terms(services)) == []
+
+
+def test_whoever_orders_the_erasure_of_one_that_was_not_told_needs_a_second_person(
+    services: Services, owner_engine: Engine
+) -> None:
+    make_due(services, owner_engine)
+    untold = make_account(services, created_at=LONG_AGO).row.account_id
+    with transaction(services) as tx:
+        purge = runs.plan_account(tx, terms(services), untold)
+        assert purge.status == "waiting"
+        assert purge.run_id is not None
+        assert found(runs.read_run(tx, purge.run_id)) == {"notice_pending": {"accounts": 1, "days": 7}}
+
+
+def test_the_clocks_of_this_host_agree(services: Services) -> None:
+    with transaction(services, now=clock.utc_now()) as tx:
+        clocks: Clocks = guards.read_clocks(tx)
+    assert abs(clocks.host - clocks.database) < APART
+    assert clocks.boot.seconds > 0
+    assert clock.boot().id == clocks.boot.id
