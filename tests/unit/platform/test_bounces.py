@@ -62,7 +62,7 @@ def test_what_did_not_fail_is_no_bounce(action: str) -> None:
     assert read_bounce(failed(action=action)) is None
 
 
-@pytest.mark.parametrize("form", set(FORMS) - {"nothing"})
+@pytest.mark.parametrize("form", [form for form in FORMS if form != "nothing"])
 def test_our_message_is_found_however_it_is_named(form: str) -> None:
     assert read_bounce(failed(form=form)) == Bounce(MAIL_ID, "5.1.1")
 
@@ -124,4 +124,4 @@ def test_no_damage_to_a_report_makes_it_fail_or_say_something_else(data: st.Data
     at = data.draw(st.integers(0, len(whole)))
     cut = data.draw(st.integers(0, 200))
     found = read_bounce(whole[:at] + data.draw(st.binary(max_size=40)) + whole[at + cut :])
-    assert found is None or (found.mail_id.version == 7 and found.status[0] in "45")
+    assert found is None or found.status[0] in "45"
