@@ -5,17 +5,23 @@ The signature is a detached JWS (appendix F) over the canonical JSON (RFC 8785) 
 """
 
 import base64
+import json
+from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any, Final
 from uuid import UUID
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from sqlalchemy import insert, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from cloudpriv.audit import merkle, notes, tiles
 from cloudpriv.audit.canonical import canonical
-from cloudpriv.audit.tables import Certificate, PendingEntry
+from cloudpriv.audit.merkle import ProofError
+from cloudpriv.audit.tables import Certificate, Checkpoint, PendingEntry
 from cloudpriv.platform.db import Tx
+from cloudpriv.platform.errors import NotFoundError, NotReadyError
 from cloudpriv.platform.ids import new_id
 
 ALGORITHM: Final = "Ed25519"
@@ -43,15 +49,100 @@ def issue(tx: Tx, key: Ed25519PrivateKey, *, purge_id: UUID, service: str, body:
     return certificate_id
 
 
+def document(tx: Tx, certificate_id: UUID) -> dict[str, Any]:
+    """The certificate with its signature and the proof that it is in the log: all that `verify` needs beside the key.
+
+    Raises NotFoundError, and NotReadyError while no published checkpoint covers it.
+    """
+    found = tx.session.get(Certificate, certificate_id)
+    if found is None:
+        raise NotFoundError
+    proof = None if found.log is None or found.leaf_index is None else _proof(tx, found.log, found.leaf_index)
+    if proof is None:
+        raise NotReadyError("The certificate is signed and not in a published checkpoint yet.")
+    return {"certificate": json.loads(found.body), "signature": found.signature, "proof": proof}
+
+
+def read_document(text: str) -> dict[str, Any]:
+    """The members of a document's JSON, each named once. Raises ProofError."""
+    try:
+        members = json.loads(text, object_pairs_hook=_once)
+    except (ValueError, RecursionError):
+        raise ProofError("the document is not JSON with each member once") from None
+    if not isinstance(members, dict):
+        raise ProofError("the document is no JSON object")
+    return members
+
+
+def verify(document: Mapping[str, Any], vkeys: str) -> notes.Checkpoint:
+    """That the certificate was signed, and is in the log that the signed checkpoint is of; that checkpoint.
+
+    `vkeys` are verifier keys, one a line: the log's own decides. Raises ProofError, which says what is wrong.
+    """
+    if set(document) != {"certificate", "signature", "proof"}:
+        raise ProofError("the document is not of certificate, signature and proof")
+    certificate, signature, proof = document["certificate"], document["signature"], document["proof"]
+    if not (isinstance(certificate, dict) and isinstance(signature, str) and isinstance(proof, str)):
+        raise ProofError("certificate, signature or proof is of another kind")
+    content, place = _content(certificate), notes.read_proof(proof)
+    checkpoint, key = notes.open_checkpoint(place.note, vkeys)
+    _verify_signature(content, signature, key.public)
+    merkle.verify_inclusion(merkle.leaf_hash(content), place.index, checkpoint.size, place.path, checkpoint.root)
+    return checkpoint
+
+
 def sign(content: bytes, key: Ed25519PrivateKey) -> str:
     """The detached JWS of some bytes."""
-    header = _encoded(canonical({"alg": ALGORITHM, "kid": thumbprint(key.public_key().public_bytes_raw())}))
-    return f"{header}..{_encoded(key.sign(f'{header}.{_encoded(content)}'.encode()))}"
+    header = _header(key.public_key().public_bytes_raw())
+    return f"{header}..{_encoded(key.sign(_signed(header, content)))}"
 
 
 def thumbprint(public: bytes) -> str:
     """The JWK thumbprint of an Ed25519 public key (RFC 7638, RFC 8037)."""
     return _encoded(sha256(canonical({"crv": "Ed25519", "kty": "OKP", "x": _encoded(public)})).digest())
+
+
+def _proof(tx: Tx, log: int, index: int) -> str | None:
+    """The proof under the first checkpoint that covers a leaf, the same for ever after."""
+    covering = select(Checkpoint).where(Checkpoint.log == log, Checkpoint.size > index).order_by(Checkpoint.size).limit(1)
+    checkpoint = tx.session.scalar(covering)
+    if checkpoint is None:
+        return None
+    path = merkle.inclusion_proof(index, checkpoint.size, tiles.reader(tx, log))
+    return notes.write_proof(notes.InclusionProof(index, tuple(path), checkpoint.note))
+
+
+def _content(certificate: dict[str, Any]) -> bytes:
+    try:
+        return canonical(certificate)
+    except (TypeError, ValueError, RecursionError):
+        raise ProofError("the certificate holds what no certificate does") from None
+
+
+def _verify_signature(content: bytes, signature: str, public: bytes) -> None:
+    header, _, made = signature.partition("..")
+    if header != _header(public):
+        raise ProofError("the certificate was signed with another key or in another way")
+    try:
+        raw = base64.b64decode(made + "=" * (-len(made) % 4), altchars=b"-_", validate=True)
+        Ed25519PublicKey.from_public_bytes(public).verify(raw, _signed(header, content))
+    except (InvalidSignature, ValueError):
+        raise ProofError("the certificate's signature is not that of the key over its content") from None
+
+
+def _header(public: bytes) -> str:
+    return _encoded(canonical({"alg": ALGORITHM, "kid": thumbprint(public)}))
+
+
+def _signed(header: str, content: bytes) -> bytes:
+    return f"{header}.{_encoded(content)}".encode()
+
+
+def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(members)
+    if len(found) != len(members):
+        raise ValueError("a member stands twice")
+    return found
 
 
 def _encoded(raw: bytes) -> str:

@@ -5,9 +5,8 @@ bucket knows and this database does not, stops the log: another tree of the same
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import cache
 from typing import Any, Final
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -16,9 +15,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import exists, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from cloudpriv.audit import events, merkle, notes
+from cloudpriv.audit import events, merkle, notes, tiles
 from cloudpriv.audit.events import AuditEvent
-from cloudpriv.audit.tables import Certificate, Checkpoint, Log, LogTile, PendingEntry
+from cloudpriv.audit.tables import Certificate, Checkpoint, Log, PendingEntry
+from cloudpriv.audit.tiles import LogError
 from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.db import Plane, Tx
 from cloudpriv.platform.objectstore import ObjectStore
@@ -27,7 +27,6 @@ BATCH: Final = 10_000  # entries a transaction: a second's work, some 10 MB
 TURN: Final = 7_235_002  # any number: whoever changes a log holds this lock
 LATEST: Final = "log/latest"
 BEGUN: Final = "log.begin"
-Leaf = tuple[UUID, bytes]
 TAKE: Final = text("""
     WITH taken AS (
         DELETE FROM log_pending
@@ -40,10 +39,6 @@ TAKE: Final = text("""
     LEFT JOIN LATERAL (SELECT body FROM certificates WHERE certificate_id = taken.entry_id LIMIT 1) c ON true
     ORDER BY taken.entry_id
 """)
-
-
-class LogError(Exception):
-    """The log cannot go on as it is stored; nothing was signed. The text names no person."""
 
 
 class SplitViewError(LogError):
@@ -105,29 +100,6 @@ def verifier_keys(tx: Tx) -> list[str]:
     return list(tx.session.scalars(select(Log.vkey).order_by(Log.log.desc())))
 
 
-def reader(tx: Tx, log: int) -> merkle.Read:
-    """How the tiles of a log are read."""
-
-    @cache
-    def tile(level: int, number: int) -> bytes:
-        query = select(LogTile.hashes).where(LogTile.log == log, LogTile.level == level, LogTile.number == number)
-        return tx.session.scalar(query) or b""
-
-    def read(level: int, first: int, count: int) -> list[bytes]:
-        number, at = divmod(first, merkle.WIDTH)
-        found = cut(tile(level, number))[at : at + count]
-        if len(found) != count:
-            raise LogError(f"log {log} lacks hashes {first} to {first + count - 1} of level {level}")
-        return found
-
-    return read
-
-
-def cut(tile: bytes) -> list[bytes]:
-    """The hashes of a tile."""
-    return [tile[at : at + merkle.HASH_BYTES] for at in range(0, len(tile), merkle.HASH_BYTES)]
-
-
 def checkpoint_key(log: int, size: int) -> str:
     """Where a checkpoint lies in the ledger's bucket; in the order of sizes."""
     return f"log/{log}/checkpoints/{size:020d}"
@@ -145,7 +117,7 @@ def _log_pending(tx: Tx, ledger: ObjectStore, key: Ed25519PrivateKey, base: str)
         log = _begin(tx, log, log.log + 1 if log else 1, key, base)
     rows = tx.session.execute(TAKE, {"batch": BATCH}).mappings().all()
     first = log.size
-    _append(tx, log, [(row["entry_id"], _leaf(row)) for row in rows])
+    tiles.append(tx, log, [(row["entry_id"], _leaf(row)) for row in rows])
     _place_certificates(tx, log, {row["entry_id"]: first + at for at, row in enumerate(rows) if row["body"] is not None})
     return len(rows)
 
@@ -166,17 +138,23 @@ def _publish(tx: Tx, ledger: ObjectStore, key: Ed25519PrivateKey) -> None:
     published = _published(tx, log)
     if log.size == published:
         return
-    read = reader(tx, log.log)
+    read = tiles.reader(tx, log.log)
 
     def signed(size: int) -> str:
         return notes.sign(notes.Checkpoint(log.origin, size, merkle.root(size, read)).text, log.origin, key)
 
     known = _agreed(ledger, log, published, signed)
     if log.size not in known:
-        _put_new(ledger, log, known.setdefault(log.size, signed(log.size)))
+        known[log.size] = _put(ledger, log, signed(log.size))
     ledger.put(LATEST, json.dumps({"log": log.log, "size": log.size}).encode())
     rows = [{"log": log.log, "size": size, "note": note, "signed_at": tx.now} for size, note in known.items()]
     tx.session.execute(insert(Checkpoint), rows)
+
+
+def _put(ledger: ObjectStore, log: Log, note: str) -> str:
+    if ledger.put_new(checkpoint_key(log.log, log.size), note.encode()) != note.encode():
+        raise SplitViewError(f"another tree of size {log.size} of log {log.log} has been signed")
+    return note
 
 
 def _agreed(ledger: ObjectStore, log: Log, published: int, signed: Callable[[int], str]) -> dict[int, str]:
@@ -190,13 +168,6 @@ def _agreed(ledger: ObjectStore, log: Log, published: int, signed: Callable[[int
         if found[size] != signed(size):
             raise SplitViewError(f"another tree of size {size} of log {log.log} has been signed")
     return found
-
-
-def _put_new(ledger: ObjectStore, log: Log, note: str) -> None:
-    name = checkpoint_key(log.log, log.size)
-    ledger.put(name, note.encode())
-    if ledger.get(name) != note.encode():
-        raise SplitViewError(f"another tree of size {log.size} of log {log.log} has been signed")
 
 
 def _any_after(ledger: ObjectStore, log: int, size: int) -> bool:
@@ -229,45 +200,22 @@ def _begin(tx: Tx, former: Log | None, number: int, key: Ed25519PrivateKey, base
     tx.session.add(log)
     event = events.event_of(tx, BEGUN, None)
     tx.session.execute(insert(AuditEvent).values(event))
-    _append(tx, log, [(event["event_id"], events.leaf(event))])
+    tiles.append(tx, log, [(event["event_id"], events.leaf(event))])
     return log
 
 
 def _retire(tx: Tx, log: Log) -> None:
     """End a log with its last checkpoint: what came after it can no longer be proved there and is pending again."""
     published = _published(tx, log)
-    for first in range(published - published % merkle.WIDTH, log.size, merkle.WIDTH):
-        entries = _entries(tx, log, first // merkle.WIDTH)[max(published - first, 0) : log.size - first]
-        again = upsert(PendingEntry).on_conflict_do_nothing()
-        tx.session.execute(again, [{"entry_id": entry} for entry in entries])
+    number, kept = divmod(published, merkle.WIDTH)
+    again: list[UUID] = []
+    while published + len(again) < log.size:
+        again += tiles.entries(tx, log.log, number)[kept:]
+        number, kept = number + 1, 0
+    if again:
+        rows = [{"entry_id": entry} for entry in again[: log.size - published]]
+        tx.session.execute(upsert(PendingEntry).on_conflict_do_nothing(), rows)
     log.size = published
-
-
-def _append(tx: Tx, log: Log, leaves: Sequence[Leaf]) -> None:
-    """Append leaves to the tree and to what its tiles stand for."""
-    tx.session.flush()
-    changed = merkle.grow(log.size, [merkle.leaf_hash(content) for _, content in leaves], reader(tx, log.log))
-    begun = log.size % merkle.WIDTH
-    first = log.size // merkle.WIDTH
-    ids = [*(_entries(tx, log, first)[:begun] if begun else []), *(entry for entry, _ in leaves)]
-    for (level, number), hashes in changed.items():
-        at = (number - first) * merkle.WIDTH
-        held = ids[at : at + merkle.WIDTH] if level == 0 else []
-        row = {"log": log.log, "level": level, "number": number, "hashes": b"".join(hashes), "entries": held}
-        statement = upsert(LogTile).values(row)
-        keys = [LogTile.log, LogTile.level, LogTile.number]
-        tx.session.execute(
-            statement.on_conflict_do_update(
-                index_elements=keys, set_={"hashes": statement.excluded.hashes, "entries": statement.excluded.entries}
-            )
-        )
-    log.size += len(leaves)
-
-
-def _entries(tx: Tx, log: Log, number: int) -> list[UUID]:
-    """What the leaves of a tile of level 0 stand for."""
-    query = select(LogTile.entries).where(LogTile.log == log.log, LogTile.level == 0, LogTile.number == number)
-    return tx.session.scalars(query).one()
 
 
 def _place_certificates(tx: Tx, log: Log, places: Mapping[UUID, int]) -> None:

@@ -4,7 +4,7 @@ A tile holds up to 256 hashes side by side (C2SP tlog-tiles): level 0 those of l
 level n. Reading is a function (level, first, count) -> `count` hashes of a level from number `first` on, all of one tile.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from typing import Final
 
@@ -38,7 +38,7 @@ def grow(size: int, leaves: Sequence[bytes], read: Read) -> dict[tuple[int, int]
         hashes = [*read(level, first - begun, begun), *added] if begun else added
         tiles = [hashes[at : at + WIDTH] for at in range(0, len(hashes), WIDTH)]
         changed.update({(level, number + at): tile for at, tile in enumerate(tiles)})
-        added = [_perfect(tile) for tile in tiles if len(tile) == WIDTH]
+        added = [perfect(tile) for tile in tiles if len(tile) == WIDTH]
         level, first = level + 1, number
     return changed
 
@@ -84,49 +84,21 @@ def verify_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], 
     """Raises ProofError unless the leaf of this hash has this index in the tree of `size` with the root `expected`."""
     if not 0 <= index < size:
         raise ProofError("the index lies outside the tree")
-    found, at, last = leaf, index, size - 1
-    for sibling in path:
-        if last == 0:
-            raise ProofError("the inclusion proof is too long")
-        if at & 1 or at == last:
-            found = node_hash(sibling, found)
-            while not at & 1 and at:  # a right edge rises without siblings
-                at, last = at >> 1, last >> 1
-        else:
-            found = node_hash(found, sibling)
-        at, last = at >> 1, last >> 1
-    if last:
-        raise ProofError("the inclusion proof is too short")
+    rest = iter(path)
+    found = _climbed(leaf, index, size, rest)
+    _used_up(rest)
     if found != expected:
         raise ProofError("the inclusion proof does not lead to the root")
 
 
 def verify_consistency(old: int, new: int, path: Sequence[bytes], old_root: bytes, new_root: bytes) -> None:
-    """Raises ProofError unless the tree of `new` leaves begins with that of `old` (RFC 9162, 2.1.4.2)."""
+    """Raises ProofError unless the tree of `new` leaves with `new_root` begins with that of `old` leaves."""
     if not 0 < old <= new:
         raise ProofError("there is no such pair of trees")
-    if old == new:
-        if path or old_root != new_root:
-            raise ProofError("two roots of one size differ")
-        return
-    hashes = [old_root, *path] if old & (old - 1) == 0 else list(path)
-    if not hashes:
-        raise ProofError("the consistency proof is too short")
-    at, last = old - 1, new - 1
-    while at & 1:
-        at, last = at >> 1, last >> 1
-    of_old = of_new = hashes[0]
-    for sibling in hashes[1:]:
-        if last == 0:
-            raise ProofError("the consistency proof is too long")
-        if at & 1 or at == last:
-            of_old, of_new = node_hash(sibling, of_old), node_hash(sibling, of_new)
-            while not at & 1 and at:
-                at, last = at >> 1, last >> 1
-        else:
-            of_new = node_hash(of_new, sibling)
-        at, last = at >> 1, last >> 1
-    if last or (of_old, of_new) != (old_root, new_root):
+    rest = iter(path)
+    found = _both(old, new, rest, old_root)
+    _used_up(rest)
+    if found != (old_root, new_root):
         raise ProofError("the consistency proof does not lead from one root to the other")
 
 
@@ -155,17 +127,54 @@ class Frontier:
         return found
 
 
+def _climbed(leaf: bytes, index: int, size: int, path: Iterator[bytes]) -> bytes:
+    """The root that a leaf and its audit path give."""
+    if size == 1:
+        return leaf
+    middle = _split(size)
+    if index < middle:
+        return node_hash(_climbed(leaf, index, middle, path), _next(path))
+    right = _climbed(leaf, index - middle, size - middle, path)
+    return node_hash(_next(path), right)
+
+
+def _both(old: int, new: int, path: Iterator[bytes], known: bytes | None) -> tuple[bytes, bytes]:
+    """The roots of both trees that a consistency proof gives; `known` is the old one while it is a subtree of the new."""
+    if old == new:
+        found = known or _next(path)
+        return found, found
+    middle = _split(new)
+    if old <= middle:
+        of_old, left = _both(old, middle, path, known)
+        return of_old, node_hash(left, _next(path))
+    of_old, of_new = _both(old - middle, new - middle, path, None)
+    shared = _next(path)
+    return node_hash(shared, of_old), node_hash(shared, of_new)
+
+
+def _next(path: Iterator[bytes]) -> bytes:
+    found = next(path, None)
+    if found is None:
+        raise ProofError("the proof is too short")
+    return found
+
+
+def _used_up(path: Iterator[bytes]) -> None:
+    if next(path, None) is not None:
+        raise ProofError("the proof is too long")
+
+
 def _subtree(begin: int, end: int, read: Read) -> bytes:
     """The root of leaves `begin` to `end`, which are a node of the tree."""
     size = end - begin
     if size & (size - 1) == 0:
         level, height = divmod(size.bit_length() - 1, HEIGHT)
-        return _perfect(read(level, begin >> (HEIGHT * level), 1 << height))
+        return perfect(read(level, begin >> (HEIGHT * level), 1 << height))
     middle = begin + _split(size)
     return node_hash(_subtree(begin, middle, read), _subtree(middle, end, read))
 
 
-def _perfect(hashes: Sequence[bytes]) -> bytes:
+def perfect(hashes: Sequence[bytes]) -> bytes:
     """The root over a power of two of hashes."""
     row = hashes
     while len(row) > 1:

@@ -13,7 +13,7 @@ from typing import Final
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from cloudpriv.audit.merkle import HASH_BYTES
+from cloudpriv.audit.merkle import HASH_BYTES, ProofError
 
 ED25519: Final = b"\x01"
 ID_BYTES: Final = 4
@@ -27,7 +27,7 @@ SIGNATURE: Final = re.compile(r"— ([^\s+]+) ([A-Za-z0-9+/]+={0,2})")
 CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f]")
 
 
-class NoteError(Exception):
+class NoteError(ProofError):
     """A note, key or proof is malformed, or its signature is not that of the key; the text says what."""
 
 
@@ -111,6 +111,19 @@ def verify(note: str, keys: Iterable[VerifierKey]) -> str:
     for key, signature in made:
         _check(key, signature, text)
     return text
+
+
+def open_checkpoint(note: str, vkeys: str) -> tuple[Checkpoint, VerifierKey]:
+    """The checkpoint of a signed note, and the key of the log that it is of, among verifier keys, one a line.
+
+    Raises NoteError when none is the log's own, or it has not signed.
+    """
+    origin = note.partition("\n")[0]
+    keys = [read_verifier_key(line) for line in vkeys.splitlines() if line.strip()]
+    key = next((key for key in keys if key.name == origin), None)
+    if key is None:
+        raise NoteError("the checkpoint is of another log than the given key")
+    return read_checkpoint(verify(note, [key])), key
 
 
 def read_checkpoint(text: str) -> Checkpoint:

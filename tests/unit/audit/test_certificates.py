@@ -16,11 +16,10 @@ from cloudpriv.audit.merkle import ProofError
 from cloudpriv.bootstrap import Services
 from cloudpriv.platform.errors import NotFoundError, NotReadyError
 from cloudpriv.platform.ids import new_id
-from tests.factories import NOW, transaction
+from tests.factories import transaction
 from tests.proofs import BASE, KEY, advance, make_certificate, make_events, vkeys
 
-PUBLIC = OKPKey.import_key({"crv": "Ed25519", "kty": "OKP",
-                            "x": notes.base64.urlsafe_b64encode(KEY.public_key().public_bytes_raw()).rstrip(b"=").decode()})  # fmt: skip
+PUBLIC = OKPKey.import_key(OKPKey.import_key(KEY).as_dict(private=False))
 VKEY = notes.verifier_key(f"{BASE}/log/1", KEY).text
 Document = dict[str, Any]
 
@@ -61,8 +60,7 @@ def test_an_erasure_has_one_certificate_however_often_it_is_asked_for(worker_ser
     issued = {make_certificate(worker_services, purge_id) for _ in range(3)}
     assert len(issued) == 1
     advance(worker_services)
-    assert issued.add(make_certificate(worker_services, purge_id)) is None
-    assert len(issued) == 1
+    assert make_certificate(worker_services, purge_id) in issued
     assert advance(worker_services) == 0
 
 
@@ -152,4 +150,3 @@ def test_the_right_key_is_found_among_those_of_several_logs(document: Document, 
     assert len(keys.splitlines()) == 2
     assert certificates.verify(document, keys).origin == f"{BASE}/log/1"
     assert certificates.verify(document_of(worker_services, certificate_id), keys).origin == f"{BASE}/log/2"
-    assert NOW
