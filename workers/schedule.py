@@ -25,7 +25,7 @@ from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.errors import BusyError
 from cloudpriv.platform.ids import new_id
 from cloudpriv.platform.jobs import queue
-from cloudpriv.retention import clocks, duties, forecast, notices, purge, runs
+from cloudpriv.retention import clocks, duties, forecast, holds, notices, purge, runs
 from cloudpriv.retention.clocks import Clock
 from cloudpriv.retention.duties import DAILY, OFTEN, Slots, Standing
 from cloudpriv.rights import clocks as clocks_of_rights
@@ -37,6 +37,7 @@ ROUND_SECONDS: Final = 5.0  # with a lease of 30 s, a stopped worker's work is t
 RENEWAL_SECONDS: Final = 60.0  # of a duty's lease of 5 minutes
 REWAKE: Final = timedelta(seconds=20)  # a job may wait that long in the queue before it is thought to be lost
 NOTICES_AT_ONCE: Final = 500
+PEOPLE_AT_ONCE: Final = 100
 ENOUGH: Final = 1000  # jobs in the queue; while nobody takes them, more of the same would fill Redis
 
 
@@ -111,6 +112,14 @@ def give_notices(services: Services) -> None:
             given = notices.give_due(tx, services.policy, limit=NOTICES_AT_ONCE)
 
 
+def erase_held_people(services: Services) -> None:
+    """Erase the people whose erasure had to wait for holds that have ended."""
+    erased = PEOPLE_AT_ONCE
+    while erased == PEOPLE_AT_ONCE:
+        with services.controller.transaction(WORKER, services.clock()) as tx:
+            erased = holds.erase_released(tx, PEOPLE_AT_ONCE)
+
+
 def count_forecast(services: Services) -> None:
     """Count anew what falls due in which month."""
     with services.controller.transaction(WORKER, services.clock()) as tx:
@@ -147,6 +156,7 @@ class Schedule:
         for clock in every_clock(services):
             # Each host has its own access log, so each schedule erases it.
             yield Duty(clock.key, partial(erase, clock), OFTEN if clock.shared else None)
+        yield Duty("held_people", erase_held_people, OFTEN)
         yield Duty("notices", give_notices, DAILY)
         yield Duty("plan_due", plan_due, DAILY)
         yield Duty("forecast", count_forecast, DAILY)

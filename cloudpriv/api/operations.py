@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import structlog
 from flask import Flask, Response, current_app, jsonify, render_template, request
-from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from redis.exceptions import RedisError
 from sqlalchemy import text
 
@@ -14,7 +14,8 @@ from cloudpriv.api.body import Blueprint
 from cloudpriv.api.endpoint import INTERNAL, PUBLIC, Call, call, endpoint, now, runtime
 from cloudpriv.api.openapi import document
 from cloudpriv.platform.actor import OPERATOR
-from cloudpriv.platform.errors import UnauthenticatedError
+from cloudpriv.platform.errors import BusyError, UnauthenticatedError
+from cloudpriv.retention import figures
 
 log = structlog.get_logger("cloudpriv.requests")
 blueprint: Final = Blueprint("operations", __name__, description="Health and documentation.")
@@ -49,8 +50,8 @@ def readyz() -> Any:
 @endpoint(INTERNAL)
 @blueprint.doc(responses={"200": {"description": "Prometheus text format", "content": {"text/plain": {}}}})
 def metrics() -> Response:
-    """Counters and timings by route, for Prometheus."""
-    return Response(generate_latest(), content_type=CONTENT_TYPE_LATEST)
+    """Counters and timings by route, and the state of purges while the database answers, for Prometheus."""
+    return Response(generate_latest() + _purges(), content_type=CONTENT_TYPE_LATEST)
 
 
 @blueprint.route("/openapi.json", methods=["GET"])
@@ -118,6 +119,32 @@ def _log(this: Call, method: str, route: str, status: int, seconds: float) -> No
         caller=caller,
         request_id=str(this.id),
     )
+
+
+def _purges() -> bytes:
+    """What the database tells of purges; nothing while it is away, which is a signal too."""
+    services = runtime().services
+    try:
+        with services.controller.transaction(OPERATOR, now(), read_only=True) as tx:
+            found = figures.read(tx, services.policy)
+    except BusyError:
+        return b""
+    registry = CollectorRegistry()
+    for name, doc, value in (
+        ("accounts_due", "Accounts that may be erased", found.due),
+        ("oldest_due_seconds", "Since the first of them fell due", found.oldest_due),
+        ("oldest_open_purge_seconds", "Since the first open purge was planned", found.oldest_open),
+        ("purges_retried", "Open purges whose worker failed or stopped", found.retried),
+    ):
+        Gauge(f"cloudpriv_{name}", doc, registry=registry).set(value)
+    for name, doc, counts in (
+        ("purges_open", "Purges that have not ended, by status", found.open),
+        ("purges_ended_last_day", "Purges that ended within a day, by status", found.ended),
+    ):
+        gauge = Gauge(f"cloudpriv_{name}", doc, ["status"], registry=registry)
+        for status, count in counts.items():
+            gauge.labels(status).set(count)
+    return generate_latest(registry)
 
 
 def _redis_answers() -> bool:

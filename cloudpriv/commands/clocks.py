@@ -10,7 +10,7 @@ from cloudpriv.commands.context import as_json, report, services
 from cloudpriv.platform.actor import OPERATOR
 from cloudpriv.platform.classify import CLOUD_SERVICES
 from cloudpriv.platform.db import Tx
-from cloudpriv.retention import clocks, duties
+from cloudpriv.retention import clocks, due, duties
 from workers.schedule import every_clock
 
 
@@ -35,7 +35,7 @@ def show(ctx: click.Context, json_output: bool) -> None:
 def _state(tx: Tx, built: Services) -> list[tuple[str, int, datetime | None]]:
     """Each rule's key, how much is due by it, and when it was last seen to."""
     done = duties.last_done(tx)
-    accounts = (CLOUD_SERVICES, clocks.count_due_accounts(tx, built.policy), done.get("plan_due"))
+    accounts = (CLOUD_SERVICES, due.backlog(tx, built.policy)[0], done.get("plan_due"))
     others = [(each.key, clocks.count_due(tx, built.policy, each), done.get(each.key)) for each in every_clock(built)]
     return [accounts, *others]
 

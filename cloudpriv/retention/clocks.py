@@ -17,13 +17,12 @@ from sqlalchemy.orm import InstrumentedAttribute
 from cloudpriv.audit import events
 from cloudpriv.controller.idempotency import IdempotencyKey
 from cloudpriv.controller.outbox import Mail
-from cloudpriv.controller.tables import Account
 from cloudpriv.platform import accesslog
 from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.classify import Category
 from cloudpriv.platform.db import ControllerBase, Plane, Tx
 from cloudpriv.policy.register import Policy
-from cloudpriv.retention import due, duties
+from cloudpriv.retention import duties
 from cloudpriv.retention.tables import Hold, Purge, PurgeRun
 
 BATCH: Final = 1000  # rows in one transaction: some 10 ms of locks
@@ -107,12 +106,6 @@ def access_log(folder: Path | None) -> Clock:
 def count_due(tx: Tx, policy: Policy, clock: Clock) -> int:
     """How much of what the clock ends is due now."""
     return clock.due(tx, policy.rule_for(clock.key).anchor_cutoff(tx.now))
-
-
-def count_due_accounts(tx: Tx, policy: Policy) -> int:
-    """How many active accounts the policy lets be erased now, held ones among them; the cost follows their number."""
-    idle = due.ACTIVITY < due.rule(policy).anchor_cutoff(tx.now)  # noqa: SIM300  a column on the left reads as SQL does
-    return tx.session.scalars(select(func.count()).where(idle, Account.status == "active")).one()
 
 
 def not_held(account_id: InstrumentedAttribute[Any], category: Category, now: datetime) -> ColumnElement[bool]:

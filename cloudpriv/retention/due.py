@@ -93,6 +93,13 @@ def due_accounts(tx: Tx, policy: Policy, *, after: tuple[datetime, UUID] | None 
     ]
 
 
+def backlog(tx: Tx, policy: Policy) -> tuple[int, datetime | None]:
+    """How many accounts are due, and since when the first of them is; the cost follows their number."""
+    query = _due(policy, tx.now).with_only_columns(func.count(), func.min(ACTIVITY))
+    number, oldest = tx.session.execute(query).one()
+    return number, None if oldest is None else rule(policy).erasable_from(oldest)
+
+
 def list_due(tx: Tx, policy: Policy, *, after: tuple[datetime, UUID] | None, limit: int) -> list[DueAccount]:
     """A page of `due_accounts`, and one more than `limit` if there is one; those shown are audited one by one."""
     found = due_accounts(tx, policy, after=after, limit=limit + 1)

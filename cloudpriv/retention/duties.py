@@ -93,7 +93,7 @@ def note(tx: Tx, name: str) -> None:
 
 def last_done(tx: Tx) -> dict[str, datetime]:
     """When each duty was last done, by its name."""
-    rows = tx.session.execute(select(Duty.name, Duty.done_at)).tuples()
+    rows = tx.session.execute(select(Duty.name, Duty.done_at))
     return {name: done_at for name, done_at in rows if done_at is not None}
 
 
