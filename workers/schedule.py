@@ -5,7 +5,7 @@ do, so that two of them do nothing twice. Nothing of it needs Redis.
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -134,32 +134,35 @@ def plan_due(services: Services) -> None:
             planned = bool(runs.plan_due(tx, services.terms(tx)))
 
 
-class Schedule:
-    """One schedule: what it knows of the duties, and its name in the leases that it takes."""
+def every_duty(sweep: Sweep, services: Services) -> Iterator[Duty]:
+    """Everything that the schedule does."""
+    yield Duty("sweep", sweep)
+    yield Duty("log", advance_log)
+    for clock in every_clock(services):
+        # Each host has its own access log, so each schedule erases it.
+        yield Duty(clock.key, partial(erase, clock), OFTEN if clock.shared else None)
+    yield Duty("held_people", erase_held_people, OFTEN)
+    yield Duty("notices", give_notices, DAILY)
+    yield Duty("plan_due", plan_due, DAILY)
+    yield Duty("forecast", count_forecast, DAILY)
 
-    def __init__(self) -> None:
+
+class Schedule:
+    """One schedule: what it knows of its duties, and its name in the leases that it takes."""
+
+    def __init__(self, listed: Callable[[Services], Iterable[Duty]] | None = None) -> None:
+        """`listed` gives the duties of a round, every one of the service where none is given."""
         self._owner = new_id()
-        self._sweep = Sweep()
+        self._listed = listed or partial(every_duty, Sweep())
         self._settled: dict[str, datetime] = {}  # the slot of each duty that is known to be done: nothing to ask for
 
     def round(self, services: Services) -> None:
         """Do every duty whose time has come and that nobody else does; one that meets a server away waits a round."""
-        for duty in self._duties(services):
+        for duty in self._listed(services):
             try:
                 self._do(duty, services)
             except (BusyError, OSError) as fault:
                 log.warning("duty_postponed", duty=duty.name, fault=type(fault).__name__)
-
-    def _duties(self, services: Services) -> Iterator[Duty]:
-        yield Duty("sweep", self._sweep)
-        yield Duty("log", advance_log)
-        for clock in every_clock(services):
-            # Each host has its own access log, so each schedule erases it.
-            yield Duty(clock.key, partial(erase, clock), OFTEN if clock.shared else None)
-        yield Duty("held_people", erase_held_people, OFTEN)
-        yield Duty("notices", give_notices, DAILY)
-        yield Duty("plan_due", plan_due, DAILY)
-        yield Duty("forecast", count_forecast, DAILY)
 
     def _do(self, duty: Duty, services: Services) -> None:
         if duty.slots is None:
