@@ -4,6 +4,7 @@ The proof trusts neither the API nor the classification: as the schema's owner i
 table that the database has, and at every key of the bucket.
 """
 
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,9 +12,10 @@ from uuid import UUID
 
 from sqlalchemy import func, literal_column, select, table, text
 
+from cloudpriv.audit import certificates
 from cloudpriv.bootstrap import Services
 from cloudpriv.client.api import ApiClient
-from cloudpriv.demo.steps import VERIFY, Clients, OpenedAccount, await_status, refusal
+from cloudpriv.demo.steps import VERIFY, WAIT_SECONDS, Clients, OpenedAccount, await_status, refusal
 from cloudpriv.demo.telling import Step, counted, require
 from cloudpriv.metadata import CONTROLLER
 from cloudpriv.platform.classify import erased_tables
@@ -32,6 +34,7 @@ class Erased:
 
     account: OpenedAccount
     counts: Mapping[str, int]
+    certificate_id: str
 
 
 def list_due(clients: Clients, accounts: Sequence[OpenedAccount], step: Step) -> list[OpenedAccount]:
@@ -54,15 +57,36 @@ def tell_due_days(clients: Clients, accounts: Iterable[OpenedAccount], step: Ste
         step.lines.append(f"{account.name}: not due before {told['purge_due_on']}")
 
 
-def purge(clients: Clients, due: Sequence[OpenedAccount], step: Step) -> list[Erased]:
-    """Have every due account erased by the worker, and wait for it."""
+def purge(clients: Clients, approvers: Clients, due: Sequence[OpenedAccount], step: Step) -> list[Erased]:
+    """Have every due account erased by the worker, approved by another client where a guard objects, and wait for it."""
     asked = [(account, _ask(clients, account)) for account in due]
-    erased = [Erased(account, _await_done(clients, account, purge_id)) for account, purge_id in asked]
+    for account, purge_id in asked:
+        _approve(clients[account.service], approvers[account.service], account, purge_id, step)
+    erased = [_await_done(clients, account, purge_id) for account, purge_id in asked]
     total = sum(sum(each.counts.values()) for each in erased)
     step.did = f"{counted(len(erased), 'account')}, {total:,} rows and objects" if erased else "nothing, as the policy says"
     step.lines += [f"{each.account.name}: {_listed(each.counts)}" for each in erased]
     step.figures["purged"] = [{"account_id": each.account.account_id, "counts": dict(each.counts)} for each in erased]
     return erased
+
+
+def verify_certificates(clients: Clients, erased: Sequence[Erased], step: Step) -> None:
+    """Check each certificate as its receiver would, with nothing but the log's public key. Raises ProofError."""
+    for each in erased:
+        client = clients[each.account.service]
+        document = _certificate(client, each.certificate_id)
+        checkpoint = certificates.verify(document, client.request("GET", "/v1/audit/key").body.decode())
+        step.lines.append(f"{each.account.name}: signed, and in the log {checkpoint.origin} of {checkpoint.size} entries")
+    step.did = f"{counted(len(erased), 'certificate')}, offline" if erased else "nothing was purged"
+
+
+def _certificate(client: ApiClient, certificate_id: str) -> dict[str, Any]:
+    """The certificate, once the schedule has entered it in the log."""
+    ends = time.monotonic() + WAIT_SECONDS
+    while refusal(client, "GET", path := f"/v1/certificates/{certificate_id}") == 409 and time.monotonic() < ends:
+        time.sleep(0.1)
+    document: dict[str, Any] = client.request("GET", path).json()
+    return document
 
 
 def prove_gone(clients: Clients, owner: Services, erased: Sequence[Erased], export_ids: Collection[str], step: Step) -> None:
@@ -141,10 +165,21 @@ def _ask(clients: Clients, account: OpenedAccount) -> str:
     return str(answer.json()["purge_id"])
 
 
-def _await_done(clients: Clients, account: OpenedAccount, purge_id: str) -> dict[str, Any]:
+def _approve(planner: ApiClient, approver: ApiClient, account: OpenedAccount, purge_id: str, step: Step) -> None:
+    planned = planner.request("GET", f"/v1/purges/{purge_id}").json()
+    if planned["status"] != "waiting":
+        return
+    for finding in planner.request("GET", f"/v1/purge-runs/{planned['run_id']}").json()["findings"]:
+        step.lines.append(f"{account.name}: guard {finding['guard']}: {finding['detail']}")
+    path = f"/v1/purges/{purge_id}/approve"
+    require(refusal(planner, "POST", path, {}) == 409, "whoever planned an erasure could approve it")
+    approver.request("POST", path, json={})
+    step.lines.append(f"{account.name}: approved by a second client; the first may not")
+
+
+def _await_done(clients: Clients, account: OpenedAccount, purge_id: str) -> Erased:
     done = await_status(clients[account.service], f"/v1/purges/{purge_id}", "done", also=("cancelled",))
-    counts: dict[str, Any] = done["counts"]
-    return counts
+    return Erased(account, done["counts"], done["certificate_id"])
 
 
 def _listed(counts: Mapping[str, int]) -> str:

@@ -28,9 +28,10 @@ OWN_ACCOUNT: Final[dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Stage:
-    """What the story runs on: a client for each service's backend, and the owner's eyes for the proof."""
+    """What the story runs on: a client for each service's backend, another to approve, and the owner's eyes for the proof."""
 
     clients: Clients
+    approvers: Clients
     owner: Services
 
 
@@ -78,11 +79,14 @@ def _stage(telling: Telling, folder: Path) -> Iterator[Stage]:
             step.lines.append(f"in {folder}, schema at {revision}")
             step.figures |= {"versions": dict(started.versions), "folder": str(folder), "revision": revision}
         with telling.step("register two backends") as step:
-            credentials = {service: servers.register_backend(owner, service) for service in SERVICES}
+            backends, people = ({each: servers.register_backend(owner, each) for each in SERVICES} for _ in range(2))
             url = running.enter_context(servers.processes())
-            clients = {each: running.enter_context(servers.connect(url, credentials[each])) for each in SERVICES}
+            clients, approvers = (
+                {each: running.enter_context(servers.connect(url, credentials[each])) for each in SERVICES}
+                for credentials in (backends, people)
+            )
             step.did = f"{' and '.join(SERVICES)} (OAuth 2.0); API, worker and schedule are ready at {url}"
-        yield Stage(clients, owner)
+        yield Stage(clients, approvers, owner)
 
 
 def _open(stage: Stage, told: Mapping[str, Any], suffix: str) -> OpenedAccount:
@@ -92,7 +96,7 @@ def _open(stage: Stage, told: Mapping[str, Any], suffix: str) -> OpenedAccount:
 def _end_of_life(
     telling: Telling, stage: Stage, accounts: Sequence[OpenedAccount], *, must_be_due: Sequence[OpenedAccount] = ()
 ) -> None:
-    """Steps 5 to 9. The account that is exported is the first, so that a purge has an archive to erase, too."""
+    """Steps 5 to 10. The account that is exported is the first, so that a purge has an archive to erase, too."""
     first = accounts[0]
     with telling.step("verify a password") as step:
         steps.verify_password(stage.clients[first.service], first, step)
@@ -105,7 +109,9 @@ def _end_of_life(
         proof.tell_due_days(stage.clients, kept, step)
     before = proof.rows_of(stage.owner, kept)
     with telling.step("purge what is due") as step:
-        erased = proof.purge(stage.clients, due, step)
+        erased = proof.purge(stage.clients, stage.approvers, due, step)
+    with telling.step("verify the certificates") as step:
+        proof.verify_certificates(stage.clients, erased, step)
     with telling.step("prove that nothing is left") as step:
         if erased:
             proof.prove_gone(stage.clients, stage.owner, erased, [export_id] if first in due else [], step)

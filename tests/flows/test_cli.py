@@ -5,17 +5,20 @@ import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from click.testing import CliRunner, Result
-from sqlalchemy import create_engine
+from sqlalchemy import Engine, create_engine
 
 from cloudpriv import database as schema
 from cloudpriv.audit import events
 from cloudpriv.bootstrap import Services
 from cloudpriv.cli import main
 from cloudpriv.platform.actor import OPERATOR
+from cloudpriv.retention import runs
 from tests import factories
+from tests.purges import clear_the_way
 from tests.stack import TestDatabase
 
 LONG_AGO = datetime(2018, 8, 1, tzinfo=UTC)
@@ -76,16 +79,40 @@ def test_the_chosen_stack_wins_over_servers_that_the_environment_names(operator:
     assert len(operator.json("client", "list")) == 1, "and they are named again after it"
 
 
-def test_a_purge_is_a_dry_run_unless_told_to_execute(operator: Operator, services: Services) -> None:
+def test_a_purge_is_a_dry_run_unless_told_to_execute(operator: Operator, services: Services, owner_engine: Engine) -> None:
     due = factories.make_account(services, created_at=LONG_AGO).row.account_id
     factories.make_account(services)
-    assert [each["account_id"] for each in operator.json("purge", "plan")] == [str(due)]
-    assert operator("purge", "run").exit_code == 0
-    assert [each["account_id"] for each in operator.json("purge", "plan")] == [str(due)]
-    (purged,) = operator.json("purge", "run", "--execute")
-    assert (purged["status"], purged["accounts"], purged["account_keys"]) == ("done", 1, 1)
+    clear_the_way(services, owner_engine, services.clock())
+    (plan,) = operator.json("purge", "plan")
+    assert ([each["account_id"] for each in plan["accounts"]], plan["status"]) == ([str(due)], "proposed")
+    assert operator("purge", "run", plan["plan"]).exit_code == 0
+    assert [each["account_id"] for each in operator.json("purge", "plan")[0]["accounts"]] == [str(due)]
+    assert operator.json("purge", "why", str(due))[0]["verdict"] == "due"
+    (purged,) = operator.json("purge", "run", plan["plan"], "--execute")
+    assert (purged["status"], purged["accounts"], len(purged["erased"])) == ("approved", [], 1)
     assert operator.json("purge", "plan") == []
-    assert "Nothing is due." in operator("purge", "run", "--execute").stdout
+    again = operator("purge", "run", plan["plan"], "--execute")
+    assert (again.exit_code, "No account is left to erase." in again.stdout) == (0, True)
+    assert operator("purge", "why", str(due)).exit_code == 1
+
+
+def test_a_plan_that_the_guards_stop_waits_for_somebody_else(
+    operator: Operator, services: Services, owner_engine: Engine
+) -> None:
+    factories.make_account(services, created_at=LONG_AGO)
+    (plan,) = operator.json("purge", "plan")
+    assert {finding["guard"] for finding in plan["findings"]} == {"no_traffic", "notice_pending"}
+    stopped = operator("purge", "run", plan["plan"], "--execute")
+    assert (stopped.exit_code, "waiting" in stopped.stdout) == (1, True)
+    assert f"cloudpriv purge approve {plan['plan']}" in stopped.stderr
+    assert "no traffic has been received anywhere ever" in stopped.stdout
+    mine = operator("purge", "approve", plan["plan"])
+    assert (mine.exit_code, "somebody other" in mine.stderr) == (1, True)
+    with factories.transaction(services, factories.BOSS, services.clock()) as tx:
+        runs.approve(tx, services.terms(tx), UUID(plan["plan"]))
+    (done,) = operator.json("purge", "run", plan["plan"], "--execute")
+    assert (done["approved_by"], len(done["erased"])) == (factories.BOSS.name, 1)
+    assert [each["status"] for each in operator.json("purge", "list")] == ["approved"]
 
 
 def test_an_account_is_exported_to_a_file(operator: Operator, services: Services, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ TITLES = [
     "export an account",
     "show what is due",
     "purge what is due",
+    "verify the certificates",
     "prove that nothing is left",
 ]
 

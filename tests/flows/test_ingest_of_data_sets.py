@@ -22,7 +22,10 @@ from cloudpriv.bootstrap import Services
 from cloudpriv.client.api import ApiClient
 from cloudpriv.client.checkpoint import Report
 from cloudpriv.client.ingest import ingest_file
+from cloudpriv.retention.tables import Purge
+from tests import factories
 from tests.backend import register
+from tests.purges import clear_the_way
 from tests.stack import TestDatabase, every_row
 
 DATA = Path(__file__).parents[2] / "../shared/data"
@@ -151,10 +154,14 @@ def test_what_was_idle_since_2019_is_purged_whole_and_what_ran_in_2023_is_untouc
     backend.run_command(DATA / "nemea-siot/flows.csv.gz", "nemea-siot", "idle-home")
     backend.run_command(DATA / "westermo-flows/output_right.zip", "westermo-flows", "running-factory")
     operate(database, "export", idle, "--output", str(tmp_path / "idle.zip"))
-    assert [each["account_id"] for each in operate(database, "purge", "plan")] == [idle]
+    clear_the_way(worker_services, owner_engine, worker_services.clock())
+    (plan,) = operate(database, "purge", "plan")
+    assert [(each["account_id"], each["traffic"]) for each in plan["accounts"]] == [(idle, 2_636)]
     before = [row for rows in rows_without(owner_engine, "audit_events").values() for row in rows if running in row]
-    (purged,) = operate(database, "purge", "run", "--execute")
-    assert (purged["status"], purged["traffic"], purged["devices"], purged["objects"]) == ("done", 2_636, 4, 1)
+    (purged,) = operate(database, "purge", "run", plan["plan"], "--execute")
+    with factories.transaction(worker_services) as tx:
+        counts = tx.session.get_one(Purge, UUID(purged["erased"][0]["purge_id"])).counts
+    assert (counts["traffic"], counts["devices"], counts["objects"]) == (2_636, 4, 1)
     rows = rows_without(owner_engine, "audit_events")
     assert [row for found in rows.values() for row in found if running in row] == before
     assert [row for found in rows.values() for row in found if idle in row] == []
