@@ -60,4 +60,5 @@ def _short(row: dict[str, Any]) -> dict[str, Any]:
     """What fits in a terminal of 80 columns."""
     at: datetime | None = row["last_done"]
     shown = {name.replace("counted_", ""): value for name, value in row.items() if name != "rule"}
+    shown["from"] = str(row["counted_from"]).replace("_", " ")
     return {**shown, "last_done": f"{at:%Y-%m-%d %H:%M}" if at else "never"}
