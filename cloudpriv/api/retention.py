@@ -106,8 +106,7 @@ def plan_purge(tx: Tx, body: dict[str, Any]) -> Any:
     Where the guards object, as its `status` then says, it waits for approval by another client.
     """
     row = runs.plan_account(tx, runtime().services.terms(tx), body["account_id"])
-    # The account is not named: an answer kept for its Idempotency-Key outlives the account.
-    return {"purge_id": row.purge_id}, 202, {"Location": url_for("purges.read_purge", purge_id=row.purge_id)}
+    return _started(row)
 
 
 @purges.route("", methods=["GET"])
@@ -125,21 +124,23 @@ def list_purges(tx: Tx, query: dict[str, Any]) -> Any:
 @purges.response(200, PurgeOut, headers=VERSIONED)
 def read_purge(tx: Tx, purge_id: UUID) -> Any:
     """Read how far an erasure is."""
-    return _answer(purge.read_purge(tx, purge_id))
+    row = purge.read_purge(tx, purge_id)
+    version = f"{row.status}-{row.step}-{row.attempts}-{sum(row.counts.values())}"
+    return _shown(row), 200, {"ETag": f'"{version}"'}
 
 
 @purges.route("/<uuid:purge_id>/approve", methods=["POST"])
 @endpoint("retention:approve")
-@purges.response(200, PurgeOut, headers=VERSIONED)
+@purges.response(202, PurgeStarted, headers=STARTED)
 @purges.alt_response(404, description="There is no such erasure.")
 def approve_purge(tx: Tx, purge_id: UUID) -> Any:
     """Let one erasure go ahead that the guards stopped; not for whoever planned it. Others of its run go on waiting."""
-    return _answer(runs.approve_purge(tx, purge_id))
+    return _started(runs.approve_purge(tx, purge_id))
 
 
-def _answer(row: Purge) -> Any:
-    version = f"{row.status}-{row.step}-{row.attempts}-{sum(row.counts.values())}"
-    return _shown(row), 200, {"ETag": f'"{version}"'}
+def _started(row: Purge) -> Any:
+    # The account is not named: an answer kept for its Idempotency-Key outlives the account.
+    return {"purge_id": row.purge_id}, 202, {"Location": url_for("purges.read_purge", purge_id=row.purge_id)}
 
 
 def _shown(row: Purge) -> dict[str, Any]:
