@@ -82,6 +82,11 @@ def categories_of_people() -> frozenset[Category]:
     return frozenset(category for table in concerned for category in categories_of(table))
 
 
+def is_referred_to(table: Table) -> bool:
+    """Whether rows of other tables may refer to a row of this one."""
+    return bool(_referring(table))
+
+
 def going_with(table: Table) -> list[Table]:
     """The tables whose rows the database deletes with the row of `table` that they refer to."""
     return [other for other, key in _referring(table) if key.ondelete == "CASCADE"]

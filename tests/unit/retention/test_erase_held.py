@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Column, Engine, Table, select
 
@@ -15,7 +15,7 @@ from cloudpriv.controller import credentials, devices, outbox
 from cloudpriv.metadata import CONTROLLER
 from cloudpriv.platform.classify import Category, classification_of, erased_tables
 from cloudpriv.platform.ids import new_id
-from cloudpriv.retention import erase, holds
+from cloudpriv.retention import around, erase, holds
 from cloudpriv.retention.tables import Hold
 from tests.exports import make_session, make_sessions
 from tests.factories import NOW, make_device, make_person, transaction
@@ -141,7 +141,9 @@ def erase_all(services: Services, account_id: UUID, held: Sequence[Hold]) -> Non
 combinations = st.builds(Combination, st.frozensets(st.sampled_from(holds.CATEGORIES)), st.frozensets(st.integers(0, 2)))
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@example(Combination(frozenset({TRAFFIC, ACCOUNT}), frozenset()))
+@example(Combination(frozenset(), frozenset({0})))
 @given(combination=combinations.filter(lambda one: bool(one.categories or one.people)))
 def test_an_erasure_around_holds_leaves_exactly_what_they_keep(
     services: Services, worker_services: Services, owner_engine: Engine, combination: Combination
@@ -217,6 +219,21 @@ def test_a_large_account_is_erased_in_bounded_batches_around_a_hold(
     assert len(batches) == 2
     left = {name: number for name, number in rows_of(owner_engine, account_id).items() if number}
     assert (left["traffic"], left["people"], left["devices"], left["account_keys"]) == (1, 1, 1, 1)
+
+
+def test_devices_that_kept_traffic_might_name_go_a_few_at_a_time(
+    services: Services, worker_services: Services, owner_engine: Engine
+) -> None:
+    account_id = make_full_account(services)
+    for _ in range(around.CHECKED + 1):
+        make_device(services, account_id)
+    held = [hold_of(account_id, category=TRAFFIC)]
+    erased: list[tuple[dict[str, int], bool]] = []
+    while not erased or erased[-1][1]:
+        with transaction(worker_services) as tx:
+            erased.append(erase.erase_rows(tx, account_id, held))
+    assert max(counts.get("devices", 0) for counts, _ in erased) == around.CHECKED
+    assert rows_of(owner_engine, account_id)["devices"] == 1
 
 
 def test_the_key_goes_once_nothing_sealed_is_held_any_more(
