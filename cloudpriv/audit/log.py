@@ -5,7 +5,7 @@ bucket knows and this database does not, stops the log: another tree of the same
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -26,6 +26,7 @@ from cloudpriv.platform.objectstore import ObjectStore
 BATCH: Final = 10_000  # entries a transaction: a second's work, some 10 MB
 TURN: Final = 7_235_002  # any number: whoever changes a log holds this lock
 LATEST: Final = "log/latest"
+BEHIND: Final = "the ledger's bucket knows more of the log than this database"
 BEGUN: Final = "log.begin"
 TAKE: Final = text("""
     WITH taken AS (
@@ -105,6 +106,12 @@ def checkpoint_key(log: int, size: int) -> str:
     return f"log/{log}/checkpoints/{size:020d}"
 
 
+def sizes_in_bucket(ledger: ObjectStore, log: int, after: int) -> Iterator[int]:
+    """Sizes over `after` of the checkpoints of a log that lie in the ledger's bucket, in order."""
+    last = checkpoint_key(log, after)
+    return (int(key.rpartition("/")[2]) for key in ledger.keys_after(last.rpartition("/")[0] + "/", last))
+
+
 def _log_pending(tx: Tx, ledger: ObjectStore, key: Ed25519PrivateKey, base: str) -> int:
     """Append a batch of what is pending."""
     log = _in_turn(tx)
@@ -112,7 +119,7 @@ def _log_pending(tx: Tx, ledger: ObjectStore, key: Ed25519PrivateKey, base: str)
     if not waits and (log is None or log.size == _published(tx, log)):
         return 0
     if is_behind(tx, ledger):
-        raise BehindError("the ledger's bucket knows more of the log than this database")
+        raise BehindError(BEHIND)
     if log is None or log.vkey != notes.verifier_key(log.origin, key).text:
         log = _begin(tx, log, log.log + 1 if log else 1, key, base)
     rows = tx.session.execute(TAKE, {"batch": BATCH}).mappings().all()
@@ -160,19 +167,17 @@ def _put(ledger: ObjectStore, log: Log, note: str) -> str:
 def _agreed(ledger: ObjectStore, log: Log, published: int, signed: Callable[[int], str]) -> dict[int, str]:
     """Checkpoints of the bucket that are new to us, by size, once each is what we would have signed (Ed25519 repeats)."""
     found = {}
-    for name in ledger.keys_after(checkpoint_key(log.log, 0).rpartition("/")[0] + "/", checkpoint_key(log.log, published)):
-        size = int(name.rpartition("/")[2])
+    for size in sizes_in_bucket(ledger, log.log, published):
         if size > log.size:
-            raise BehindError("the ledger's bucket knows a larger tree than this database")
-        found[size] = ledger.get(name).decode()
+            raise BehindError(BEHIND)
+        found[size] = ledger.get(checkpoint_key(log.log, size)).decode()
         if found[size] != signed(size):
             raise SplitViewError(f"another tree of size {size} of log {log.log} has been signed")
     return found
 
 
 def _any_after(ledger: ObjectStore, log: int, size: int) -> bool:
-    last = checkpoint_key(log, size)
-    return next(iter(ledger.keys_after(last.rpartition("/")[0] + "/", last)), None) is not None
+    return next(sizes_in_bucket(ledger, log, size), None) is not None
 
 
 def _in_turn(tx: Tx) -> Log | None:

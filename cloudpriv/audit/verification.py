@@ -6,7 +6,7 @@ leaf that a checkpoint covers a line {"checkpoint": signed note}. So what was ch
 
 import json
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any, Final
 from uuid import UUID
 
@@ -14,18 +14,22 @@ from sqlalchemy import select, text
 
 from cloudpriv.audit import events, merkle, notes, tiles
 from cloudpriv.audit.events import AuditEvent
-from cloudpriv.audit.log import checkpoint_key
+from cloudpriv.audit.log import BEHIND, checkpoint_key, is_behind, sizes_in_bucket
 from cloudpriv.audit.merkle import Frontier, ProofError
 from cloudpriv.audit.tables import Certificate, Checkpoint, Log, LogTile
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import NotFoundError
 from cloudpriv.platform.objectstore import ObjectStore
 
+Head = tuple[int, str]  # size and signed note of a checkpoint
 TILES_AT_ONCE: Final = 16
 CHECKPOINTS_AT_ONCE: Final = 1000
 UNLOGGED: Final = text("""
     SELECT event_id FROM audit_events
-    EXCEPT (SELECT entry_id FROM log_pending UNION ALL SELECT unnest(entries) FROM log_tiles WHERE level = 0)
+    EXCEPT (
+        SELECT entry_id FROM log_pending
+        UNION ALL SELECT unnest(entries) FROM log_tiles JOIN logs USING (log) WHERE level = 0
+    )
 """)
 MISSING: Final = text("""
     SELECT entry_id FROM log_pending p
@@ -38,19 +42,19 @@ def exported(tx: Tx) -> Iterator[bytes]:
     """The lines of the file, in constant memory; up to each log's newest checkpoint. In a read-only transaction."""
     for log in _logs(tx):
         yield json.dumps({"log": log.origin}).encode() + b"\n"
-        checkpoints = _checkpoints(tx, log)
-        due = next(checkpoints, None)
+        heads = _served(tx, log)
+        due = next(heads, None)
         for index, _, content, _ in _leaves(tx, log):
             if due is None:
                 break
             if content is None:
                 raise ProofError(f"entry {index} of {log.origin} is not stored any more")
             yield content + b"\n"
-            if index + 1 == due.size:
-                yield json.dumps({"checkpoint": due.note}, ensure_ascii=False).encode() + b"\n"
-                due = next(checkpoints, None)
+            if index + 1 == due[0]:
+                yield json.dumps({"checkpoint": due[1]}, ensure_ascii=False).encode() + b"\n"
+                due = next(heads, None)
         if due is not None:
-            raise ProofError(f"{log.origin} lacks leaves that its checkpoint of size {due.size} covers")
+            raise ProofError(f"{log.origin} lacks leaves that its checkpoint of size {due[0]} covers")
 
 
 def verify_lines(lines: Iterable[bytes], vkeys: str) -> dict[str, int]:
@@ -89,31 +93,32 @@ def faults(tx: Tx, ledger: ObjectStore, vkeys: str | None = None) -> Iterator[st
     Every event and certificate is compared with its leaf, every tile with the one above it, every checkpoint with the tree,
     the newest also with the ledger's bucket. `vkeys` are verifier keys, one a line; those that are stored otherwise.
     """
+    if is_behind(tx, ledger):
+        yield BEHIND
     for log in _logs(tx):
-        yield from _faults_of(tx, log, vkeys or log.vkey)
+        yield from _faults_of(tx, log, _heads(tx, log, ledger), vkeys or log.vkey)
         yield from _faults_of_tiles(tx, log)
         yield from _faults_of_bucket(tx, log, ledger)
     yield from (f"event {found} is neither logged nor waits for it" for found in tx.session.scalars(UNLOGGED))
     yield from (f"event {found} waits to be logged and is not stored" for found in tx.session.scalars(MISSING))
 
 
-def _faults_of(tx: Tx, log: Log, vkeys: str) -> Iterator[str]:
-    checkpoints, tree, covered = _checkpoints(tx, log), Frontier(), 0
-    due = next(checkpoints, None)
+def _faults_of(tx: Tx, log: Log, heads: Iterator[Head], vkeys: str) -> Iterator[str]:
+    tree, covered, due = Frontier(), 0, next(heads, None)
     for index, entry, content, logged in _leaves(tx, log):
         if content is None:
             yield f"{log.origin} index {index}: {entry} is not stored any more"
         elif merkle.leaf_hash(content) != logged:
             yield f"{log.origin} index {index}: {entry} is not what was logged"
         tree.add(logged)
-        if due is not None and due.size == tree.size:
+        if due is not None and due[0] == tree.size:
             try:
-                _verify_head(log.origin, covered, tree, due.note, vkeys)
+                _verify_head(log.origin, covered, tree, due[1], vkeys)
             except ProofError as fault:
                 yield str(fault)
-            covered, due = tree.size, next(checkpoints, None)
+            covered, due = tree.size, next(heads, None)
     if tree.size != log.size or due is not None:
-        yield f"{log.origin}: {tree.size} leaves are stored where {max(log.size, due.size if due else 0)} were logged"
+        yield f"{log.origin}: {tree.size} leaves are stored where {max(log.size, due[0] if due else 0)} were logged"
 
 
 def _faults_of_tiles(tx: Tx, log: Log) -> Iterator[str]:
@@ -170,13 +175,22 @@ def _logs(tx: Tx) -> list[Log]:
     return list(tx.session.scalars(select(Log).where(Log.size > 0).order_by(Log.log)))
 
 
-def _checkpoints(tx: Tx, log: Log) -> Iterator[Checkpoint]:
-    """All checkpoints of a log by size, a page at a time."""
-    query = select(Checkpoint).where(Checkpoint.log == log.log).order_by(Checkpoint.size).limit(CHECKPOINTS_AT_ONCE)
-    page = list(tx.session.scalars(query))
+def _served(tx: Tx, log: Log) -> Iterator[Head]:
+    """All published checkpoints of a log by size, a page at a time."""
+    query = select(Checkpoint.size, Checkpoint.note).where(Checkpoint.log == log.log).order_by(Checkpoint.size)
+    page = tx.session.execute(query.limit(CHECKPOINTS_AT_ONCE)).all()
     while page:
-        yield from page
-        page = list(tx.session.scalars(query.where(Checkpoint.size > page[-1].size)))
+        yield from ((size, note) for size, note in page)
+        page = tx.session.execute(query.where(Checkpoint.size > page[-1].size).limit(CHECKPOINTS_AT_ONCE)).all()
+
+
+def _heads(tx: Tx, log: Log, ledger: ObjectStore) -> Iterator[Head]:
+    """The same, and those that so far only the bucket knows."""
+    last = 0
+    for last, note in _served(tx, log):
+        yield last, note
+    for size in takewhile(log.size.__ge__, sizes_in_bucket(ledger, log.log, last)):
+        yield size, ledger.get(checkpoint_key(log.log, size)).decode()
 
 
 def _leaves(tx: Tx, log: Log) -> Iterator[tuple[int, UUID, bytes | None, bytes]]:

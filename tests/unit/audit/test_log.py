@@ -1,26 +1,265 @@
-"""The log: what enters it, and what is signed of it."""
+"""The log: what enters it, what is signed of it, and what stops it."""
 
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import Engine, text
 
-from cloudpriv.audit import certificates, log, notes
+from cloudpriv.audit import certificates, events, log, merkle, notes, tiles, verification
+from cloudpriv.audit.log import BehindError, SplitViewError
+from cloudpriv.audit.tiles import LogError
 from cloudpriv.bootstrap import Services
+from cloudpriv.controller import accounts
+from cloudpriv.platform.actor import WORKER
+from cloudpriv.platform.errors import NotFoundError
 from cloudpriv.platform.ids import new_id
 from tests.factories import NOW, make_account, transaction
+from tests.proofs import BASE, KEY, advance, change, make_certificate, make_events, newest, vkeys
+from tests.purges import Killed, Moments, die
+from tests.stack import TestDatabase, fresh_database
 
-KEY = Ed25519PrivateKey.generate()
+OF_THE_LOG = ("audit_events", "certificates", "checkpoints", "log_pending", "log_tiles", "logs")
 
 
-def test_what_was_done_is_logged_once_and_signed(worker_services: Services, services: Services) -> None:
-    make_account(services)
-    purge_id = new_id()
-    with transaction(worker_services) as tx:
-        issued = certificates.issue(tx, KEY, purge_id=purge_id, service="talk2m", body={"counts": {"traffic": 1}})
-        again = certificates.issue(tx, KEY, purge_id=purge_id, service="talk2m", body={"counts": {"traffic": 2}})
-        assert issued == again
-    assert log.advance(worker_services.controller, worker_services.ledger, KEY, "example.com", lambda: NOW) == 2
-    assert log.advance(worker_services.controller, worker_services.ledger, KEY, "example.com", lambda: NOW) == 0
+def head(services: Services) -> notes.Checkpoint:
+    """The newest checkpoint, its signature verified."""
+    return notes.open_checkpoint(newest(services), vkeys(services))[0]
+
+
+def faults(services: Services) -> list[str]:
+    """What is not as it was signed."""
+    with services.controller.transaction(WORKER, NOW, read_only=True) as tx:
+        return list(verification.faults(tx, services.ledger))
+
+
+def entries_of(owner: Engine) -> list[str]:
+    """What the leaves of all logs stand for, in order."""
+    query = "SELECT e.entry::text FROM log_tiles, unnest(entries) WITH ORDINALITY AS e (entry, at) ORDER BY log, number, at"
+    with owner.connect() as connection:
+        return list(connection.execute(text(query)).scalars())
+
+
+def published(owner: Engine) -> int:
+    """How many checkpoints are served."""
+    with owner.connect() as connection:
+        return int(connection.execute(text("SELECT count(*) FROM checkpoints")).scalar_one())
+
+
+def back_up(owner: Engine) -> None:
+    """Keep what the log is made of, as a backup of the database does."""
+    with owner.begin() as connection:
+        for table in OF_THE_LOG:
+            connection.execute(text(f"CREATE TABLE backup_{table} AS TABLE {table}"))
+
+
+def restore(owner: Engine) -> None:
+    """Put the backup in place of what came after it."""
+    with owner.begin() as connection:
+        for table in OF_THE_LOG:
+            connection.execute(text(f"TRUNCATE {table}"))
+            connection.execute(text(f"INSERT INTO {table} TABLE backup_{table}"))
+
+
+def test_every_way_of_recording_an_event_enters_it_once(services: Services, worker_services: Services) -> None:
+    account_id = make_account(services).row.account_id
     with transaction(services) as tx:
-        note = log.newest_checkpoint(tx)
-        assert note
-        assert notes.verify(note, [notes.read_verifier_key(log.verifier_keys(tx)[0])]).startswith("example.com/log/1\n3\n")
+        accounts.read_account(tx, account_id)
+    with pytest.raises(NotFoundError), transaction(services) as tx:
+        accounts.read_account(tx, new_id())
+    assert advance(worker_services) == 2
+    assert head(services).size == 3
+    assert faults(worker_services) == []
+
+
+def test_what_is_rolled_back_never_enters(worker_services: Services) -> None:
+    def die_after(action: str) -> None:
+        with transaction(worker_services) as tx:
+            events.record(tx, action)
+            tx.end()
+            die()
+
+    with pytest.raises(Killed):
+        die_after("account.read")
+    assert advance(worker_services) == 0
+
+
+def test_entries_are_logged_once_in_order_and_in_one_tree(worker_services: Services, owner_engine: Engine) -> None:
+    made = []
+    for number in (1, 254, 3, 300):
+        made += make_events(worker_services, number)
+        assert advance(worker_services) == number
+    assert advance(worker_services) == 0
+    assert entries_of(owner_engine)[1:] == [str(event) for event in made]
+    assert head(worker_services).size == 559
+    assert faults(worker_services) == []
+
+
+def test_checkpoints_are_consistent_with_each_other(worker_services: Services, owner_engine: Engine) -> None:
+    heads = []
+    for number in (3, 300, 1):
+        make_events(worker_services, number)
+        advance(worker_services)
+        heads.append(head(worker_services))
+    with transaction(worker_services) as tx:
+        read = tiles.reader(tx, 1)
+        for old, new in ((0, 1), (1, 2), (0, 2)):
+            one, other = heads[old], heads[new]
+            path = merkle.consistency_proof(one.size, other.size, read)
+            merkle.verify_consistency(one.size, other.size, path, one.root, other.root)
+
+
+def test_a_checkpoint_lies_in_the_ledgers_bucket_before_it_is_served(worker_services: Services) -> None:
+    make_events(worker_services, 4)
+    advance(worker_services)
+    assert worker_services.ledger.get(log.checkpoint_key(1, 5)).decode() == newest(worker_services)
+    assert json.loads(worker_services.ledger.get(log.LATEST)) == {"log": 1, "size": 5}
+
+
+def test_the_first_entry_tells_of_the_logs_beginning(worker_services: Services, owner_engine: Engine) -> None:
+    make_events(worker_services, 1)
+    advance(worker_services)
+    with owner_engine.connect() as connection:
+        query = text("SELECT action FROM audit_events WHERE event_id = :id")
+        assert connection.scalar(query, {"id": entries_of(owner_engine)[0]}) == "log.begin"
+
+
+def test_any_number_of_callers_log_each_entry_once(worker_services: Services, owner_engine: Engine) -> None:
+    def work(number: int) -> None:
+        make_events(worker_services, 20)
+        advance(worker_services)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(work, range(12)))
+    entries = entries_of(owner_engine)
+    assert len(entries) == len(set(entries)) == head(worker_services).size == 241
+    assert faults(worker_services) == []
+
+
+def test_a_caller_that_dies_before_it_signs_is_made_up_for(worker_services: Services) -> None:
+    make_events(worker_services, 3)
+    dying = Moments(2, die)
+    with pytest.raises(Killed):
+        log.advance(worker_services.controller, worker_services.ledger, KEY, BASE, dying)
+    with transaction(worker_services) as tx:
+        assert log.newest_checkpoint(tx) is None
+    assert advance(worker_services) == 0
+    assert head(worker_services).size == 4
+
+
+def test_a_checkpoint_that_only_the_bucket_knows_is_taken_over(worker_services: Services, owner_engine: Engine) -> None:
+    make_events(worker_services, 3)
+    advance(worker_services)
+    signed = newest(worker_services)
+    change(owner_engine, "DELETE FROM checkpoints")
+    assert advance(worker_services) == 0
+    assert newest(worker_services) == signed
+    change(owner_engine, "DELETE FROM checkpoints")
+    make_events(worker_services, 3)
+    advance(worker_services)
+    assert published(owner_engine) == 2
+    assert faults(worker_services) == []
+
+
+def test_another_tree_of_one_size_is_never_signed(worker_services: Services, owner_engine: Engine) -> None:
+    make_events(worker_services, 2)
+    advance(worker_services)
+    signed = worker_services.ledger.get(log.checkpoint_key(1, 3))
+    change(owner_engine, "DELETE FROM checkpoints")
+    change(owner_engine, "UPDATE log_tiles SET hashes = sha256('x') || substr(hashes, 33)")
+    with pytest.raises(SplitViewError):
+        advance(worker_services)
+    assert worker_services.ledger.get(log.checkpoint_key(1, 3)) == signed
+    make_events(worker_services, 2)
+    with pytest.raises(SplitViewError):
+        advance(worker_services)
+    assert published(owner_engine) == 0
+    assert list(worker_services.ledger.keys_after("log/1/", "log/1/")) == [log.checkpoint_key(1, 3)]
+
+
+def test_a_database_beside_anothers_log_signs_nothing(worker_services: Services, database: TestDatabase) -> None:
+    make_events(worker_services, 2)
+    advance(worker_services)
+    with fresh_database(database.stack) as other:
+        beside = other.services("worker")
+        make_events(beside, 5)
+        with pytest.raises(BehindError):
+            log.advance(beside.controller, worker_services.ledger, KEY, BASE, lambda: NOW)
+        beside.controller.engine.dispose()
+
+
+def test_a_restored_database_signs_nothing_until_a_new_log_is_begun(worker_services: Services, owner_engine: Engine) -> None:
+    make_events(worker_services, 300)
+    advance(worker_services)
+    kept = newest(worker_services)
+    make_events(worker_services, 2)
+    with pytest.raises(Killed):
+        log.advance(worker_services.controller, worker_services.ledger, KEY, BASE, Moments(2, die))
+    back_up(owner_engine)
+    advance(worker_services)
+    certificate_id = make_certificate(worker_services)
+    advance(worker_services)
+    restore(owner_engine)
+    make_events(worker_services, 50)
+    with pytest.raises(BehindError):
+        advance(worker_services)
+    assert newest(worker_services) == kept
+    with transaction(worker_services) as tx:
+        assert log.is_behind(tx, worker_services.ledger)
+        assert log.begin_anew(tx, worker_services.ledger, KEY, BASE) == 2
+    again = advance(worker_services)
+    assert again == 2 + 50  # what had been appended without being published is proved in the new log
+    assert (head(worker_services).origin, head(worker_services).size) == (f"{BASE}/log/2", 53)
+    with transaction(worker_services) as tx:
         assert not log.is_behind(tx, worker_services.ledger)
+        with pytest.raises(NotFoundError):
+            certificates.document(tx, certificate_id)
+    assert faults(worker_services) == []
+
+
+def test_an_empty_database_is_behind_every_log(worker_services: Services, owner_engine: Engine) -> None:
+    back_up(owner_engine)
+    make_events(worker_services, 1)
+    advance(worker_services)
+    restore(owner_engine)
+    with transaction(worker_services) as tx:
+        assert log.is_behind(tx, worker_services.ledger)
+        assert log.begin_anew(tx, worker_services.ledger, KEY, BASE) == 2
+    restore(owner_engine)
+    with transaction(worker_services) as tx:
+        assert log.begin_anew(tx, worker_services.ledger, KEY, BASE) == 2
+    advance(worker_services)
+    restore(owner_engine)
+    with transaction(worker_services) as tx:
+        assert log.begin_anew(tx, worker_services.ledger, KEY, BASE) == 3
+
+
+def test_another_key_begins_another_log(worker_services: Services, owner_engine: Engine) -> None:
+    make_events(worker_services, 3)
+    advance(worker_services)
+    make_events(worker_services, 2)
+    with pytest.raises(Killed):
+        log.advance(worker_services.controller, worker_services.ledger, KEY, BASE, Moments(2, die))
+    other = Ed25519PrivateKey.generate()
+    assert advance(worker_services, other) == 2
+    assert (head(worker_services).origin, head(worker_services).size) == (f"{BASE}/log/2", 3)
+    assert [line.partition("+")[0] for line in vkeys(worker_services).splitlines()] == [f"{BASE}/log/2", f"{BASE}/log/1"]
+    assert faults(worker_services) == []
+
+
+def test_an_event_that_is_gone_before_it_is_logged_stops_the_log(worker_services: Services, owner_engine: Engine) -> None:
+    gone = make_events(worker_services, 3)[1]
+    change(owner_engine, "DELETE FROM audit_events WHERE event_id = :id", id=gone)
+    with pytest.raises(LogError, match=str(gone)):
+        advance(worker_services)
+    assert faults(worker_services) == [f"event {gone} waits to be logged and is not stored"]
+
+
+@pytest.mark.parametrize(
+    ("issuer", "base"),
+    [("https://privacy.example.com", "privacy.example.com"), ("https://example.com/privacy/", "example.com/privacy"),
+     ("http://127.0.0.1:8080", "127.0.0.1:8080")],
+)  # fmt: skip
+def test_an_origin_is_a_url_without_its_scheme(issuer: str, base: str) -> None:
+    assert log.origin_base(issuer) == base
