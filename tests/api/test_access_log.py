@@ -12,7 +12,9 @@ from structlog.testing import capture_logs
 
 from cloudpriv.api.endpoint import EXTENSION
 from cloudpriv.bootstrap import Services
+from cloudpriv.config import SettingsError
 from tests.backend import Backend
+from tests.stack import TestDatabase
 
 LATE = datetime(2026, 11, 22, 23, 59, 59, 999_999, tzinfo=UTC)
 COMBINED = re.compile(r'\S+ - - \[[^\]]+\] "[A-Za-z]+ \S+ HTTP/1\.1" \d{3} (\d+|-) "[^"]*" "[^"]*"')
@@ -76,3 +78,13 @@ def test_a_disk_that_takes_nothing_refuses_no_request_and_is_told_of(logging: Ba
 def test_without_a_folder_nothing_is_written(backend: Backend, tmp_path: Path) -> None:
     assert backend.http.get("/healthz").status_code == 200
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_not_there_is_refused_at_the_start(
+    database: TestDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLOUDPRIV_ACCESS_LOG_DIR", str(tmp_path))
+    assert database.settings("api").access_log_dir == str(tmp_path)
+    monkeypatch.setenv("CLOUDPRIV_ACCESS_LOG_DIR", str(tmp_path / "none"))
+    with pytest.raises(SettingsError, match="ACCESS_LOG_DIR"):
+        database.settings("api")
