@@ -135,6 +135,14 @@ def test_traffic_moves_an_account_to_a_later_month(services: Services, owner_eng
     assert figures(read(services)) == {("talk2m", date(2027, 2, 1)): (1, 1, 0, 0)}
 
 
+def test_the_month_is_one_of_utc_whatever_the_session_s_time_zone(services: Services) -> None:
+    make_account(services, created_at=datetime(2019, 6, 29, 23, 59, tzinfo=UTC))  # due on the 30th
+    with transaction(services) as tx:
+        tx.connection.execute(text("SET LOCAL TimeZone = 'Pacific/Auckland'"))
+        forecast.count(tx, POLICY)
+    assert figures(read(services)) == {("talk2m", PRESENT): (1, 0, 0, 0)}
+
+
 @pytest.mark.parametrize("day", [date(2026, 6, 1), date(2026, 11, 29), date(2026, 11, 30), date(2028, 2, 29)])
 def test_whatever_was_active_until_now_is_counted_exactly_once(services: Services, day: date) -> None:
     now = datetime(day.year, day.month, day.day, 23, 59, tzinfo=UTC)
@@ -156,7 +164,7 @@ def test_a_hold_on_an_account_or_a_part_of_it_counts_it_as_held(
     account_with(services, owner_engine, 5)
     held = account_with(services, owner_engine, 2)
     hold(owner_engine, held, scope)
-    hold(owner_engine, held, "account")
+    hold(owner_engine, held, "account", until=NOW)
     assert figures(read(services)) == {("talk2m", JULY): (2, 7, 1, 2)}
 
 
