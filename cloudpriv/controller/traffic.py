@@ -46,7 +46,10 @@ WITH named AS MATERIALIZED (
     SELECT DISTINCT account_id, person_id FROM pg_temp.traffic_staging WHERE person_id IS NOT NULL
 ), erased AS MATERIALIZED (
     SELECT * FROM named n
-    WHERE NOT EXISTS (SELECT FROM people p WHERE p.account_id = n.account_id AND p.person_id = n.person_id)
+    WHERE NOT EXISTS (
+        SELECT FROM people p
+        WHERE p.account_id = n.account_id AND p.person_id = n.person_id AND p.erasure_requested_at IS NULL
+    )
 )
 UPDATE pg_temp.traffic_staging s SET person_id = NULL FROM erased e
 WHERE s.account_id = e.account_id AND s.person_id = e.person_id
