@@ -80,7 +80,7 @@ def event_of(tx: Tx, action: str, account_id: UUID | None, subject_id: UUID | No
     return _event(tx, action, account_id, subject_id)
 
 
-def leaf(event: Mapping[str, Any]) -> bytes:
+def leaf(event: Mapping[Any, Any]) -> bytes:
     """What stands for an event in the log: the canonical JSON (RFC 8785) of all its columns."""
     return canonical({name: event[name] for name in VALUES})
 

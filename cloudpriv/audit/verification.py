@@ -10,7 +10,7 @@ from itertools import islice, takewhile
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import ARRAY, Uuid, any_, cast, select, text
 
 from cloudpriv.audit import events, merkle, notes, tiles
 from cloudpriv.audit.events import AuditEvent
@@ -215,10 +215,9 @@ def _logged(tx: Tx, log: Log, first: int) -> Iterator[tuple[UUID, bytes]]:
 
 def _stored(tx: Tx, ids: list[UUID]) -> dict[UUID, bytes]:
     """The leaves' contents as the database has them now."""
-    found: dict[UUID, bytes] = {}
-    for event in tx.connection.execute(select(AuditEvent.__table__).where(AuditEvent.event_id.in_(ids))).mappings():
-        found[event["event_id"]] = events.leaf(dict(event))
-    certificates: Any = select(Certificate.certificate_id, Certificate.body).where(Certificate.certificate_id.in_(ids))
-    for certificate_id, body in tx.session.execute(certificates):
-        found[certificate_id] = bytes(body)
+    among = any_(cast(ids, ARRAY(Uuid)))
+    rows = tx.session.execute(select(AuditEvent.__table__).where(AuditEvent.event_id == among)).mappings()
+    found = {row["event_id"]: events.leaf(row) for row in rows}
+    query = select(Certificate.certificate_id, Certificate.body).where(Certificate.certificate_id == among)
+    found |= {certificate_id: bytes(body) for certificate_id, body in tx.session.execute(query)}
     return found
