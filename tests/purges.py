@@ -49,8 +49,9 @@ def make_full_account(services: Services, created_at: datetime = LONG_AGO) -> UU
 
 
 def _released_hold(account_id: UUID) -> Hold:
-    return Hold(account_id=account_id, hold_id=new_id(), scope="account", authority="Halmstad District Court", reference="T 1-26",
-                placed_by="operator:x", placed_at=NOW, released_by="operator:x", released_at=NOW)  # fmt: skip
+    court = {"authority": "Halmstad District Court", "reference": "T 1-26"}
+    by_whom = {"placed_by": "operator:x", "released_by": "operator:x", "placed_at": NOW, "released_at": NOW}
+    return Hold(account_id=account_id, hold_id=new_id(), scope="account", **court, **by_whom)
 
 
 def let_it_age(owner: Engine, account_id: UUID, last_traffic_at: datetime | None = None) -> None:
@@ -66,10 +67,9 @@ def close(services: Services, account_id: UUID) -> UUID:
         return purge.request_erasure(tx, services.policy, account_id, 1).purge_id
 
 
-def terms(services: Services, now: datetime = NOW, **limits: float) -> Terms:
+def terms(services: Services, now: datetime = NOW, *, accounts: int = 10**6, share: float = 1.0) -> Terms:
     """What a run is judged by when every clock says `now`; unless limits are named, any number of accounts may go."""
-    allowed = Limits(**{"accounts": 10**6, "share": 1.0, **limits})  # type: ignore[arg-type]  # as the tests name them
-    return Terms(services.policy, allowed, Clocks(now, now, Boot("test", 0.0)))
+    return Terms(services.policy, Limits(accounts, share), Clocks(now, now, Boot("test", (now - NOW).total_seconds())))
 
 
 def let_traffic_come(owner: Engine, now: datetime = NOW) -> None:

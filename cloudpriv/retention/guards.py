@@ -85,7 +85,8 @@ def read_clocks(tx: Tx) -> Clocks:
 
 def database_time(tx: Tx) -> datetime:
     """What PostgreSQL's host says the time is."""
-    return tx.connection.execute(select(func.clock_timestamp())).scalar_one()
+    now: datetime = tx.connection.execute(select(func.clock_timestamp())).scalar_one()
+    return now
 
 
 def inspect(tx: Tx, terms: Terms, service: str, found: Sequence[DueAccount]) -> list[Finding]:

@@ -9,11 +9,12 @@ from sqlalchemy import text
 
 from cloudpriv.metadata import CONTROLLER
 from cloudpriv.platform.classify import erased_tables
-from cloudpriv.retention import purge
+from cloudpriv.retention import runs
 from tests.bench.accounts import fill, make_site, settle
 from tests.bench.measure import ROUNDS, Figure, beside, seconds
 from tests.bench.stage import Process, Stage, await_true, worker
 from tests.factories import transaction
+from tests.purges import clear_the_way, terms
 
 ACCOUNTS, RECORDS = 100, 10_000  # only the accounts are scaled: an erasure works in batches of so many rows
 LONG_AGO: Final = datetime.fromisoformat("2018-08-01T00:00:00Z")
@@ -46,8 +47,10 @@ def _make_due(stage: Stage, number: int, turn: int) -> list[UUID]:
 
 
 def _purge(stage: Stage, child: Process, account_ids: Sequence[UUID]) -> None:
-    with transaction(stage.owner, now=stage.owner.clock()) as tx:
-        planned = purge.plan_due(tx, stage.owner.policy, account_ids=account_ids)
+    now = stage.owner.clock()
+    clear_the_way(stage.owner, stage.owner.controller.engine, now)
+    with transaction(stage.owner, now=now) as tx:
+        planned = [runs.plan_account(tx, terms(stage.owner, now), account_id).purge_id for account_id in account_ids]
     if len(planned) != len(account_ids):
         raise RuntimeError("not all accounts are due")
     await_true(lambda: _done(stage, planned), child)

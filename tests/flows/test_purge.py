@@ -4,9 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Barrier
 from uuid import UUID
 
 import pytest
@@ -29,7 +27,6 @@ from tests.purges import (
     order,
     purge_of,
     rows_of,
-    run,
 )
 from tests.stack import TestDatabase, every_row
 from workers.schedule import Sweep
@@ -161,33 +158,3 @@ def send(services: Services, account_id: UUID, serial: str, session: str = "one"
     record = Record(account=str(account_id), device=serial, source="radius", session=session, started_at=now)
     with transaction(services, BACKEND, now) as tx:
         return traffic.ingest(tx, Batch([record], range(1))).accepted == 1
-
-
-@pytest.mark.parametrize("head_start", range(20))
-def test_of_traffic_and_erasure_at_the_same_moment_one_wins_wholly(
-    services: Services, worker_services: Services, owner_engine: Engine, head_start: int
-) -> None:
-    account_id = make_account(services, created_at=LONG_AGO).row.account_id
-    serial = make_device(services, account_id).identity["serial"]
-    purge_id = order(services, owner_engine, account_id, services.clock())
-    start = Barrier(2)
-
-    def erase() -> None:
-        start.wait()
-        run(worker_services, purge_id, worker_services.clock())
-
-    def tell() -> bool:
-        start.wait()
-        time.sleep(head_start / 2000)  # of the erasure: from none to all of its first transaction
-        return send(services, account_id, serial)
-
-    with ThreadPoolExecutor(2) as pool:
-        erased, accepted = pool.submit(erase), pool.submit(tell).result()
-        erased.result()
-    left = {name: number for name, number in rows_of(owner_engine, account_id).items() if number}
-    if accepted:
-        assert purge_of(services, purge_id).status == "cancelled"
-        assert left == {"accounts": 1, "account_keys": 1, "directory": 1, "devices": 1, "traffic": 1}
-    else:
-        assert purge_of(services, purge_id).status == "done"
-        assert left == {}

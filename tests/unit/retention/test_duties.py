@@ -110,3 +110,10 @@ def test_hosts_a_moment_apart_do_a_slot_once(worker: Services) -> None:
 def test_a_lease_from_a_clock_that_was_put_back_holds_nobody_up(worker: Services) -> None:
     claim(worker, TWO + 400 * DAY, A)
     assert claim(worker, TWO, B) is Standing.OURS
+
+
+def test_a_duty_that_lasts_into_the_next_slot_leaves_that_one_to_do(worker: Services) -> None:
+    claim(worker, TWO, A)
+    with transaction(worker, now=TWO + DAY) as tx:
+        assert duties.finish(tx, "plan", TWO, A)
+    assert claim(worker, TWO + DAY, B) is Standing.OURS

@@ -22,7 +22,9 @@ from tests.purges import Killed, Moments, checksums_of_others, close, die, make_
 from tests.purges import ledger as table
 from tests.stack import every_row
 
-BEFORE = NOW - timedelta(days=3)
+BACKUP = NOW  # when everything was recorded that came back
+BEFORE = BACKUP + timedelta(hours=1)
+AFTER = BACKUP + timedelta(days=3)
 ORIGIN = "127.0.0.1:8080"
 
 

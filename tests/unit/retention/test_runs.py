@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from cloudpriv.bootstrap import Services
-from cloudpriv.platform.actor import OPERATOR, WORKER, Actor
+from cloudpriv.platform.actor import WORKER, Actor
 from cloudpriv.platform.errors import ConflictError, NotFoundError, SecondPersonNeededError
 from cloudpriv.retention import plans, purge, runs
 from cloudpriv.retention.tables import PurgeRun
@@ -15,15 +15,15 @@ from tests.purges import LONG_AGO, clear_the_way, let_it_age, plan, purge_of, ru
 from tests.stack import every_row
 
 
-def propose(services: Services, owner: Engine, **limits: float) -> list[PurgeRun]:
+def propose(services: Services, owner: Engine) -> list[PurgeRun]:
     clear_the_way(services, owner)
     with transaction(services) as tx:
-        return runs.propose(tx, terms(services, **limits))
+        return runs.propose(tx, terms(services))
 
 
-def execute(services: Services, run_id: UUID, actor: Actor = OPERATOR, **limits: float) -> tuple[PurgeRun, list[UUID]]:
-    with transaction(services, actor) as tx:
-        return runs.execute(tx, terms(services, **limits), run_id), [subject for _, subject in tx.wake]
+def execute(services: Services, run_id: UUID, *, accounts: int = 100) -> tuple[PurgeRun, list[UUID]]:
+    with transaction(services) as tx:
+        return runs.execute(tx, terms(services, accounts=accounts), run_id), [subject for _, subject in tx.wake]
 
 
 def stopped(services: Services, owner: Engine, number: int = 2) -> tuple[PurgeRun, list[UUID]]:
