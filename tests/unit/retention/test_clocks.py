@@ -147,6 +147,20 @@ def test_a_plan_that_is_executed_at_this_moment_stays_whole(services: Services, 
     assert (count(services, "purge_runs"), count(services, "purges")) == (1, 1)
 
 
+def test_a_plan_of_which_something_is_held_goes_when_the_rest_can(services: Services, worker: Services) -> None:
+    idle = a_run()
+    put(services, PurgeRun, [idle])
+    held = a_purge("proposed", idle["run_id"])
+    put(services, Purge, [held, a_purge("proposed", idle["run_id"])])
+    over = NOW + timedelta(days=60)
+    with transaction(services) as tx:
+        tx.session.get_one(Purge, held["purge_id"], with_for_update=True)
+        assert run(worker, "proposed_plans", over) == 1
+    assert (count(services, "purge_runs"), count(services, "purges")) == (1, 1)
+    assert run(worker, "proposed_plans", over) == 0
+    assert (count(services, "purge_runs"), count(services, "purges")) == (0, 0)
+
+
 def test_a_cancelled_purge_goes_after_a_year_and_one_that_was_done_or_is_open_stays(
     services: Services, worker: Services
 ) -> None:
