@@ -16,7 +16,7 @@ from cloudpriv.platform.objectstore import ObjectStore
 from cloudpriv.policy.register import Policy
 from cloudpriv.policy.register import load as load_policy
 from cloudpriv.retention.guards import Limits, Terms, read_clocks
-from cloudpriv.retention.purge import Stores
+from cloudpriv.retention.steps import Stores
 
 
 @dataclass(frozen=True)

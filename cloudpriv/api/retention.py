@@ -16,6 +16,7 @@ from cloudpriv.platform.actor import SERVICES
 from cloudpriv.platform.db import Tx
 from cloudpriv.retention import due, purge, runs
 from cloudpriv.retention.due import DueAccount
+from cloudpriv.retention.steps import STEPS
 from cloudpriv.retention.tables import Purge
 
 blueprint: Final = Blueprint("retention", __name__, url_prefix="/v1/retention", description="What the policy says must go.")
@@ -67,7 +68,7 @@ class PurgeOut(Strict):
         validate=validate.OneOf(["proposed", "waiting", "planned", "running", "done", "cancelled"]),
         metadata={"description": "`waiting` is for a second person's approval; `planned` also while a legal hold lasts."},
     )
-    step = fields.String(required=True, validate=validate.OneOf(purge.STEPS))
+    step = fields.String(required=True, validate=validate.OneOf(STEPS))
     counts = fields.Dict(
         required=True,
         keys=fields.String(),
