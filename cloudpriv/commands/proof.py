@@ -129,5 +129,5 @@ def _verify_database(ctx: click.Context, vkeys: str | None, json_output: bool) -
                 click.echo(fault, err=True)
         sizes = verification.sizes(tx)
     if count:
-        fail(f"{count} faults: the trail is not what was logged and signed")
+        fail(f"the trail is not what was logged and signed (faults: {count})")
     report(sizes, json_output, title="Verified", empty="There is no log yet.")

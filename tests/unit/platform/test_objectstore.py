@@ -158,3 +158,16 @@ def test_a_store_that_refuses_or_does_not_answer_is_busy(services: Services) -> 
         with pytest.raises(BusyError):
             attempt()
     services.exports.ready()
+
+
+def test_a_small_object_is_not_replaced_by_a_later_one(versioned: ObjectStore) -> None:
+    assert versioned.put_new("test/new", b"first") == b"first"
+    assert versioned.put_new("test/new", b"first") == b"first"
+    assert versioned.put_new("test/new", b"second") == b"first"
+    assert versioned.get("test/new") == b"first"
+    versioned.delete_below("test/")
+
+
+def test_a_store_that_knows_no_condition_still_tells_what_lies_there(embedded: ObjectStore) -> None:
+    assert embedded.put_new("test/new", b"first") == b"first"
+    embedded.delete_below("test/")
