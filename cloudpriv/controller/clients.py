@@ -22,8 +22,8 @@ WHY: Final = "a backend of the vendor, not a person"
 SCOPES: Final = frozenset({
     "accounts:read", "accounts:write", "credentials:verify", "credentials:write", "devices:read", "devices:write",
     "holds:read", "holds:write",
-    "privacy:read", "privacy:write", "retention:read", "retention:write", "retention:approve", "traffic:read", "traffic:write",
-    "audit:read",
+    "privacy:read", "privacy:write", "retention:read", "retention:write", "retention:approve",
+    "traffic:read", "traffic:write", "audit:read",
 })  # fmt: skip
 
 

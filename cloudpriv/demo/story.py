@@ -28,7 +28,7 @@ OWN_ACCOUNT: Final[dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Stage:
-    """What the story runs on: a client for each service's backend, another to approve, and the owner's eyes for the proof."""
+    """What the story runs on: a client for each service's backend, one to approve, and the owner's eyes for the proof."""
 
     clients: Clients
     approvers: Clients
