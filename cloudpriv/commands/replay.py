@@ -13,14 +13,15 @@ from cloudpriv.retention.replay import State
 
 @click.command()
 @click.option("--execute", is_flag=True, help="Really erase; without it this is a dry run.")
+@click.option("--even-in-use", is_flag=True, help="Also erase accounts that were used after their erasure.")
 @as_json
 @click.pass_context
-def replay(ctx: click.Context, execute: bool, json_output: bool) -> None:
+def replay(ctx: click.Context, execute: bool, even_in_use: bool, json_output: bool) -> None:
     """After a restore: erase again what was erased since the backup."""
     with services(ctx, "worker") as built:
         found = _look(built)
         if execute:
-            _carry_out(built)
+            _carry_out(built, even_in_use=even_in_use)
             found = replace(found, unfinished=_look(built).unfinished)
     _report(found, execute, json_output)
     if execute and found.unfinished:
@@ -31,10 +32,12 @@ def _look(built: Services) -> State:
     return replays.look(built.controller, built.ledger, built.clock)
 
 
-def _carry_out(built: Services) -> None:
+def _carry_out(built: Services, *, even_in_use: bool) -> None:
     origin = log.origin_base(built.settings.issuer)
     plane, stores = built.controller, built.stores
-    replays.carry_out(plane, stores, built.policy, built.clock, actor=operator(), origin_base=origin)
+    replays.carry_out(
+        plane, stores, built.policy, built.clock, actor=operator(), origin_base=origin, even_in_use=even_in_use
+    )  # fmt: skip
 
 
 def _report(found: State, executed: bool, json_output: bool) -> None:

@@ -10,25 +10,25 @@ from sqlalchemy import Engine, text
 
 from cloudpriv.audit import log
 from cloudpriv.bootstrap import Services
+from cloudpriv.controller import accounts
 from cloudpriv.platform.actor import OPERATOR
 from cloudpriv.platform.ids import new_id
 from cloudpriv.retention import erase, holds, ledger, replay
 from cloudpriv.retention.lease import LEASE
 from cloudpriv.retention.ledger import Entry
-from cloudpriv.retention.replay import State
+from cloudpriv.retention.replay import InUseError, State
 from tests.exports import stored
-from tests.factories import NOW, transaction
+from tests.factories import BACKEND, NOW, transaction
 from tests.purges import Killed, Moments, checksums_of_others, close, die, make_full_account, rows_of
 from tests.purges import ledger as table
 from tests.stack import every_row
 
-BACKUP = NOW  # when everything was recorded that came back
-BEFORE = BACKUP + timedelta(hours=1)
-AFTER = BACKUP + timedelta(days=3)
+ERASED = NOW + timedelta(hours=1)  # NOW is when everything was recorded that came back
+AFTER = NOW + timedelta(days=3)
 ORIGIN = "127.0.0.1:8080"
 
 
-def erased_once(services: Services, account_id: UUID, erased_at: datetime = BEFORE) -> Entry:
+def erased_once(services: Services, account_id: UUID, erased_at: datetime = ERASED) -> Entry:
     """Have the ledger's bucket tell that the account was erased after the backup that brought it back."""
     counts = {"accounts": 1, "traffic": 70}
     entry = Entry(erase.hash_of(account_id), "talk2m", "policy", "P7Y after last_traffic", "2023-03-30", counts, erased_at)
@@ -37,16 +37,16 @@ def erased_once(services: Services, account_id: UUID, erased_at: datetime = BEFO
 
 
 def look(services: Services) -> State:
-    return replay.look(services.controller, services.ledger, lambda: NOW)
+    return replay.look(services.controller, services.ledger, lambda: AFTER)
 
 
-def run(services: Services, now: datetime = NOW) -> None:
+def run(services: Services, now: datetime = AFTER) -> None:
     run_with(services, Moments(0, die, now))
 
 
-def run_with(services: Services, clock: Moments) -> None:
-    plane, stores = services.controller, services.stores
-    replay.carry_out(plane, stores, services.policy, clock, actor=OPERATOR, origin_base=ORIGIN)
+def run_with(services: Services, clock: Moments, *, even_in_use: bool = False) -> None:
+    options = (services.controller, services.stores, services.policy, clock)
+    replay.carry_out(*options, actor=OPERATOR, origin_base=ORIGIN, even_in_use=even_in_use)
 
 
 def needs_nothing(services: Services) -> bool:
@@ -64,7 +64,7 @@ def test_an_erased_account_that_came_back_is_erased_again(
     assert (stored(services, account_id), len(stored(services, other))) == ([], 1)
     assert checksums_of_others(owner_engine, account_id) == others
     [row] = table(services)
-    assert (row.account_hash, row.erased_at, row.counts, row.trigger) == (entry.account_hash, BEFORE, entry.counts, "policy")
+    assert (row.account_hash, row.erased_at, row.counts, row.trigger) == (entry.account_hash, ERASED, entry.counts, "policy")
     named = {name for name, rows in every_row(owner_engine).items() if any(str(account_id) in row for row in rows)}
     assert named == {"audit_events"}
     assert needs_nothing(services)
@@ -89,7 +89,7 @@ def test_a_dry_run_tells_what_came_back_and_changes_nothing(services: Services, 
     assert every_row(owner_engine) == before
     assert (found.missing, found.unfinished, found.unwritten, found.log_behind) == (2, 0, 0, False)
     [returned] = found.returned
-    assert (returned.account_id, returned.status, returned.erased_at) == (account_id, "active", BEFORE)
+    assert (returned.account_id, returned.status, returned.erased_at) == (account_id, "active", ERASED)
     assert returned.rows == sum(rows_of(owner_engine, account_id).values())
 
 
@@ -126,7 +126,7 @@ def test_a_purge_that_came_back_open_is_carried_on_as_a_replay(
     close(services, account_id)
     with owner_engine.begin() as connection:
         statement = "UPDATE purges SET trigger = 'policy', status = :status, step = :step, lease_until = :until, "
-        values = {"status": status, "step": step, "until": NOW + LEASE}
+        values = {"status": status, "step": step, "until": AFTER + LEASE}
         connection.execute(text(statement + "lease_owner = gen_random_uuid()"), values)
     if step in ("rows", "verify"):
         erase.erase_objects(services.exports, account_id)  # which the restore of a database does not bring back
@@ -156,8 +156,8 @@ def test_a_replay_stopped_anywhere_is_finished_by_the_next(
     bystander = checksums_of_others(owner_engine, *accounts, *(survivors := [make_full_account(services)]))
     others = checksums_of_others(owner_engine, *accounts)
     for number, account_id in enumerate(accounts):
-        erased_once(services, account_id, BEFORE + timedelta(seconds=number))
-    now, moment = NOW, 1
+        erased_once(services, account_id, ERASED + timedelta(seconds=number))
+    now, moment = AFTER, 1
     while True:
         clock = Moments(moment, die, now)
         try:
@@ -199,7 +199,7 @@ def test_two_replays_at_once_do_nothing_twice(services: Services, worker_service
 
 
 def test_what_the_bucket_lost_is_written_again_from_the_table(services: Services, worker_services: Services) -> None:
-    entries = [erased_once(services, new_id(), BEFORE + timedelta(seconds=n)) for n in range(5)]
+    entries = [erased_once(services, new_id(), ERASED + timedelta(seconds=n)) for n in range(5)]
     run(worker_services)
     for lost in (entries[0], entries[3]):
         services.ledger.delete_below(lost.key)
@@ -223,10 +223,10 @@ def test_an_account_erased_twice_over_two_restores_has_one_entry(
     """Each replay leaves an object of its own beside the first, and a further restore finds both missing."""
     account_id = make_full_account(services)
     erased_once(services, account_id)
-    erased_once(services, account_id, BEFORE + timedelta(days=1))
+    erased_once(services, account_id, ERASED + timedelta(days=1))
     run(worker_services)
     [row] = table(services)
-    assert row.erased_at == BEFORE
+    assert row.erased_at == ERASED
     assert rows_of(owner_engine, account_id) == {}
     assert needs_nothing(services)
 
@@ -236,7 +236,7 @@ def test_a_log_that_the_bucket_knows_more_of_is_followed_by_another_once(
 ) -> None:
     make_full_account(services)
     assert worker_services.proof_key is not None
-    advance = (worker_services.controller, worker_services.ledger, worker_services.proof_key, ORIGIN, lambda: NOW)
+    advance = (worker_services.controller, worker_services.ledger, worker_services.proof_key, ORIGIN, lambda: AFTER)
     log.advance(*advance)
     with owner_engine.begin() as connection:
         size = connection.scalar(text("UPDATE logs SET size = size - 1 RETURNING size + 1"))
@@ -256,12 +256,12 @@ def test_a_log_that_the_bucket_knows_more_of_is_followed_by_another_once(
 def test_more_than_a_page_of_entries_is_taken_in(services: Services, worker_services: Services,
                                                   owner_engine: Engine) -> None:  # fmt: skip
     account_id = make_full_account(services)
-    content = services.ledger.get(erased_once(services, account_id).key).decode()
-    known = erase.hash_of(account_id).hex()
+    entry = erased_once(services, account_id)
+    known, content = entry.account_hash.hex(), services.ledger.get(entry.key).decode()
 
     def put(number: int) -> None:
         other = f"{number:064x}"
-        services.ledger.put(f"ledger/20260529T120000.000000Z-{other}.json", content.replace(known, other).encode())
+        services.ledger.put(entry.key.replace(known, other), content.replace(known, other).encode())
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(put, range(ledger.PAGE)))
@@ -278,3 +278,28 @@ def test_an_unfinished_replay_is_seen_at_the_start_of_a_server(services: Service
     with transaction(services) as tx:
         assert not ledger.ahead_of(tx, services.ledger), "its entry is in the table already"
         assert replay.is_unfinished(tx)
+
+
+def use(services: Services, account_id: UUID) -> None:
+    """Have a backend read the account after its erasure."""
+    with transaction(services, BACKEND, AFTER) as tx:
+        accounts.read_account(tx, account_id)
+
+
+def test_an_account_that_was_used_after_its_erasure_is_not_erased_unasked(
+    services: Services, worker_services: Services, owner_engine: Engine
+) -> None:
+    """A copy of this installation that writes into the same bucket has erased it, not this one."""
+    living, returned = make_full_account(services), make_full_account(services)
+    for account_id in (living, returned):
+        erased_once(services, account_id)
+    use(services, living)
+    with transaction(services, now=AFTER) as tx:
+        accounts.read_account(tx, returned)  # an operator looks at what was restored
+    before = every_row(owner_engine)
+    assert {each.account_id: each.is_in_use for each in look(services).returned} == {living: True, returned: False}
+    with pytest.raises(InUseError, match=str(living)):
+        run(worker_services)
+    assert every_row(owner_engine) == before
+    run_with(worker_services, Moments(0, die, AFTER), even_in_use=True)
+    assert (rows_of(owner_engine, living), rows_of(owner_engine, returned)) == ({}, {})
