@@ -80,7 +80,15 @@ def _acceptable(body: dict[str, Any]) -> dict[str, Any]:
         del body["created_at"]
     if isinstance(body.get("hint"), str) and isinstance(body.get("password"), str) and _is_telling(body):
         body["hint"] = None
+    if "authority" in body:
+        body |= _acceptable_scope(body)
     return body
+
+
+def _acceptable_scope(hold: dict[str, Any]) -> dict[str, Any]:
+    """A hold of what there is, named as its scope needs."""
+    category = (hold.get("category") or "credentials") if hold.get("scope") == "category" else None
+    return {"scope": "category" if category else "account", "category": category, "person_id": None, "until": None}
 
 
 def _is_telling(body: dict[str, Any]) -> bool:
