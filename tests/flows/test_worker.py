@@ -99,7 +99,7 @@ def queue_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
 
 
 def test_a_worker_outlives_a_queue_that_is_killed_and_comes_back_empty(
-    services: Services, database: TestDatabase, queue_server: Callable[[], Server]
+    services: Services, database: TestDatabase, owner_engine: Engine, queue_server: Callable[[], Server]
 ) -> None:
     url: str = queue_server.url  # type: ignore[attr-defined]
     make_account(services, created_at=LONG_AGO)
@@ -121,7 +121,7 @@ def test_a_worker_outlives_a_queue_that_is_killed_and_comes_back_empty(
 
 
 def test_a_worker_that_is_started_before_its_queue_waits_for_it(
-    services: Services, database: TestDatabase, queue_server: Callable[[], Server]
+    services: Services, database: TestDatabase, owner_engine: Engine, queue_server: Callable[[], Server]
 ) -> None:
     url: str = queue_server.url  # type: ignore[attr-defined]
     make_account(services, created_at=LONG_AGO)
