@@ -224,6 +224,7 @@ def test_an_account_erased_twice_over_two_restores_has_one_entry(
     account_id = make_full_account(services)
     erased_once(services, account_id)
     erased_once(services, account_id, ERASED + timedelta(days=1))
+    assert [each.erased_at for each in look(services).returned] == [ERASED]
     run(worker_services)
     [row] = table(services)
     assert row.erased_at == ERASED
