@@ -35,9 +35,13 @@ def plan_due(tx: Tx, terms: Terms, *, limit: int = PLANNED_AT_ONCE) -> list[Purg
 
     A run that the guards object to waits for approval. Two planners at once plan nothing twice.
     """
-    found = due.due_accounts(tx, terms.policy, limit=limit, unplanned=True)
-    pending = notices.pending_among(tx, terms.policy, found)
-    told = [account for account in found if account.account_id not in pending]
+    told: list[DueAccount] = []
+    page = due.due_accounts(tx, terms.policy, limit=limit, unplanned=True)
+    while page and not told:  # whoever was not told yet holds up nobody behind
+        pending = notices.pending_among(tx, terms.policy, page)
+        told = [account for account in page if account.account_id not in pending]
+        after = (page[-1].last_activity_at, page[-1].account_id)
+        page = due.due_accounts(tx, terms.policy, after=after, limit=limit, unplanned=True) if len(page) == limit else []
     return [_begin(tx, terms, service, chosen) for service, chosen in _by_service(told)]
 
 

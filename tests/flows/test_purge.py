@@ -88,8 +88,8 @@ def account_id(services: Services, owner_engine: Engine) -> UUID:
 def test_a_worker_killed_in_a_step_is_followed_by_another(
     services: Services, worker_services: Services, database: TestDatabase, owner_engine: Engine, account_id: UUID, step: str
 ) -> None:
-    filled, others = rows_of(owner_engine, account_id), checksums_of_others(owner_engine, account_id)
     purge_id = order(services, owner_engine, account_id, services.clock())
+    filled, others = rows_of(owner_engine, account_id), checksums_of_others(owner_engine, account_id)
     with worker(database) as first, owner_engine.begin() as somebody:
         somebody.execute(text(STEPS[step]), {"id": account_id})
         wait_until_blocked(owner_engine, first)
@@ -117,8 +117,8 @@ def test_a_worker_killed_in_a_step_is_followed_by_another(
 def test_two_workers_at_once_erase_once(
     services: Services, database: TestDatabase, owner_engine: Engine, account_id: UUID
 ) -> None:
-    filled = rows_of(owner_engine, account_id)
     purge_id = order(services, owner_engine, account_id, services.clock())
+    filled = rows_of(owner_engine, account_id)
     services.controller.enqueue("purge", purge_id)
     with worker(database) as first, worker(database) as second:
         assert (first.wait(PATIENCE), second.wait(PATIENCE)) == (0, 0)

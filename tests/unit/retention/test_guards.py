@@ -13,6 +13,7 @@ from cloudpriv.platform.clock import Boot
 from cloudpriv.policy.periods import parse_period
 from cloudpriv.policy.register import Policy
 from cloudpriv.retention import due, guards, runs
+from cloudpriv.retention import purge as purges
 from cloudpriv.retention.guards import APART, QUIET, Clocks, Terms
 from cloudpriv.retention.tables import PurgeRun
 from tests.factories import BOSS, NOW, make_account, transaction
@@ -209,3 +210,14 @@ def test_the_clocks_of_this_host_agree(services: Services) -> None:
     assert abs(clocks.host - clocks.database) < APART
     assert clocks.boot.seconds > 0
     assert clock.boot().id == clocks.boot.id
+
+
+def test_whoever_was_not_told_holds_up_nobody_behind(services: Services, owner_engine: Engine) -> None:
+    told = make_account(services, created_at=LONG_AGO + DAY).row.account_id
+    clear_the_way(services, owner_engine)
+    for _ in range(3):
+        make_account(services, created_at=LONG_AGO)
+    with transaction(services) as tx:
+        [run] = runs.plan_due(tx, terms(services), limit=2)
+        [purge] = purges.list_purges(tx, after=None, limit=9, run_id=run.run_id)
+        assert purge.account_id == told
