@@ -5,7 +5,8 @@ from itertools import product
 
 import pytest
 from flask import Flask
-from sqlalchemy import Column, Engine, Table, text
+from sqlalchemy import Column, Engine, String, Table, text
+from sqlalchemy.dialects.postgresql import INET
 from sqlalchemy.exc import ProgrammingError
 
 from cloudpriv.api import problems
@@ -16,7 +17,7 @@ from cloudpriv.controller.clients import SCOPES
 from cloudpriv.database import differences
 from cloudpriv.metadata import CONTROLLER
 from cloudpriv.platform import errors
-from cloudpriv.platform.classify import Erasure, classification_of, erased_tables
+from cloudpriv.platform.classify import Category, Erasure, classification_of, erased_tables
 from cloudpriv.platform.errors import DomainError
 from cloudpriv.platform.jobs import JOBS
 from cloudpriv.policy.register import load
@@ -126,6 +127,20 @@ def test_every_domain_error_has_a_problem_and_no_code_twice() -> None:
 
 def test_the_migrations_make_the_classified_tables(owner_engine: Engine) -> None:
     assert differences(owner_engine) == []
+
+
+def test_no_sample_of_what_is_personal_or_guards_it_stays_in_the_planners_statistics(owner_engine: Engine) -> None:
+    query = "SELECT attrelid::regclass::text, attname FROM pg_attribute WHERE attstattarget = 0 AND attnum > 0"
+    with owner_engine.connect() as connection:
+        unsampled = {tuple(row) for row in connection.exec_driver_sql(query)}
+    marked = [(column, mark) for column in COLUMNS if (mark := classification_of(column))]
+    sealed = {(column.table.name, column.name) for column, mark in marked if mark.sealed}
+    said = {
+        (column.table.name, column.name)
+        for column, mark in marked
+        if isinstance(column.type, String | INET) and mark.category in {Category.DEVICES, Category.TRAFFIC}
+    }
+    assert {("account_keys", "wrapped"), ("holds", "authority"), ("holds", "reference"), *sealed, *said} <= unsampled
 
 
 @pytest.mark.parametrize(
