@@ -125,7 +125,8 @@ def _too_many(tx: Tx, service: str, found: int, limits: Limits) -> Finding | Non
         return Finding("too_many", detail, {"due": number, "limit": limits.accounts})
     # As many as make the share, and no more, are counted: the cost follows what is due, not how many accounts there are.
     enough = int(number / limits.share) if limits.share else number
-    some = select(Account.account_id).where(Account.service == service).limit(enough)
+    # The order keeps PostgreSQL to the index, where all of a service's accounts may lie behind those of the other.
+    some = select(Account.account_id).where(Account.service == service).order_by(Account.account_id).limit(enough)
     accounts = tx.session.scalar(select(func.count()).select_from(some.subquery())) or 0
     if number > 1 and number > accounts * limits.share:
         detail = f"{number} of {accounts} accounts are due at once; a run may erase {limits.share:.1%} without approval"

@@ -8,7 +8,7 @@ import sys
 from typing import Final
 
 from cloudpriv.embedded.signals import stop_on_sigterm
-from tests.bench import export, get, ingest, purge, verify
+from tests.bench import export, get, ingest, plan, purge, scaling, verify
 from tests.bench.stage import prepared
 
 TARGETS: Final = {
@@ -18,6 +18,8 @@ TARGETS: Final = {
     "export_vs_copy": 0.80,
     "export_rss": 0.90,  # flat: a tenth more memory for ten times the records would already be strange
     "purge_vs_sql": 0.50,
+    "plan_1m": 1.00,  # within the bound
+    "purge_scaling": 0.77,  # takes at most 1.3 times as long
 }
 MEASURES: Final = {
     ("ingest_vs_copy",): ingest.measure,
@@ -25,6 +27,8 @@ MEASURES: Final = {
     ("get_vs_hello",): get.measure,
     ("export_rss", "export_vs_copy"): export.measure,
     ("purge_vs_sql",): purge.measure,
+    ("plan_1m",): plan.measure,
+    ("purge_scaling",): scaling.measure,
 }
 
 

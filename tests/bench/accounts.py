@@ -9,6 +9,7 @@ import msgspec
 import urllib3
 from sqlalchemy import text
 
+from cloudpriv.bootstrap import Services
 from tests.bench.stage import Stage
 from tests.factories import NOW, make_account, make_device, make_person
 
@@ -36,11 +37,11 @@ class Site:
     people: dict[UUID, str]
 
 
-def make_site(stage: Stage, *, devices: int, people: int, created_at: datetime = NOW) -> Site:
+def make_site(owner: Services, *, devices: int, people: int, created_at: datetime = NOW) -> Site:
     """A new account with so many devices, by their serials, and people, by their usernames."""
-    account_id = make_account(stage.owner, created_at=created_at).row.account_id
-    made = [make_device(stage.owner, account_id) for _ in range(devices)]
-    added = [make_person(stage.owner, account_id) for _ in range(people)]
+    account_id = make_account(owner, created_at=created_at).row.account_id
+    made = [make_device(owner, account_id) for _ in range(devices)]
+    added = [make_person(owner, account_id) for _ in range(people)]
     return Site(
         account_id,
         {each.row.device_id: each.identity["serial"] for each in made},
@@ -48,11 +49,11 @@ def make_site(stage: Stage, *, devices: int, people: int, created_at: datetime =
     )
 
 
-def fill(stage: Stage, site: Site, number: int, since: datetime) -> None:
+def fill(owner: Services, site: Site, number: int, since: datetime) -> None:
     """Sessions of the site's devices and people, one every 37 s."""
     values = {"account": site.account_id, "number": number, "since": since}
     ids = {"devices": list(site.devices), "people": list(site.people)}
-    with stage.owner.controller.engine.begin() as connection:
+    with owner.controller.engine.begin() as connection:
         connection.execute(text(FILL), {**values, **ids})
 
 

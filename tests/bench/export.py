@@ -22,9 +22,9 @@ COPY: Final = "COPY (SELECT * FROM traffic WHERE account_id = %s) TO STDOUT (FOR
 def measure(stage: Stage) -> Iterator[Figure]:
     """Records a second, from the request's commit to the archive's being ready; and the worker's peak of memory in MiB."""
     few, many = stage.sized(FEW), stage.sized(MANY)
-    small, large = (make_site(stage, devices=50, people=5) for _ in range(2))
+    small, large = (make_site(stage.owner, devices=50, people=5) for _ in range(2))
     for site, number in ((small, few), (large, many)):
-        fill(stage, site, number, SINCE)
+        fill(stage.owner, site, number, SINCE)
     settle(stage)
     with worker(stage) as child:
         _export(stage, child, small.account_id)  # the first one also loads what every later one uses

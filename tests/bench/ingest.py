@@ -28,7 +28,7 @@ Row = dict[str, Any]
 def measure(stage: Stage) -> Iterator[Figure]:
     """Records a second: one client of the API and one process of it, and one COPY that is handed finished lines."""
     number = stage.sized(RECORDS)
-    fed, filled = (make_site(stage, devices=DEVICES, people=PEOPLE) for _ in range(2))
+    fed, filled = (make_site(stage.owner, devices=DEVICES, people=PEOPLE) for _ in range(2))
     with api(stage) as port, connect(f"http://127.0.0.1:{port}", register_backend(stage.owner, "talk2m")) as client:
 
         def ours(turn: int) -> float:

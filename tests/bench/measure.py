@@ -17,7 +17,7 @@ Speed = Callable[[int], float]
 
 @dataclass(frozen=True)
 class Figure:
-    """What was measured; `ratio` is above 1 where cloudpriv does better than the baseline."""
+    """What was measured; `ratio` is above 1 where cloudpriv does better than the baseline, or than a bound that it has."""
 
     name: str
     value: float

@@ -40,9 +40,9 @@ def measure(stage: Stage) -> Iterator[Figure]:
 
 def _make_due(stage: Stage, number: int, turn: int) -> list[UUID]:
     """Accounts with traffic of 2018 alone; for the round that does not count, one is enough."""
-    sites = [make_site(stage, devices=5, people=2, created_at=LONG_AGO) for _ in range(number if turn else 1)]
+    sites = [make_site(stage.owner, devices=5, people=2, created_at=LONG_AGO) for _ in range(number if turn else 1)]
     for site in sites:
-        fill(stage, site, RECORDS, LONG_AGO)
+        fill(stage.owner, site, RECORDS, LONG_AGO)
     return [site.account_id for site in sites]
 
 

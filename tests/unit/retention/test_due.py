@@ -10,6 +10,7 @@ from cloudpriv.bootstrap import Services
 from cloudpriv.platform.actor import Actor
 from cloudpriv.policy.register import load
 from cloudpriv.retention import due
+from tests.bench import plan as planning
 from tests.factories import BACKEND, NOW, make_account, transaction
 from tests.purges import let_it_age, plan
 
@@ -103,21 +104,6 @@ def test_what_is_planned_already_can_be_left_out(services: Services, owner_engin
         assert due.due_accounts(tx, services.policy, limit=9, unplanned=True) == []
 
 
-def test_finding_what_is_due_reads_the_index_of_activity_alone(services: Services, owner_engine: Engine) -> None:
-    with owner_engine.begin() as connection:
-        connection.execute(
-            text("""
-                INSERT INTO accounts (account_id, service, status, profile, created_at, version)
-                SELECT gen_random_uuid(), 'talk2m', 'active', '', timestamptz '2026-01-01' - i * interval '1 hour', 1
-                FROM generate_series(1, 30000) i
-            """)
-        )
-    make_account(services, created_at=CUTOFF - timedelta(days=999))
-    with owner_engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("ANALYZE accounts"))
-    with transaction(services) as tx:
-        query = due._due(services.policy, datetime(2024, 1, 1, tzinfo=UTC)).order_by(due.ACTIVITY).limit(100)
-        sql = str(query.compile(tx.session.get_bind(), compile_kwargs={"literal_binds": True}))
-        lines = tx.session.execute(text("EXPLAIN " + sql.replace(":", "\\:"))).scalars().all()
-    assert any("ix_accounts_activity" in line for line in lines), lines
-    assert not any("Seq Scan on accounts" in line for line in lines), lines
+def test_planning_reads_what_is_due_and_nothing_of_the_other_accounts(services: Services, owner_engine: Engine) -> None:
+    planning.prepare(owner_engine, services, 30_000, NOW)
+    planning.check_reads(services, NOW)
