@@ -78,6 +78,9 @@ def forget(redis: Redis, subjects: Collection[UUID]) -> None:
 
 def _delete(redis: Redis, job_id: str) -> None:
     try:
-        Job.fetch(job_id, connection=redis, serializer=JSONSerializer).delete()
+        job = Job.fetch(job_id, connection=redis, serializer=JSONSerializer)
     except NoSuchJobError:  # a worker has just taken it
         return
+    with redis.pipeline(transaction=True) as together:  # without its place in the queue, nobody would find the rest again
+        job.delete(pipeline=together)
+        together.execute()

@@ -4,21 +4,22 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from secrets import token_hex
 from typing import Any, Final
 from uuid import UUID
 
 from redis import Redis
-from sqlalchemy import Engine, String, insert, select, text, update
+from sqlalchemy import Engine, FromClause, String, insert, text, update
 
 from cloudpriv.bootstrap import Services
 from cloudpriv.metadata import CONTROLLER
 from cloudpriv.platform.classify import Erasure, classification_of, erased_tables
 from cloudpriv.platform.ids import new_id
 from cloudpriv.platform.objectstore import ObjectStore
-from cloudpriv.retention.tables import Hold, Notice
-from tests.faults.stage import Stage
+from cloudpriv.retention.tables import Hold, Notice, Purge
 from tests.factories import NOW, make_device, make_person
-from tests.purges import make_full_account, rows_of
+from tests.faults.stage import Stage
+from tests.purges import close, make_full_account, rows_of
 from tests.stack import every_row
 
 CANARY: Final = "canary-"
@@ -56,7 +57,22 @@ def plant(services: Services, owner: Engine) -> Planted:
     _upload(services.exports, account_id, word.encode())
     filled = rows_of(owner, account_id)
     assert all(filled.values()), f"tests.purges.make_full_account or we leave a table empty: {filled}"
-    return Planted(account_id, *_marks(_rows_of_account(owner, account_id)))
+    return Planted(account_id, *_marks(row for _, row in _rows_of(owner, account_id)))
+
+
+def mould(stage: Stage) -> "tuple[Planted, Mould]":
+    """An account with everything and an open purge, and the means to make others like it."""
+    planted = plant(stage.services, stage.owner)
+    purge_id = close(stage.services, planted.account_id)
+    rows = _rows_of(stage.owner, planted.account_id, Purge.__table__)
+    with stage.owner.connect() as connection:
+        export_id, archive = connection.execute(
+            text("SELECT export_id, object_key FROM exports WHERE account_id = :id"), {"id": planted.account_id}
+        ).one()
+        mail_id = connection.execute(
+            text("SELECT mail_id FROM outbox WHERE account_id = :id LIMIT 1"), {"id": planted.account_id}
+        ).scalar_one()
+    return planted, Mould(rows, archive, [("export", export_id), ("mail", mail_id)], planted.account_id, purge_id)
 
 
 def _add_what_retention_keeps(owner: Engine, account_id: UUID, person_id: UUID, word: str) -> None:
@@ -87,22 +103,24 @@ def _write_into_every_text(owner: Engine, account_id: UUID, word: str) -> None:
 
 def _upload(objects: ObjectStore, account_id: UUID, content: bytes) -> None:
     """An object with two versions, a delete marker where the store has such, and an upload that nobody finished."""
-    folder = f"exports/{account_id}/"
+    folder, client = f"exports/{account_id}/", objects._s3
     for key in ("kept.zip", "kept.zip", "deleted.zip"):
-        objects.put_stream(folder + key, [content], confirm=lambda: None)
-    client = objects._s3
+        objects.put(folder + key, content)
     client.delete_object(Bucket=objects.bucket, Key=f"{folder}deleted.zip")
-    unfinished = {"Bucket": objects.bucket, "Key": f"{folder}unfinished.zip"}
-    upload = client.create_multipart_upload(**unfinished)["UploadId"]  # type: ignore[arg-type]  # boto3 wants them spelt out
-    client.upload_part(**unfinished, UploadId=upload, PartNumber=1, Body=content)  # type: ignore[arg-type]  # as above
+    key = f"{folder}unfinished.zip"
+    upload = client.create_multipart_upload(Bucket=objects.bucket, Key=key)["UploadId"]
+    client.upload_part(Bucket=objects.bucket, Key=key, UploadId=upload, PartNumber=1, Body=content)
 
 
-def _rows_of_account(owner: Engine, account_id: UUID) -> list[str]:
-    rows = " UNION ALL ".join(
-        f"SELECT t\\:\\:text FROM {table.name} t WHERE account_id = :id" for table in erased_tables(CONTROLLER)
-    )
+def _rows_of(owner: Engine, account_id: UUID, *more: FromClause) -> list[tuple[str, str]]:
+    """Table and text of every row of the account that is to be erased, what is referred to first, and of more tables."""
+    names = [table.name for table in (*reversed(list(erased_tables(CONTROLLER))), *more)]
+    found = []
     with owner.connect() as connection:
-        return list(connection.execute(text(rows), {"id": account_id}).scalars())
+        for name in names:
+            query = text(f"SELECT CAST(t AS text) FROM {name} t WHERE account_id = :id")  # noqa: S608  our own table
+            found += [(name, row) for row in connection.execute(query, {"id": account_id}).scalars()]
+    return found
 
 
 def _marks(rows: Iterable[str]) -> tuple[frozenset[str], frozenset[str]]:
@@ -115,11 +133,43 @@ def _found(pattern: re.Pattern[str], texts: Iterable[str]) -> Iterator[str]:
         yield from pattern.findall(each)
 
 
+@dataclass(frozen=True)
+class Mould:
+    """An account as it is planted, with an open purge: to make others of, much faster than by the services."""
+
+    rows: Sequence[tuple[str, str]]  # tables, what is referred to first, and a row as text
+    archive: str  # the key of an export's object
+    jobs: Sequence[tuple[str, UUID]]
+    account_id: UUID
+    purge_id: UUID
+
+    def cast(self, stage: Stage) -> tuple[Planted, UUID]:
+        """Another account like it, with ids, canaries and bytes of its own; and its open purge."""
+        ids: dict[str, str] = {}
+        rows = [(table, self._renewed(row, ids)) for table, row in self.rows]
+        with stage.owner.begin() as connection:
+            for table, row in rows:
+                connection.execute(text(f"INSERT INTO {table} SELECT (CAST(:row AS {table})).*"), {"row": row})
+        account_id, purge_id = (UUID(ids[str(each)]) for each in (self.account_id, self.purge_id))
+        _upload(stage.services.exports, account_id, f"{CANARY}{account_id.hex}".encode())
+        stage.services.exports.put(self._renewed(self.archive, ids), b"an archive")
+        for job, subject in self.jobs:
+            stage.services.controller.enqueue(job, UUID(ids[str(subject)]))
+        marks = _marks(row for table, row in rows if table != Purge.__tablename__)
+        return Planted(account_id, *marks), purge_id
+
+    def _renewed(self, row: str, ids: dict[str, str]) -> str:
+        """The same with other ids, each the same everywhere, and other bytes."""
+        row = IDS.sub(lambda found: ids.setdefault(found[0], str(new_id())), row)
+        row = BYTES.sub(lambda found: found[0].replace(found[1], token_hex(len(found[1]) // 2)), row)
+        return row.replace(self.account_id.hex, UUID(ids[str(self.account_id)]).hex)
+
+
 def left(stage: Stage, gone: Sequence[Planted], spared: Sequence[Planted] = ()) -> list[tuple[str, str]]:
     """Where something of accounts is left, and what: in any table, object, upload, entry of the queue's server, or log.
 
-    What `spared` accounts have too proves nothing. Ids alone may stay in the audit trail, which outlives the account (GDPR
-    Article 5(2)).
+    What `spared` accounts have too proves nothing. Ids alone may stay in logs, and in the audit trail, which outlives the
+    account (GDPR Article 5(2)).
     """
     sought = _Sought(
         {each.account_id.hex for each in gone},
@@ -137,9 +187,10 @@ def left(stage: Stage, gone: Sequence[Planted], spared: Sequence[Planted] = ()) 
         "exports": _everything_in(stage.services.exports),
         "ledger": _everything_in(stage.services.ledger),
         "queue": everything_queued(stage.services.redis),
-        "log": [stage.log.read_text(encoding="utf-8")],
     }
-    return found + [(place, mark) for place, texts in elsewhere.items() for each in texts for mark in sought.marks_in(each)]
+    found += [(place, mark) for place, texts in elsewhere.items() for each in texts for mark in sought.marks_in(each)]
+    logged = sought.marks_in(stage.log.read_text(encoding="utf-8"))
+    return found + [("log", mark) for mark in logged if mark not in sought.ids]
 
 
 @dataclass(frozen=True)
@@ -169,7 +220,7 @@ def _everything_in(store: ObjectStore) -> Iterator[str]:
 
 def everything_queued(redis: Redis) -> Iterator[str]:
     """Every key and every value of Valkey's database, as text."""
-    read: dict[bytes, Any] = {
+    read: dict[bytes | str, Any] = {
         b"string": redis.get,
         b"hash": redis.hgetall,
         b"list": lambda key: redis.lrange(key, 0, -1),

@@ -31,14 +31,19 @@ def let_through(_number: int, _label: str) -> None:
     """No fault at all."""
 
 
+def _nobody() -> None:
+    raise AssertionError("there is nobody to be killed")
+
+
 class Points:
     """Numbers the messages of one process to all of its servers from 0, and has `decide` say which of them fails and how.
 
-    A label names the kind of server, then what is asked of it. `kill` ends the process.
+    A label names the kind of server, then what is asked of it. `kill` ends the process, once there is one.
     """
 
-    def __init__(self, kill: Callable[[], None], decide: Decide = let_through) -> None:
-        self.kill, self.decide = kill, decide
+    def __init__(self, decide: Decide = let_through) -> None:
+        self.decide = decide
+        self.kill: Callable[[], None] = _nobody
         self.labels: list[str] = []
         self.failed: list[int] = []
         self._lock = threading.Lock()

@@ -16,7 +16,7 @@ SOCKET: Final = ".s.PGSQL.5432"
 LABEL_LENGTH: Final = 60
 ENDS_BATCH: Final = b"QS"
 AT_ONCE: Final = b"pHXd"  # passwords, Flush, Terminate, and a copy's data
-PARSE, QUERY, READY = b"P", b"Q", b"Z"
+PARSE, QUERY, AUTHENTICATION, READY = b"P", b"Q", b"R", b"Z"
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def proxied(server: Path, folder: Path, points: Points) -> Iterator[Proxy]:
 def _ask(link: Link, awaited: dict[Link, Fault]) -> None:
     stream = link.client.makefile("rb")
     startup = _sized(stream)
-    if link.points.next("sql: connect") is not None:
+    if not _goes_on(link, "sql: connect", awaited):
         return
     link.server.sendall(startup)
     batch, label = b"", "again"
@@ -46,22 +46,27 @@ def _ask(link: Link, awaited: dict[Link, Fault]) -> None:
         if kind in (PARSE, QUERY) and label == "again":
             label = _statement(batch)
         if kind in ENDS_BATCH:
-            fault = link.points.next(f"sql: {label}")
-            if fault is not None and fault.is_before:
+            if not _goes_on(link, f"sql: {label}", awaited):
                 return
-            if fault is not None:
-                awaited[link] = fault
             label = "again"
         if kind in ENDS_BATCH + AT_ONCE:
             link.server.sendall(batch)
             batch = b""
 
 
+def _goes_on(link: Link, label: str, awaited: dict[Link, Fault]) -> bool:
+    """Whether the server gets to see the message. If its answer is to get lost, that is noted."""
+    fault = link.points.next(label)
+    if fault is not None and not fault.is_before:
+        awaited[link] = fault
+    return fault is None or not fault.is_before
+
+
 def _answer(link: Link, awaited: dict[Link, Fault]) -> None:
     stream = link.server.makefile("rb")
     while kind := stream.read(1):
         message = kind + _sized(stream)
-        if link not in awaited:
+        if link not in awaited or kind == AUTHENTICATION:
             link.client.sendall(message)
         elif kind == READY:  # the batch is done, and a COMMIT in it on disk
             if awaited.pop(link) is Fault.KILLED_AFTER:

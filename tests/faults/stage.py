@@ -1,133 +1,87 @@
 """A database, a queue and buckets of their own, and a worker that reaches them through proxies alone."""
 
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Event
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
-from uuid import UUID
 
 import boto3
-from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy import Engine, create_engine, make_url
 
 from cloudpriv.bootstrap import Services, build
 from cloudpriv.config import DATABASE_SETTING, PREFIX
 from tests.faults import postgres, store, valkey
-from tests.faults.points import Decide, Points, let_through
+from tests.faults.points import Points
 from tests.faults.sockets import Proxy
 from tests.stack import TestDatabase
 
-PATIENCE: Final = 60.0
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+ENDPOINT: Final = f"{PREFIX}S3_ENDPOINT"
 WORKER_DATABASE: Final = PREFIX + DATABASE_SETTING["worker"]
-
-
-class Runner:
-    """Carries on purges, each in a process that is forked for it and can be killed."""
-
-    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
-        with log.open("wb") as stderr:
-            command = [sys.executable, "-m", "tests.faults.runner"]
-            self._process = subprocess.Popen(
-                command, env=dict(environment), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True
-            )
-        self._started, self._child = Event(), 0
-
-    def run(self, purge_id: UUID) -> int:
-        """Carry a purge on in a new process; its exit code, negative for a signal."""
-        assert self._process.stdin is not None
-        self._started.clear()
-        self._process.stdin.write(f"{purge_id}\n")
-        self._process.stdin.flush()
-        self._child = self._told()
-        self._started.set()
-        return self._told()
-
-    def kill(self) -> None:
-        """SIGKILL to the process that runs."""
-        assert self._started.wait(PATIENCE)
-        os.kill(self._child, signal.SIGKILL)
-
-    def close(self) -> None:
-        """End it all."""
-        self._process.kill()
-        self._process.communicate(timeout=PATIENCE)
-
-    def _told(self) -> int:
-        assert self._process.stdout is not None
-        return int(self._process.stdout.readline())
 
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """Where purges are carried out that fail: `services` and `owner` reach the servers directly, `run` through the proxies."""
+    """Where purges meet faults: `services` and `owner` reach the servers directly, a worker with `environment` by proxies.
+
+    `direct` is the environment of a process that meets no faults; what workers say goes to `log`.
+    """
 
     name: str
     services: Services
     owner: Engine
     points: Points
-    runner: Runner
+    environment: Mapping[str, str]
+    direct: Mapping[str, str]
     log: Path
-    sockets: tuple[Proxy, ...]
-
-    def run(self, purge_id: UUID, decide: Decide = let_through) -> int:
-        """Have a worker carry on a purge, with these faults; its exit code. All that it left unfinished is rolled back."""
-        self.points.restart(decide)
-        code = self.runner.run(purge_id)
-        for proxy in self.sockets:
-            proxy.settle()
-        return code
-
-    def let_lease_end(self, purge_id: UUID) -> None:
-        """As 31 s without its worker do."""
-        statement = "UPDATE purges SET lease_until = lease_until - interval '31 s' WHERE purge_id = :id"
-        with self.owner.begin() as connection:
-            connection.execute(text(statement), {"id": purge_id})
+    proxies: tuple[Proxy, ...]
 
 
 @contextmanager
-def staged(database: TestDatabase, folder: Path, number: int, s3: Mapping[str, str] | None = None) -> Iterator[Stage]:
-    """A stage on a fresh database; `number`, from 1, tells its queue and its buckets from others'.
+def staged(database: TestDatabase, folder: Path, number: int, changed: Mapping[str, str] | None = None) -> Iterator[Stage]:
+    """A stage on a fresh database; `number`, from 1 to 15, tells its queue from others'.
 
-    `s3` names another object store than the embedded one: one that keeps versions.
+    `changed` are settings of other servers than the embedded ones: of an object store that keeps versions, or of a queue.
     """
     with ExitStack() as cleanup:
-        direct = isolated(database, number, s3)
+        direct = _isolated(database, number, changed or {})
         services = build(replace(database.settings("api"), **_settings(direct)))
         cleanup.callback(services.redis.close)
         cleanup.callback(services.controller.engine.dispose)
         owner = create_engine(database.url("migration"))
         cleanup.callback(owner.dispose)
-        points = Points(lambda: runner.kill())
+        points = Points()
         environment, proxies = _proxied(cleanup, direct, folder, points)
-        runner = Runner(environment, folder / "worker.log")
-        cleanup.callback(runner.close)
-        yield Stage(folder.name, services, owner, points, runner, folder / "worker.log", proxies)
+        yield Stage(folder.name, services, owner, points, environment, direct, folder / "worker.log", proxies)
 
 
-def isolated(database: TestDatabase, number: int, s3: Mapping[str, str] | None = None) -> dict[str, str]:
+def _isolated(database: TestDatabase, number: int, changed: Mapping[str, str]) -> dict[str, str]:
     """The environment of processes on this database, with a queue and new buckets that no others use."""
-    found = {**database.environment(), **(s3 or {})}
-    buckets = {f"{PREFIX}S3_{each}_BUCKET": f"{each.lower()}-{number}" for each in ("EXPORT", "LEDGER")}
+    found = {**database.environment(), **changed}
+    versioned = ENDPOINT in changed
+    exports = f"exports-{database.name.replace('_', '-')}"
     client = s3_client(found)
-    for bucket in buckets.values():
+    for bucket in [exports, database.ledger_bucket] if versioned else [exports]:
         client.create_bucket(Bucket=bucket)
-        if s3 is not None:
+        if versioned:
             client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     queue = found[f"{PREFIX}REDIS_URL"].replace("db=0", f"db={number}")
-    return {**found, **buckets, f"{PREFIX}REDIS_URL": queue}
+    return {**found, f"{PREFIX}S3_EXPORT_BUCKET": exports, f"{PREFIX}REDIS_URL": queue}
 
 
-def s3_client(environment: Mapping[str, str]) -> Any:
+def s3_client(environment: Mapping[str, str]) -> "S3Client":
     """boto3's client of the object store, for what the product never does."""
-    names = {"endpoint_url": "ENDPOINT", "region_name": "REGION", "aws_access_key_id": "ACCESS_KEY_ID",
-             "aws_secret_access_key": "SECRET_ACCESS_KEY"}  # fmt: skip
-    return boto3.client("s3", **{name: environment[f"{PREFIX}S3_{each}"] for name, each in names.items()})
+    return boto3.client(
+        "s3",
+        endpoint_url=environment[ENDPOINT],
+        region_name=environment[f"{PREFIX}S3_REGION"],
+        aws_access_key_id=environment[f"{PREFIX}S3_ACCESS_KEY_ID"],
+        aws_secret_access_key=environment[f"{PREFIX}S3_SECRET_ACCESS_KEY"],
+    )
 
 
 def sockets_of(environment: Mapping[str, str]) -> Path:
@@ -154,10 +108,10 @@ def _proxied(
     server, place = Path(urlsplit(queue).path), folder / "valkey.sock"
     database = cleanup.enter_context(postgres.proxied(sockets_of(direct), folder, points))
     cache = cleanup.enter_context(valkey.proxied(server, place, points))
-    endpoint = cleanup.enter_context(store.proxied(direct[f"{PREFIX}S3_ENDPOINT"], points))
+    endpoint = cleanup.enter_context(store.proxied(direct[ENDPOINT], points))
     changed = {
         WORKER_DATABASE: at_socket(direct[WORKER_DATABASE], folder),
         f"{PREFIX}REDIS_URL": queue.replace(quote(str(server)), quote(str(place))),
-        f"{PREFIX}S3_ENDPOINT": endpoint,
+        ENDPOINT: endpoint,
     }
     return {**direct, **changed}, (database, cache)

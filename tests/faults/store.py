@@ -12,7 +12,9 @@ from urllib.parse import urlsplit
 from tests.faults.points import Fault, Points
 
 REFUSALS: Final = ((500, "InternalError"), (503, "ServiceUnavailable"))
-OF_A_CONNECTION: Final = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "expect", "date", "server"})
+OF_A_CONNECTION: Final = frozenset(
+    {"connection", "keep-alive", "transfer-encoding", "content-length", "expect", "date", "server"}
+)
 PATIENCE: Final = 30.0
 
 
@@ -32,7 +34,7 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     server: _Server
 
-    def do_GET(self) -> None:  # noqa: N802  http.server's name for it
+    def do_GET(self) -> None:
         """Let the request through, or have it fail."""
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         query = urlsplit(self.path).query
@@ -50,7 +52,7 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 self.close_connection = True
 
-    do_HEAD = do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815  as above
+    do_HEAD = do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815  the names that http.server calls
 
     def log_message(self, *_: object) -> None:
         """Nothing is logged."""

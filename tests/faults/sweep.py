@@ -1,20 +1,26 @@
 """A fault at every single message of a purge in turn, each with an account of its own, and what became of them all."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from signal import SIGKILL
+from threading import Event
 from typing import Final
 from uuid import UUID
 
 from sqlalchemy import text
 
-from cloudpriv.retention import erase
-from tests.faults.canary import Planted, left, plant
+from tests.faults.canary import Mould, Planted, mould, plant
+from tests.faults.outcome import faults_left, others
 from tests.faults.points import Decide, Fault, let_through
 from tests.faults.stage import Stage
-from tests.purges import checksums_of_others, close
+
+PATIENCE: Final = 60.0
 
 # SIGKILL before a message is the same as after the one before it, but for the first.
 FAULTS: Final = (Fault.REFUSED, Fault.LOST, Fault.KILLED_AFTER)
@@ -53,72 +59,126 @@ class Swept:
     codes: tuple[int, ...]
     was_met: bool
 
-
-def without_fault(stage: Stage) -> Swept:
-    """A purge that nothing happens to."""
-    return _purged(stage, None)
-
-
-def cases(labels: Sequence[str], wanted: Callable[[str], bool] = bool) -> list[Case]:
-    """Every fault at every message whose label is wanted."""
-    found = [Case(number, label, fault) for number, label in enumerate(labels) for fault in FAULTS if wanted(label)]
-    return [*found, *(Case(0, label, Fault.KILLED_BEFORE) for label in labels[:1] if wanted(label))]
+    def surprises(self) -> Iterator[str]:
+        """What went otherwise than the case has it."""
+        expected = (-signal.SIGKILL if self.case and self.case.fault.kills else 0, 0)
+        if not self.was_met:
+            yield "was not met"
+        if self.codes != expected:
+            yield f"ended its workers with {self.codes}"
 
 
-def sweep(work: Iterable[tuple[Sequence[Stage], Iterable[Case]]]) -> dict[Stage, list[Swept]]:
-    """Carry out all cases: each group of stages shares its cases, one at a time on each stage, all stages side by side."""
-    with ThreadPoolExecutor(64) as threads:
-        running = {}
-        for stages, some in work:
-            queue: SimpleQueue[Case] = SimpleQueue()
-            for case in some:
-                queue.put(case)
-            running.update({stage: threads.submit(_take, stage, queue) for stage in stages})
-        return {stage: done.result() for stage, done in running.items()}
+class Runner:
+    """Carries on purges of a stage, each in a process that is forked for it and can be killed."""
+
+    def __init__(self, stage: Stage) -> None:
+        command = [sys.executable, "-m", "tests.faults.runner"]
+        with stage.log.open("wb") as stderr:
+            self._process = subprocess.Popen(
+                command, env=stage.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True
+            )
+        self._stage, self._started, self._child = stage, Event(), 0
+        stage.points.kill = self.kill
+
+    def run(self, purge_id: UUID, decide: Decide = let_through) -> int:
+        """Have a worker carry on a purge, with these faults; its exit code. All that it left unfinished is rolled back."""
+        self._stage.points.restart(decide)
+        code = self._code_of(purge_id)
+        for proxy in self._stage.proxies:
+            proxy.settle()
+        return code
+
+    def _code_of(self, purge_id: UUID) -> int:
+        assert self._process.stdin is not None
+        self._started.clear()
+        self._process.stdin.write(f"{purge_id}\n")
+        self._process.stdin.flush()
+        self._child = self._told()
+        self._started.set()
+        return self._told()
+
+    def kill(self) -> None:
+        """SIGKILL to the process that runs."""
+        assert self._started.wait(PATIENCE)
+        os.kill(self._child, signal.SIGKILL)
+
+    def close(self) -> None:
+        """End it all."""
+        self._process.kill()
+        self._process.communicate(timeout=PATIENCE)
+
+    def _told(self) -> int:
+        assert self._process.stdout is not None
+        return int(self._process.stdout.readline())
 
 
-def faults_found(stage: Stage, swept: Sequence[Swept], spared: Planted) -> Iterator[str]:
-    """Whatever is not as it has to be after all of these purges, in words; `spared` is an account that stays."""
-    with stage.owner.connect() as connection:
-        done = dict(connection.execute(text("SELECT purge_id, status FROM purges")).tuples().all())
-        proved = set(connection.execute(text("SELECT account_hash FROM ledger")).scalars())
-        certified = list(connection.execute(text("SELECT purge_id FROM certificates")).scalars())
-    for each in swept:
-        expected = (-SIGKILL, 0) if each.case and each.case.fault.kills else (0, 0)
-        checks = {
-            "was not met": each.was_met,
-            f"ended its workers with {each.codes}": each.codes == expected,
-            f"left the purge {done[each.purge_id]}": done[each.purge_id] == "done",
-            "has no entry in the ledger": erase.hash_of(each.planted.account_id) in proved,
-            f"has {certified.count(each.purge_id)} certificates": certified.count(each.purge_id) == 1,
-        }
-        yield from (f"{each.case} {what}" for what, holds in checks.items() if not holds)
-    if len(proved) != len(swept):
-        yield f"{len(proved)} entries in the ledger for {len(swept)} purges"
-    yield from (f"{mark} is left in {place}" for place, mark in left(stage, [each.planted for each in swept], [spared]))
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """Purges on one stage, one after another, each of a new account; an account that stays beside them is `spared`."""
+
+    stage: Stage
+    runner: Runner
+    mould: Mould
+    spared: Planted
+    before: dict[str, object]
+    swept: list[Swept]
+
+    def purge(self, case: Case | None) -> Swept:
+        """Have an account erased by a worker that meets the fault, and by another once the lease of the first is over."""
+        planted, purge_id = self.mould.cast(self.stage)
+        first = self.runner.run(purge_id, case.decide if case else let_through)
+        points = self.stage.points
+        labels, was_met = tuple(points.labels), case is None or case.number in points.failed
+        _end_lease(self.stage, purge_id)
+        self.swept.append(Swept(case, planted, purge_id, labels, (first, self.runner.run(purge_id)), was_met))
+        return self.swept[-1]
+
+    def faults_found(self) -> list[str]:
+        """Whatever is not as it has to be after all of these purges, in words."""
+        found = [f"{each.case} {what}" for each in self.swept for what in each.surprises()]
+        purges = {each.purge_id: each.planted for each in self.swept}
+        found += faults_left(self.stage, purges, self.spared, self.before)
+        cases = {str(each.purge_id): str(each.case) for each in self.swept}
+        return [f"{line} ({cases.get(line[:36], '')})" for line in found]
 
 
-def others(stage: Stage, swept: Iterable[Swept]) -> dict[str, object]:
-    """All that is of other accounts: checksums of their rows, and the keys of their objects."""
-    gone = [each.planted.account_id for each in swept]
-    kept = [key for key in stage.services.exports.keys("") if not any(str(each) in key for each in gone)]
-    return {**checksums_of_others(stage.owner, *gone), "objects": kept}
-
-
-def _take(stage: Stage, queue: "SimpleQueue[Case]") -> list[Swept]:
-    swept = []
+@contextmanager
+def begun(stage: Stage) -> Iterator[Sweep]:
+    """A sweep on a fresh stage, whose runner has done its first purge."""
+    spared = plant(stage.services, stage.owner)
+    before = others(stage, [])
+    planted, model = mould(stage)
+    runner = Runner(stage)
     try:
+        first = Swept(None, planted, model.purge_id, (), (runner.run(model.purge_id), 0), was_met=True)
+        yield Sweep(stage, runner, model, spared, before, [first])
+    finally:
+        runner.close()
+
+
+def cases(labels: Sequence[str], beginning: str = "") -> list[Case]:
+    """Every fault at every message whose label begins so."""
+    found = [Case(number, label, fault) for number, label in enumerate(labels) for fault in FAULTS]
+    before = [Case(0, label, Fault.KILLED_BEFORE) for label in labels[:1]]
+    return [case for case in (*before, *found) if case.label.startswith(beginning)]
+
+
+def share(sweeps: Sequence[Sweep], some: Iterable[Case], threads: Executor) -> list[Future[None]]:
+    """Carry out the cases, one at a time in each sweep and the sweeps side by side."""
+    queue: SimpleQueue[Case] = SimpleQueue()
+    for case in some:
+        queue.put(case)
+    return [threads.submit(_take_all, each, queue) for each in sweeps]
+
+
+def _take_all(sweep: Sweep, queue: "SimpleQueue[Case]") -> None:
+    with suppress(Empty):
         while True:
-            swept.append(_purged(stage, queue.get_nowait()))
-    except Empty:
-        return swept
+            sweep.purge(queue.get_nowait())
 
 
-def _purged(stage: Stage, case: Case | None) -> Swept:
-    """Have a new account erased by a worker that meets the fault, and by another once the lease of the first is over."""
-    planted = plant(stage.services, stage.owner)
-    purge_id = close(stage.services, planted.account_id)
-    first = stage.run(purge_id, case.decide if case else let_through)
-    labels, was_met = tuple(stage.points.labels), case is None or case.number in stage.points.failed
-    stage.let_lease_end(purge_id)
-    return Swept(case, planted, purge_id, labels, (first, stage.run(purge_id)), was_met)
+def _end_lease(stage: Stage, purge_id: UUID) -> None:
+    """As 31 s without its worker do."""
+    statement = "UPDATE purges SET lease_until = lease_until - interval '31 s' WHERE purge_id = :id"
+    with stage.owner.begin() as connection:
+        connection.execute(text(statement), {"id": purge_id})

@@ -13,31 +13,36 @@ CHUNK = 1 << 16
 @contextmanager
 def proxied(server: Path, place: Path, points: Points) -> Iterator[Proxy]:
     """A proxy, at the unix socket `place`, of the server whose socket is `server`."""
-    answered: dict[Link, bool] = {}
-    awaited: dict[Link, Fault] = {}
+    turns = _Turns()
+    with listening(Proxy(server, points, turns.ask, turns.answer), place) as proxy:
+        yield proxy
 
-    def ask(link: Link) -> None:
+
+class _Turns:
+    """Whose turn it is on each link, and the faults that wait for an answer."""
+
+    def __init__(self) -> None:
+        self._asked: set[Link] = set()
+        self._awaited: dict[Link, Fault] = {}
+
+    def ask(self, link: Link) -> None:
         while sent := link.client.recv(CHUNK):
-            if answered.pop(link, True):
-                fault = link.points.next(f"queue: {_command(sent)}")
-                if fault is not None and fault.is_before:
+            fault = None if link in self._asked else link.points.next(f"queue: {_command(sent)}")
+            if fault is not None:
+                if fault.is_before:
                     return
-                if fault is not None:
-                    awaited[link] = fault
-            answered[link] = False
+                self._awaited[link] = fault
+            self._asked.add(link)
             link.server.sendall(sent)
 
-    def answer(link: Link) -> None:
+    def answer(self, link: Link) -> None:
         while received := link.server.recv(CHUNK):
-            if link in awaited:
-                if awaited.pop(link) is Fault.KILLED_AFTER:
+            if link in self._awaited:
+                if self._awaited.pop(link) is Fault.KILLED_AFTER:
                     link.points.kill()
                 return
-            answered[link] = True
+            self._asked.discard(link)
             link.client.sendall(received)
-
-    with listening(Proxy(server, points, ask, answer), place) as proxy:
-        yield proxy
 
 
 def _command(sent: bytes) -> str:

@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from moto.server import ThreadedMotoServer
 from cloudpriv.embedded.stack import Stack
 from tests.faults.canary import CANARY, left, plant
 from tests.faults.stage import Stage, staged
-from tests.faults.sweep import STORE, cases, faults_found, others, sweep, without_fault
+from tests.faults.sweep import STORE, begun, cases, share
 from tests.stack import fresh_database
 
 PLAIN, VERSIONED = 3, 2  # stages with the embedded object store, and with one that keeps versions
@@ -24,7 +25,12 @@ def versioned_store() -> Iterator[dict[str, str]]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()
-    values = {"ENDPOINT": f"http://{host}:{port}", "REGION": "us-east-1", "ACCESS_KEY_ID": "test", "SECRET_ACCESS_KEY": "test"}
+    values = {
+        "ENDPOINT": f"http://{host}:{port}",
+        "REGION": "us-east-1",
+        "ACCESS_KEY_ID": "test",
+        "SECRET_ACCESS_KEY": "test",
+    }
     try:
         yield {f"CLOUDPRIV_S3_{name}": value for name, value in values.items()}
     finally:
@@ -49,24 +55,21 @@ def stages(stack: Stack, tmp_path: Path) -> Iterator[list[Stage]]:
 def test_after_a_fault_at_any_message_a_retry_erases_all_and_once(
     stages: list[Stage], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    began = time.monotonic()
-    plain, versioned = stages[:PLAIN], stages[PLAIN:]
-    spared = {stage: plant(stage.services, stage.owner) for stage in stages}
-    before = {stage: others(stage, []) for stage in stages}
-    clean = {stage: without_fault(stage) for stage in (plain[0], versioned[0])}
-    all_of_it = cases(clean[plain[0]].labels)
-    of_versions = cases(clean[versioned[0]].labels, lambda label: label.startswith(STORE))
-    swept = sweep([(plain, all_of_it), (versioned, of_versions)])
-    for stage, first in clean.items():
-        swept[stage].append(first)
+    with ExitStack() as cleanup, ThreadPoolExecutor(len(stages)) as threads:
+        sweeps = list(threads.map(lambda stage: cleanup.enter_context(begun(stage)), stages))
+        plain, versioned = sweeps[:PLAIN], sweeps[PLAIN:]
+        began = time.monotonic()
+        all_of_it = cases(plain[0].purge(None).labels)
+        of_versions = cases(versioned[0].purge(None).labels, STORE)
+        for done in share(plain, all_of_it, threads) + share(versioned, of_versions, threads):
+            done.result()
+    assert [f"{fault} on {each.stage.name}" for each in sweeps for fault in each.faults_found()] == []
 
-    assert [fault for stage in stages for fault in faults_found(stage, swept[stage], spared[stage])] == []
-    assert {stage: others(stage, swept[stage]) for stage in stages} == before
+    took = time.monotonic() - began
     for name, some in (("all servers", all_of_it), ("an object store with versions", of_versions)):
-        kinds = dict(Counter(str(case.fault) for case in some))
-        told = f"{name}: {len({case.number for case in some})} points, {kinds}, {time.monotonic() - began:.0f} s"
+        numbers, kinds = {case.number for case in some}, Counter(str(case.fault) for case in some)
         with capsys.disabled():
-            print(f"\nswept {told}")  # noqa: T201  how many points were swept is a result
+            print(f"\nswept {len(numbers)} points of {name} ({dict(kinds)}) in {took:.0f} s")  # noqa: T201  it is a result
 
 
 def test_the_look_for_canaries_finds_them_wherever_they_are(stages: list[Stage]) -> None:
