@@ -67,6 +67,7 @@ def read_run(tx: Tx, run_id: UUID) -> Any:
 @endpoint("retention:approve")
 @blueprint.response(200, RunOut, headers=VERSIONED)
 @blueprint.alt_response(404, description="There is no such run.")
+@blueprint.alt_response(409, description="It does not wait, or was planned by this client.")
 def approve_run(tx: Tx, run_id: UUID) -> Any:
     """Let a whole run go ahead that the guards stopped; not for whoever planned it."""
     return _answer(runs.approve(tx, runtime().services.terms(tx), run_id))

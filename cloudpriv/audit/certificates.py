@@ -23,6 +23,7 @@ from cloudpriv.audit.tables import Certificate, Checkpoint, PendingEntry
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import NotFoundError, NotReadyError
 from cloudpriv.platform.ids import new_id
+from cloudpriv.platform.objectstore import ObjectStore
 
 ALGORITHM: Final = "Ed25519"
 
@@ -63,6 +64,19 @@ def document(tx: Tx, certificate_id: UUID) -> dict[str, Any]:
     return {"certificate": json.loads(found.body), "signature": found.signature, "proof": proof}
 
 
+def keep(tx: Tx, ledger: ObjectStore, log: int, first: int) -> None:
+    """Put the documents of what stands in the log from the leaf `first` on into the bucket, which no restore takes back."""
+    query = select(Certificate.certificate_id).where(Certificate.log == log, Certificate.leaf_index >= first)
+    for certificate_id in tx.session.scalars(query).all():
+        ledger.put(_key(certificate_id), canonical(document(tx, certificate_id)))
+
+
+def kept(ledger: ObjectStore, certificate_id: UUID) -> dict[str, Any]:
+    """The document of a certificate that the database lost in a restore. Raises NotFoundError, BusyError."""
+    found: dict[str, Any] = json.loads(ledger.get(_key(certificate_id)))
+    return found
+
+
 def read_document(text: str) -> dict[str, Any]:
     """The members of a document's JSON, each named once. Raises ProofError."""
     try:
@@ -100,6 +114,10 @@ def sign(content: bytes, key: Ed25519PrivateKey) -> str:
 def thumbprint(public: bytes) -> str:
     """The JWK thumbprint of an Ed25519 public key (RFC 7638, RFC 8037)."""
     return _encoded(sha256(canonical({"crv": "Ed25519", "kty": "OKP", "x": _encoded(public)})).digest())
+
+
+def _key(certificate_id: UUID) -> str:
+    return f"certificates/{certificate_id}.json"
 
 
 def _proof(tx: Tx, log: int, index: int) -> str | None:

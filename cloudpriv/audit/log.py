@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import exists, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from cloudpriv.audit import events, merkle, notes, tiles
+from cloudpriv.audit import certificates, events, merkle, notes, tiles
 from cloudpriv.audit.events import AuditEvent
 from cloudpriv.audit.tables import Certificate, Checkpoint, Log, PendingEntry
 from cloudpriv.audit.tiles import LogError
@@ -156,6 +156,7 @@ def _publish(tx: Tx, ledger: ObjectStore, key: Ed25519PrivateKey) -> None:
     ledger.put(LATEST, json.dumps({"log": log.log, "size": log.size}).encode())
     rows = [{"log": log.log, "size": size, "note": note, "signed_at": tx.now} for size, note in known.items()]
     tx.session.execute(insert(Checkpoint), rows)
+    certificates.keep(tx, ledger, log.log, published)
 
 
 def _put(ledger: ObjectStore, log: Log, note: str) -> str:

@@ -66,7 +66,11 @@ class Certificate(ControllerBase):
     """The certificate of one erasure as it was signed, and where it stands in the log once it does."""
 
     __tablename__ = "certificates"
-    __table_args__ = (Index(None, "purge_id", unique=True), about(Erasure.KEPT, why=WHY))
+    __table_args__ = (
+        Index(None, "purge_id", unique=True),
+        Index(None, "log", "leaf_index"),
+        about(Erasure.KEPT, why=WHY),
+    )
 
     certificate_id: Mapped[UUID] = withheld(OPERATION, Uuid, primary_key=True, why=WHY)
     purge_id: Mapped[UUID] = withheld(OPERATION, Uuid, why=WHY)

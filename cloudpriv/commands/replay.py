@@ -12,15 +12,18 @@ from cloudpriv.retention.replay import State
 
 
 @click.command()
-@click.option("--execute", is_flag=True, help="Really erase; without it this is a dry run.")
+@click.argument("plan", required=False)
+@click.option("--execute", is_flag=True, help="Really erase what PLAN, of a dry run, has shown.")
 @click.option("--even-in-use", is_flag=True, help="Also erase accounts that were used after their erasure.")
 @as_json
 @click.pass_context
-def replay(ctx: click.Context, execute: bool, even_in_use: bool, json_output: bool) -> None:
+def replay(ctx: click.Context, plan: str | None, execute: bool, even_in_use: bool, json_output: bool) -> None:
     """After a restore: erase again what was erased since the backup."""
     with services(ctx, "worker") as built:
         found = _look(built)
         if execute:
+            if plan != found.plan:
+                fail("what there is to erase is not what that plan showed: look again with `cloudpriv purge replay`")
             _carry_out(built, even_in_use=even_in_use)
             found = replace(found, unfinished=_look(built).unfinished)
     _report(found, execute, json_output)
@@ -41,12 +44,12 @@ def _carry_out(built: Services, *, even_in_use: bool) -> None:
 
 
 def _report(found: State, executed: bool, json_output: bool) -> None:
-    figures = asdict(found) | {"returned": len(found.returned)}
+    figures = {"plan": found.plan, **asdict(found), "returned": len(found.returned)}
     if json_output:
-        report_one(asdict(found), True)
+        report_one({"plan": found.plan, **asdict(found)}, True)
         return
     report_one(figures, False)
     title = "Erased again" if executed else "To be erased again"
     report([asdict(each) for each in found.returned], False, title=title, empty="No erased account came back.")
     if not executed and found.needs_replay:
-        click.echo("This was a dry run. To erase these accounts for good: cloudpriv purge replay --execute")
+        click.echo(f"This was a dry run. To erase these accounts for good: cloudpriv purge replay {found.plan} --execute")

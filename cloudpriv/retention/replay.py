@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from typing import Final
 from uuid import UUID
 
@@ -69,6 +70,13 @@ class State:
     unfinished: int  # erasures that replay has planned and that are not done
     unwritten: int  # entries of the database that the bucket lacks
     log_behind: bool
+
+    @property
+    def plan(self) -> str:
+        """Names what there is to do: who executes it names it, so that nothing goes that no dry run has shown."""
+        accounts = sorted(str(each.account_id) for each in self.returned)
+        counts = (self.missing, self.unfinished, self.unwritten, self.log_behind)
+        return sha256("\n".join([*map(str, counts), *accounts]).encode()).hexdigest()[:16]
 
     @property
     def needs_replay(self) -> bool:

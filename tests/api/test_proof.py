@@ -3,6 +3,7 @@
 import json
 
 from flask import Flask
+from sqlalchemy import Engine, text
 
 from cloudpriv.audit import certificates, notes
 from cloudpriv.bootstrap import Services
@@ -21,6 +22,20 @@ def test_anybody_who_knows_the_id_gets_a_certificate_that_verifies(app: Flask, w
     assert key.content_type == "text/plain; charset=utf-8"
     assert certificates.verify(certificates.read_document(answer.text), key.text).size == 22
     assert json.loads(answer.text)["certificate"]["id"] == str(certificate_id)
+
+
+def test_a_certificate_outlives_the_database_it_was_made_in(
+    app: Flask, worker_services: Services, owner_engine: Engine
+) -> None:
+    certificate_id = make_certificate(worker_services)
+    advance(worker_services)
+    http = app.test_client()
+    before = http.get(f"/v1/certificates/{certificate_id}").get_json()
+    with owner_engine.begin() as connection:  # as a restore does
+        connection.execute(text("DELETE FROM certificates"))
+    after = http.get(f"/v1/certificates/{certificate_id}")
+    assert (after.status_code, after.get_json()) == (200, before)
+    certificates.verify(after.get_json(), http.get("/v1/audit/key").text)
 
 
 def test_a_certificate_that_is_not_published_yet_is_not_shown(app: Flask, worker_services: Services) -> None:

@@ -13,8 +13,9 @@ from uuid import UUID
 
 import urllib3
 from click.testing import CliRunner, Result
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
+from cloudpriv.audit import certificates
 from cloudpriv.bootstrap import Services
 from cloudpriv.cli import main
 from cloudpriv.embedded.joining import joined
@@ -113,11 +114,27 @@ def texts_of(owner: Engine, account_id: UUID) -> set[str]:
 
 def origin_of_log(api: Served) -> str:
     """The first line of the log's published checkpoint, once there is one."""
+    return public(api, "/v1/audit/checkpoint").decode().splitlines()[0]
+
+
+def public(api: Served, path: str) -> bytes:
+    """What anybody reads there, once it has been published."""
     deadline = time.monotonic() + PATIENCE
-    while (answer := urllib3.request("GET", f"{api.url}/v1/audit/checkpoint")).status != 200:
-        assert time.monotonic() < deadline, "nothing was published"
+    while (answer := urllib3.request("GET", f"{api.url}{path}")).status != 200:
+        assert time.monotonic() < deadline, f"{path} was never published"
         time.sleep(0.05)
-    return answer.data.decode().splitlines()[0]
+    return answer.data
+
+
+def certificate_of_the_erased(api: Served, owner: Engine) -> dict[str, Any]:
+    """The one certificate's document, once the schedule has published it."""
+    deadline = time.monotonic() + PATIENCE
+    certificate_id = None
+    while certificate_id is None and time.monotonic() < deadline:
+        with owner.connect() as connection:
+            certificate_id = connection.scalar(text("SELECT certificate_id FROM certificates"))
+    found: dict[str, Any] = json.loads(public(api, f"/v1/certificates/{certificate_id}"))
+    return found
 
 
 def entry_of(account_id: UUID) -> Entry:
@@ -130,6 +147,9 @@ def test_what_was_erased_after_the_backup_is_erased_again_before_anything_serves
 ) -> None:
     erased, *others = (make_full_account(services) for _ in range(3))
     client_id, secret = register(database)
+    with owner_engine.begin() as connection:  # the schedule would erase what was to be kept for days of June
+        connection.execute(text("UPDATE exports SET expires_at = now() + interval '7 days'"))
+        connection.execute(text("UPDATE idempotency_keys SET expires_at = now() + interval '1 day'"))
     canaries, intact = texts_of(owner_engine, erased), checksums_of_others(owner_engine, erased)
     assert len(canaries) > 10
     dump(database, tmp_path / "backup")
@@ -138,6 +158,7 @@ def test_what_was_erased_after_the_backup_is_erased_again_before_anything_serves
     with served(database, tmp_path / "api.log") as api, process(environment, "worker"), process(environment, "schedule"):
         erase_by_http(api, api.token(client_id, secret), erased, owner_engine)
         assert origin_of_log(api).endswith("/log/1")
+        certificate, keys = certificate_of_the_erased(api, owner_engine), public(api, "/v1/audit/key").decode()
     assert rows_that_name(owner_engine, erased) == {"audit_events"}
 
     owner_engine.dispose()
@@ -150,13 +171,18 @@ def test_what_was_erased_after_the_backup_is_erased_again_before_anything_serves
     shown = replay(environment)
     assert (shown["missing"], [each["account_id"] for each in shown["returned"]]) == (1, [str(erased)])
     assert every_row(owner_engine) == before, "a dry run changes nothing"
-    replay(environment, "--execute")
+    refused = command(environment, "purge", "replay", "0123456789abcdef", "--execute")
+    assert (refused.exit_code, "is not what that plan showed" in refused.stderr) == (1, True)
+    replay(environment, shown["plan"], "--execute")
 
     with served(database, tmp_path / "api.log") as api, process(environment, "schedule"):
         token = api.token(client_id, secret)
         assert send(api, token, "GET", erased).status == 404
         assert [send(api, token, "GET", other).status for other in others] == [200, 200]
         assert origin_of_log(api).endswith("/log/2"), "no second tree of one size under the old name"
+        again = public(api, f"/v1/certificates/{certificate['certificate']['id']}")
+        assert json.loads(again) == certificate, "the certificate outlives the restore"
+        certificates.verify(certificate, keys)
     assert rows_that_name(owner_engine, erased) == {"audit_events"}
     assert canaries.isdisjoint(row for rows in every_row(owner_engine).values() for row in rows)
     assert stored(services, erased) == []
@@ -188,4 +214,5 @@ def test_the_embedded_stack_serves_nothing_before_replay_either(tmp_path: Path) 
         ledger.store(bucket, entry_of(new_id()))
         chosen = {**os.environ, "CLOUDPRIV_EMBEDDED": str(tmp_path)}
         assert_none_starts(chosen, ["serve", "--bind", "127.0.0.1:0"])
-        assert [replay(chosen, *words)["missing"] for words in ([], ["--execute"], [])] == [1, 1, 0]
+        plan = replay(chosen)["plan"]
+        assert [replay(chosen, *words)["missing"] for words in ([plan, "--execute"], [])] == [1, 0]

@@ -91,6 +91,7 @@ def _create_tables() -> None:
         sa.PrimaryKeyConstraint("certificate_id", name=op.f("pk_certificates")),
     )
     op.create_index(op.f("ix_certificates_purge_id"), "certificates", ["purge_id"], unique=True)
+    op.create_index(op.f("ix_certificates_log_leaf_index"), "certificates", ["log", "leaf_index"], unique=False)
     op.create_table(
         "checkpoints",
         sa.Column("log", sa.Integer(), nullable=False),
@@ -218,6 +219,8 @@ def _create_tables() -> None:
     op.add_column("purges", sa.Column("erased_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("purges", sa.Column("certificate_id", sa.Uuid(), nullable=True))
     op.create_index(op.f("ix_purges_run_id"), "purges", ["run_id"], unique=False)
+    named = sa.text("account_id IS NOT NULL")
+    op.create_index(op.f("ix_purges_account_id"), "purges", ["account_id"], unique=False, postgresql_where=named)
     finished = sa.text("finished_at IS NOT NULL")
     op.create_index("ix_purges_finished", "purges", ["status", "finished_at"], unique=False, postgresql_where=finished)
     completed = sa.text("completed_at IS NOT NULL")
