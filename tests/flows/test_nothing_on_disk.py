@@ -16,6 +16,7 @@ from sqlalchemy import Engine, text
 
 from cloudpriv import database as schema
 from cloudpriv.embedded import postgres
+from cloudpriv.embedded.folder import make_private_folder, remove_private_folder
 from cloudpriv.embedded.identity import choose
 from cloudpriv.embedded.stack import Stack, running
 from cloudpriv.metadata import CONTROLLER
@@ -254,9 +255,12 @@ def put_down(home: House) -> None:
 
 def tidy(folder: Path) -> None:
     """Have the stopped PostgreSQL give back all that it has no use for."""
-    cluster = folder / "stack" / postgres.NAME.lower()
-    command: list[str | Path] = [postgres.program(), "--single", postgres.DATABASE]
-    postgres._run(command, cluster / "data", choose(postgres.program(), namespaces=True), AS_SUPERUSER)
+    identity = choose(postgres.program(), namespaces=True)
+    private = make_private_folder(folder / "stack", identity)
+    programs = postgres._copied(private, identity) if identity.is_other_user else postgres.program().parent
+    cluster = folder / "stack" / postgres.NAME.lower() / "data"
+    postgres._run([programs / "postgres", "--single", postgres.DATABASE], cluster, identity, AS_SUPERUSER)
+    remove_private_folder(folder / "stack")
 
 
 def places(folder: Path, found: Any) -> set[str]:
