@@ -76,6 +76,8 @@ class Purge(ControllerBase):
             unique=True,
             postgresql_where=text("status IN ('waiting', 'planned', 'running')"),
         ),
+        # What is erased names no account any more: the end of an erasure looks at none of those before it.
+        Index(None, "account_id", postgresql_where=text("account_id IS NOT NULL")),
         Index("ix_purges_open", "status", "lease_until"),
         Index("ix_purges_finished", "status", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
         Index(None, "run_id"),
