@@ -12,7 +12,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, func, literal, or_, select, tuple_
+from sqlalchemy import ColumnElement, Date, Select, cast, func, literal, or_, select, tuple_
 
 from cloudpriv.audit import events
 from cloudpriv.controller.tables import Account
@@ -24,6 +24,7 @@ from cloudpriv.policy.schema import Retention
 from cloudpriv.retention.tables import OPEN, Hold, Purge
 
 ACTIVITY: Final = func.greatest(Account.created_at, Account.last_traffic_at)  # as in the index ix_accounts_activity
+UTC_ACTIVITY: Final = func.timezone("UTC", ACTIVITY)
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,29 @@ def last_activity(created_at: datetime, last_traffic_at: datetime | None) -> dat
 def purge_due_on(policy: Policy, created_at: datetime, last_traffic_at: datetime | None) -> date:
     """The day (UTC) from whose beginning the account may be erased, unless traffic comes before."""
     return rule(policy).erasable_from(last_activity(created_at, last_traffic_at)).date()
+
+
+def day_in_sql(retention: Retention, anchor: ColumnElement[datetime] = UTC_ACTIVITY) -> ColumnElement[date]:
+    """`purge_due_on` in SQL, to the day, of an anchor that is a timestamp in UTC without zone.
+
+    Raises ValueError for a rule without a period.
+    """
+    period = retention.period
+    if period is None:
+        raise ValueError(f"a rule of the kind {retention.kind} has no period")
+    if period.clock:
+        return cast(anchor + literal(period.clock), Date)
+    # As in policy.periods: PostgreSQL, too, adds months first and takes the last day of one that is too short.
+    end = cast(anchor, Date) + func.make_interval(period.years, period.months, period.weeks, period.days)
+    if retention.round is not None:
+        end = func.date_trunc("year", end) + func.make_interval(1, 0, 0, -1)
+    return cast(end, Date) + 1
+
+
+def not_held(now: datetime) -> ColumnElement[bool]:
+    """That no hold keeps an account whole at `now`."""
+    running = or_(Hold.until.is_(None), Hold.until > now)
+    return _without(Hold.account_id, Hold.scope == "account", Hold.released_at.is_(None), running)
 
 
 def is_due(policy: Policy, account: Account, now: datetime) -> bool:
@@ -110,9 +134,7 @@ def list_due(tx: Tx, policy: Policy, *, after: tuple[datetime, UUID] | None, lim
 def _due(policy: Policy, now: datetime) -> Select[Any]:
     cutoff = rule(policy).anchor_cutoff(now)
     idle = ACTIVITY < cutoff  # noqa: SIM300  a column on the left reads as SQL does
-    running = or_(Hold.until.is_(None), Hold.until > now)
-    free = _without(Hold.account_id, Hold.scope == "account", Hold.released_at.is_(None), running)
-    return select(Account.account_id, Account.service, ACTIVITY).where(idle, Account.status == "active", free)
+    return select(Account.account_id, Account.service, ACTIVITY).where(idle, Account.status == "active", not_held(now))
 
 
 def _without(account_id: Any, *conditions: ColumnElement[bool]) -> ColumnElement[bool]:

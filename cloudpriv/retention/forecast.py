@@ -6,9 +6,10 @@ Counted by the database in one pass over accounts and traffic, and kept in `fore
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import func, select, text
+from sqlalchemy import DateTime, func, literal_column, select, text
+from sqlalchemy.dialects import postgresql
 
 from cloudpriv.platform.actor import SERVICES
 from cloudpriv.platform.db import Tx
@@ -71,9 +72,8 @@ def count(tx: Tx, policy: Policy) -> None:
     tx.connection.execute(text("DELETE FROM forecast_months"))
     rule = due.rule(policy)
     first, last = _first_and_last(policy, tx.now)
-    expression, values = due_on(rule)
     bounds = {"now": tx.now, "today": _day(tx.now), "first": first, "last": last, "services": list(SERVICES)}
-    tx.connection.execute(text(COUNT.format(due_on=expression)), {**values, **bounds})
+    tx.connection.execute(text(COUNT.format(due_on=day_of(rule))), bounds)
 
 
 def read(tx: Tx, policy: Policy, *, months: int | None = None, service: str | None = None) -> Forecast:
@@ -101,21 +101,11 @@ def read(tx: Tx, policy: Policy, *, months: int | None = None, service: str | No
     )
 
 
-def due_on(rule: Retention) -> tuple[str, dict[str, Any]]:
-    """`due.purge_due_on` as SQL over `anchor`, a timestamp in UTC, with the values it is executed with.
-
-    Raises ValueError when the rule has no period.
-    """
-    period = rule.period
-    if period is None:
-        raise ValueError(f"a rule of the kind {rule.kind} has no period")
-    if period.clock:
-        return "CAST(anchor + :clock AS date)", {"clock": period.clock}
-    # As in policy.periods: PostgreSQL, too, adds months first and takes the last day of one that is too short.
-    end = "CAST(CAST(anchor AS date) + make_interval(months => :months, days => :days) AS date)"
-    if rule.round == "end_of_year":
-        end = f"make_date(CAST(date_part('year', {end}) AS integer), 12, 31)"
-    return f"{end} + 1", {"months": 12 * period.years + period.months, "days": 7 * period.weeks + period.days}
+def day_of(rule: Retention) -> str:
+    """`due.day_in_sql` of a column `anchor`, as a part of a statement. Raises ValueError when the rule has no period."""
+    day = due.day_in_sql(rule, literal_column("anchor", DateTime()))
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it without
+    return str(day.compile(dialect=dialect, compile_kwargs={"literal_binds": True})).replace(":", "\\:")
 
 
 def _is_fresh(tx: Tx, policy: Policy) -> bool:

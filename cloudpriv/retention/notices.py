@@ -6,11 +6,11 @@ owner who can be reached has been told as far as can be, and a mail that bounces
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Date, Select, case, cast, exists, func, literal, or_, select
+from sqlalchemy import Select, case, exists, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from cloudpriv import mail_templates
@@ -23,10 +23,9 @@ from cloudpriv.platform.db import Tx
 from cloudpriv.platform.keys import WrappedKey
 from cloudpriv.platform.mail import check_address
 from cloudpriv.policy.register import Policy
-from cloudpriv.policy.schema import Retention
 from cloudpriv.retention import due
 from cloudpriv.retention.due import ACTIVITY, DueAccount
-from cloudpriv.retention.tables import Hold, Notice
+from cloudpriv.retention.tables import Notice
 
 KIND: Final = "erasure_notice"
 STAGES: Final = (90, 30, 7)  # days before the erasure
@@ -84,36 +83,17 @@ def contents(policy: Policy) -> Mapping[str, Content]:
     return {KIND: tell}
 
 
-def due_on(rule: Retention) -> ColumnElement[date]:
-    """`due.purge_due_on` in SQL, to the day. Raises ValueError for a rule without a period."""
-    period = rule.period
-    if period is None:
-        raise ValueError(f"a rule of the kind {rule.kind} has no period")
-    if period.clock:
-        return cast(func.timezone("UTC", ACTIVITY + literal(period.clock)), Date)
-    length = func.make_interval(period.years, period.months, period.weeks, period.days)
-    end = cast(func.timezone("UTC", ACTIVITY), Date) + length
-    if rule.round is not None:
-        end = func.date_trunc("year", end) + func.make_interval(1, 0, 0, -1)
-    return cast(end, Date) + 1
-
-
 def to_be_told(policy: Policy, now: datetime) -> Select[Any]:
     """Active accounts without a hold on all of them that have reached a stage, for which nothing as urgent was given."""
     rule = due.rule(policy)
     cutoffs = {days: rule.anchor_cutoff(now + timedelta(days=days)) for days in STAGES}
-    day, stage = due_on(rule), case(*((cutoffs[days] > ACTIVITY, days) for days in reversed(STAGES)))
+    day, stage = due.day_in_sql(rule), case(*((cutoffs[days] > ACTIVITY, days) for days in reversed(STAGES)))
     given = exists().where(Notice.account_id == Account.account_id, Notice.due_on == day, Notice.days <= stage)
     query = select(Account.account_id, day.label("due_on"), stage.label("days"))
-    query = query.where(cutoffs[max(STAGES)] > ACTIVITY, Account.status == "active", ~_held(now), ~given)
+    query = query.where(cutoffs[max(STAGES)] > ACTIVITY, Account.status == "active", due.not_held(now), ~given)
     # The key alone: ingest goes on meanwhile, while an account whose purge begins at this moment is left out.
     query = query.with_for_update(key_share=True, read=True, of=Account, skip_locked=True)
     return query.order_by(ACTIVITY, Account.account_id)
-
-
-def _held(now: datetime) -> ColumnElement[bool]:
-    in_force = Hold.released_at.is_(None) & or_(Hold.until.is_(None), Hold.until > now)
-    return exists().where(Hold.account_id == Account.account_id, Hold.scope == "account", in_force)
 
 
 def _owners_with_address(tx: Tx, account_ids: Sequence[UUID]) -> dict[UUID, list[UUID]]:
@@ -152,8 +132,8 @@ def _told(tx: Tx, policy: Policy, account: OpenedAccount) -> Mapping[str, mail_t
     day = due.purge_due_on(policy, row.created_at, row.last_traffic_at)
     query = select(func.max(Notice.given_at)).where(Notice.account_id == row.account_id, Notice.due_on == day)
     given_at = tx.session.scalar(query)
-    held = tx.session.scalar(select(Account.account_id).where(Account.account_id == row.account_id, _held(tx.now)))
-    if given_at is None or held or row.status != "active":
+    free = tx.session.scalar(select(Account.account_id).where(Account.account_id == row.account_id, due.not_held(tx.now)))
+    if given_at is None or not free or row.status != "active":
         raise DroppedError("not_due")
     return {
         "idle_since": due.last_activity(row.created_at, row.last_traffic_at).date(),

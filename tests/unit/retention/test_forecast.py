@@ -106,13 +106,12 @@ def test_they_agree_on_every_day_of_nine_years_at_its_edges(elsewhere: Engine, p
 
 
 def days_by_database(engine: Engine, policy: Policy, anchors: list[datetime]) -> list[date]:
-    expression, values = forecast.due_on(due.rule(policy))
     statement = f"""
-        SELECT {expression} FROM (SELECT number, at AT TIME ZONE 'UTC' AS anchor
+        SELECT {forecast.day_of(due.rule(policy))} FROM (SELECT number, at AT TIME ZONE 'UTC' AS anchor
         FROM unnest(CAST(:anchors AS timestamptz[])) WITH ORDINALITY AS given (at, number)) AS clocks ORDER BY number
     """  # noqa: S608  made of our own expression
     with engine.connect() as connection:
-        return list(connection.execute(text(statement), {**values, "anchors": anchors}).scalars())
+        return list(connection.execute(text(statement), {"anchors": anchors}).scalars())
 
 
 def test_accounts_and_records_fall_into_the_month_of_their_day(services: Services, owner_engine: Engine) -> None:
@@ -270,4 +269,4 @@ def test_readers_do_not_wait_for_a_counter_and_counters_take_turns(services: Ser
 
 def test_a_rule_without_a_period_has_no_forecast() -> None:
     with pytest.raises(ValueError, match="no period"):
-        forecast.due_on(POLICY.rule_for("cloud_log_data"))
+        forecast.day_of(POLICY.rule_for("cloud_log_data"))

@@ -375,6 +375,6 @@ def test_the_database_counts_days_as_the_policy_does(owner_engine: Engine, perio
     rule = msgspec.structs.replace(due.rule(load()), period=parse_period(period), round=rounded)
     with owner_engine.connect() as connection:
         connection.execute(text("SET TimeZone = 'Pacific/Auckland'"))
-        query = select(Account.created_at, notices.due_on(rule))
+        query = select(Account.created_at, due.day_in_sql(rule))
         wrong = [(at, day) for at, day in connection.execute(query) if rule.erasable_from(at).date() != day]
     assert wrong == []
