@@ -1,7 +1,7 @@
 """An account with a planted canary wherever there is room for one, and a look for what is left of it anywhere."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from secrets import token_hex
@@ -19,7 +19,7 @@ from cloudpriv.platform.objectstore import ObjectStore
 from cloudpriv.retention.tables import Hold, Notice, Purge
 from tests.factories import NOW, make_device, make_person
 from tests.faults.stage import Stage
-from tests.purges import close, make_full_account, rows_of
+from tests.purges import let_it_age, make_full_account, order, rows_of
 from tests.stack import every_row
 
 CANARY: Final = "canary-"
@@ -61,18 +61,23 @@ def plant(services: Services, owner: Engine) -> Planted:
 
 
 def mould(stage: Stage) -> "tuple[Planted, Mould]":
-    """An account with everything and an open purge, and the means to make others like it."""
+    """An account with everything that is due, with its open purge, and the means to make others like it."""
     planted = plant(stage.services, stage.owner)
-    purge_id = close(stage.services, planted.account_id)
+    let_it_age(stage.owner, planted.account_id)
+    purge_id = order(stage.services, stage.owner, planted.account_id)
     rows = _rows_of(stage.owner, planted.account_id, Purge.__table__)
+    of_account = {"id": planted.account_id}
     with stage.owner.connect() as connection:
-        export_id, archive = connection.execute(
-            text("SELECT export_id, object_key FROM exports WHERE account_id = :id"), {"id": planted.account_id}
+        found = connection.execute(
+            text("SELECT export_id, object_key FROM exports WHERE account_id = :id"), of_account
         ).one()
         mail_id = connection.execute(
-            text("SELECT mail_id FROM outbox WHERE account_id = :id LIMIT 1"), {"id": planted.account_id}
+            text("SELECT mail_id FROM outbox WHERE account_id = :id LIMIT 1"), of_account
         ).scalar_one()
-    return planted, Mould(rows, archive, [("export", export_id), ("mail", mail_id)], planted.account_id, purge_id)
+        run_ids = connection.execute(text("SELECT run_id FROM purge_runs")).scalars()
+        same = {str(each): str(each) for each in run_ids}
+    jobs = [("export", found.export_id), ("mail", mail_id)]
+    return planted, Mould(rows, found.object_key, jobs, planted.account_id, purge_id, same)
 
 
 def _add_what_retention_keeps(owner: Engine, account_id: UUID, person_id: UUID, word: str) -> None:
@@ -142,10 +147,11 @@ class Mould:
     jobs: Sequence[tuple[str, UUID]]
     account_id: UUID
     purge_id: UUID
+    same: Mapping[str, str]  # ids that stay as they are
 
     def cast(self, stage: Stage) -> tuple[Planted, UUID]:
         """Another account like it, with ids, canaries and bytes of its own; and its open purge."""
-        ids: dict[str, str] = {}
+        ids = dict(self.same)
         rows = [(table, self._renewed(row, ids)) for table, row in self.rows]
         with stage.owner.begin() as connection:
             for table, row in rows:

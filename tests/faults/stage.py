@@ -54,9 +54,10 @@ def staged(database: TestDatabase, folder: Path, number: int, changed: Mapping[s
         cleanup.callback(services.controller.engine.dispose)
         owner = create_engine(database.url("migration"))
         cleanup.callback(owner.dispose)
-        points = Points()
+        points, log = Points(), folder / "worker.log"
         environment, proxies = _proxied(cleanup, direct, folder, points)
-        yield Stage(folder.name, services, owner, points, environment, direct, folder / "worker.log", proxies)
+        log.touch()
+        yield Stage(folder.name, services, owner, points, environment, direct, log, proxies)
 
 
 def _isolated(database: TestDatabase, number: int, changed: Mapping[str, str]) -> dict[str, str]:

@@ -138,6 +138,9 @@ class Sweep:
         found = [f"{each.case} {what}" for each in self.swept for what in each.surprises()]
         purges = {each.purge_id: each.planted for each in self.swept}
         found += faults_left(self.stage, purges, self.spared, self.before)
+        with self.stage.owner.connect() as connection:
+            if len(counted := connection.execute(text("SELECT DISTINCT counts FROM purges")).scalars().all()) != 1:
+                found.append(f"accounts that are all the same were counted differently: {counted}")
         cases = {str(each.purge_id): str(each.case) for each in self.swept}
         return [f"{line} ({cases.get(line[:36], '')})" for line in found]
 
@@ -145,9 +148,9 @@ class Sweep:
 @contextmanager
 def begun(stage: Stage) -> Iterator[Sweep]:
     """A sweep on a fresh stage, whose runner has done its first purge."""
-    spared = plant(stage.services, stage.owner)
-    before = others(stage, [])
     planted, model = mould(stage)
+    spared = plant(stage.services, stage.owner)
+    before = others(stage, [planted.account_id])
     runner = Runner(stage)
     try:
         first = Swept(None, planted, model.purge_id, (), (runner.run(model.purge_id), 0), was_met=True)
