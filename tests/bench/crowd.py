@@ -1,6 +1,6 @@
 """Accounts by the hundred thousand, in a database of their own: the others, whom a plan or an erasure must not cost time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -135,7 +135,7 @@ def make_due(engine: Engine, number: int, created_at: datetime = LONG_AGO) -> li
 
 
 def tell(
-    engine: Engine, policy: Policy, account_ids: Sequence[UUID], now: datetime, created_at: datetime = LONG_AGO
+    engine: Engine, policy: Policy, account_ids: Iterable[UUID], now: datetime, created_at: datetime = LONG_AGO
 ) -> None:
     """Have nothing stand between these accounts and their erasure: their owners were told, and others have traffic."""
     let_traffic_come(engine, now)
