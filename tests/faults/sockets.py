@@ -46,11 +46,11 @@ class Proxy:
         with suppress(OSError):
             while True:
                 client, _ = listener.accept()
+                with self._changed:
+                    self._links += 1
                 threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
-        with self._changed:
-            self._links += 1
         server = socket.socket(socket.AF_UNIX)
         link = Link(client, server, self._points)
         try:

@@ -50,7 +50,7 @@ class Survival:
         """Once a worker is in the middle of `step`, and about to send the next message, do what befalls it, once."""
 
         def decide(_number: int, label: str) -> Fault | None:
-            if self.reached.is_set() or not (self._is_in(step) if step not in UNSEEN else label.startswith(UNSEEN[step])):
+            if self.reached.is_set() or not self._is_in(step, label):
                 return None
             self.reached.set()
             return befalls()
@@ -70,8 +70,10 @@ class Survival:
         found = list(faults_left(self.stage, {self.purge_id: self.planted}, self.spared, self.before))
         return [*found, *_certificate_faults(self.stage, self.purge_id)]
 
-    def _is_in(self, step: str) -> bool:
+    def _is_in(self, step: str, label: str) -> bool:
         """Whether a worker has the purge locked in this step; of one that is done, nobody needs a lock."""
+        if step in UNSEEN:
+            return label.startswith(UNSEEN[step])
         found, locked = self._state()
         return found == step and (locked or step == "done")
 

@@ -52,6 +52,7 @@ def stages(stack: Stack, tmp_path: Path) -> Iterator[list[Stage]]:
         yield made
 
 
+@pytest.mark.timeout(600)  # where other work leaves it little of the machine
 def test_after_a_fault_at_any_message_a_retry_erases_all_and_once(
     stages: list[Stage], capsys: pytest.CaptureFixture[str]
 ) -> None:

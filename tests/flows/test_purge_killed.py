@@ -30,6 +30,7 @@ LOSSES = [*(f"the worker in the step {step}" for step in STEPS), "the queue", "t
 Outcomes = dict[str, Future[list[str]]]
 
 
+@pytest.mark.timeout(600)  # where other work leaves it little of the machine
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_large_account_is_erased_within_a_minute_of_the_return_of(loss: str, outcomes: Outcomes) -> None:
     assert outcomes[loss].result() == []
