@@ -39,6 +39,7 @@ STATUS: Final[dict[type[DomainError], int]] = {
     errors.PreconditionMissingError: 428,
     errors.RateLimitedError: 429,
     errors.BusyError: 503,
+    errors.RestoredError: 503,
 }
 # RFC 9110, 15.5.2 and RFC 6750, 3.1.
 CHALLENGES: Final[dict[type[DomainError], str]] = {

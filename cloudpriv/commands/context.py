@@ -15,7 +15,6 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import OperationalError
 
 from cloudpriv import database
-from cloudpriv.audit import log
 from cloudpriv.bootstrap import Services, build
 from cloudpriv.client.api import ApiError
 from cloudpriv.client.csvmap import MapError
@@ -24,10 +23,10 @@ from cloudpriv.embedded.errors import StackError
 from cloudpriv.embedded.joining import joined
 from cloudpriv.embedded.signals import stop_on_sigterm
 from cloudpriv.platform.actor import Actor
-from cloudpriv.platform.errors import BusyError, DomainError, NotFoundError
+from cloudpriv.platform.errors import BusyError, DomainError, NotFoundError, RestoredError
 from cloudpriv.platform.keys import KeyFault
 from cloudpriv.policy.reading import PolicyError
-from cloudpriv.retention import ledger, replay
+from cloudpriv.retention import restored
 from cloudpriv.retention.ledger import LedgerError
 
 EXPECTED: Final = (SettingsError, StackError, DomainError, KeyFault, PolicyError, ApiError, MapError, OSError)
@@ -40,10 +39,6 @@ class SchemaError(Exception):
     """The database is not at the revision of this version."""
 
 
-class RestoredError(Exception):
-    """The database knows less than the ledger's bucket, or nobody can tell: what was erased may be in it again."""
-
-
 class Group(click.Group):
     """A group whose commands end with one line and exit code 1 when something expected goes wrong."""
 
@@ -52,7 +47,7 @@ class Group(click.Group):
         try:
             with stop_on_sigterm():
                 return super().invoke(ctx)
-        except (*EXPECTED, SchemaError, RestoredError, LedgerError) as fault:
+        except (*EXPECTED, SchemaError, LedgerError) as fault:
             fail(str(fault))
         except OperationalError:
             fail("The database does not answer.")
@@ -128,26 +123,12 @@ def require_current_schema(engine: Engine) -> None:
 
 
 def require_replayed(built: Services) -> None:
-    """Raises RestoredError unless the database knows every erasure that the ledger's bucket tells of.
-
-    Only a look that finds it behind twice counts: another process may publish between the two halves of the first.
-    """
+    """Raises RestoredError unless the database knows every erasure that the ledger's bucket tells of, and the bucket its."""
     try:
-        reasons = _why_behind(built) and _why_behind(built)
+        restored.require_replayed(built.controller, built.ledger, built.clock)
     except (BusyError, NotFoundError):
         line = "cannot be read, and without it nobody knows whether erased accounts came back with a backup"
         raise RestoredError(f"the erasure ledger in the bucket {built.ledger.bucket} {line}") from None
-    if reasons:
-        raise RestoredError(f"the database {reasons}: run `cloudpriv purge replay`")
-
-
-def _why_behind(built: Services) -> str | None:
-    with built.controller.transaction(operator(), built.clock()) as tx:
-        if ledger.ahead_of(tx, built.ledger):
-            return "is older than the erasure ledger"
-        if replay.is_unfinished(tx):
-            return "holds accounts that are still to be erased again after a restore"
-        return "is older than the audit log" if log.is_behind(tx, built.ledger) else None
 
 
 @contextmanager

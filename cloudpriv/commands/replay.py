@@ -28,7 +28,8 @@ def replay(ctx: click.Context, plan: str | None, execute: bool, even_in_use: boo
             found = replace(found, unfinished=_look(built).unfinished)
     _report(found, execute, json_output)
     if execute and found.unfinished:
-        fail(f"{found.unfinished} erasures wait for something that was running: repeat this in a minute")
+        wait = "wait for something that was running: in a minute, look again with `cloudpriv purge replay`"
+        fail(f"{found.unfinished} erasures {wait}")
 
 
 def _look(built: Services) -> State:
@@ -44,11 +45,10 @@ def _carry_out(built: Services, *, even_in_use: bool) -> None:
 
 
 def _report(found: State, executed: bool, json_output: bool) -> None:
-    figures = {"plan": found.plan, **asdict(found), "returned": len(found.returned)}
     if json_output:
-        report_one({"plan": found.plan, **asdict(found)}, True)
+        report_one(asdict(found), True)
         return
-    report_one(figures, False)
+    report_one(asdict(found) | {"returned": len(found.returned)}, False)
     title = "Erased again" if executed else "To be erased again"
     report([asdict(each) for each in found.returned], False, title=title, empty="No erased account came back.")
     if not executed and found.needs_replay:

@@ -127,6 +127,13 @@ class BusyError(DomainError):
     detail = "Too busy right now; try again shortly."
 
 
+class RestoredError(DomainError):
+    """The database knows less than the ledger's bucket, or nobody can tell: what was erased may be in it again."""
+
+    code = "restored"
+    detail = "The database came back from a backup: run `cloudpriv purge replay`."
+
+
 class UnreadableError(DomainError):
     """The body cannot be read as what its content type says."""
 

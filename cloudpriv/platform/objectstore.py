@@ -88,6 +88,10 @@ class ObjectStore:
         """The content of a small object. Raises NotFoundError."""
         return b"".join(self.get_stream(key)[1])
 
+    def has(self, key: str) -> bool:
+        """Whether an object lies at `key`. Raises NotFoundError for an absent bucket alone, as `get` does for both."""
+        return key in self.keys_after(key, key[:1])
+
     def keys_after(self, prefix: str, after: str) -> Iterator[str]:
         """Keys below `prefix` that come after the key `after`, in the order of their UTF-8."""
         with _faults():

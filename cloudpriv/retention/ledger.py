@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import func, select
 
@@ -43,7 +43,7 @@ class LedgerError(Exception):
 
 @dataclass(frozen=True)
 class Entry:
-    """One erasure. `certificate` is the signed certificate without its proof of inclusion, or None when none was issued."""
+    """One erasure."""
 
     account_hash: bytes
     service: str
@@ -52,12 +52,11 @@ class Entry:
     policy_version: str
     counts: dict[str, int]
     erased_at: datetime
-    certificate: dict[str, Any] | None = None
 
     @property
     def key(self) -> str:
         """Where it lies in the bucket: in order of time."""
-        return f"{_key_before(self.erased_at)}-{self.account_hash.hex()}.json"
+        return _key(self.erased_at, self.account_hash)
 
 
 def store(objects: ObjectStore, entry: Entry) -> None:
@@ -79,11 +78,20 @@ def ahead_of(tx: Tx, objects: ObjectStore) -> bool:
     """Whether the bucket tells of an erasure that the database lacks: then the database was restored from a backup.
 
     Looks at what was erased since shortly before the database's newest erasure, so it costs the same after a million of
-    them. Raises BusyError when the store is away. The transaction must see what others commit meanwhile (read committed).
+    them. An erasure dated ahead, by a clock that had jumped, hides none of today. Raises BusyError when the store is away.
+    The transaction must see what others commit meanwhile (read committed).
     """
     newest = tx.session.scalar(select(func.max(LedgerEntry.erased_at)))
-    after = PREFIX if newest is None else _key_before(newest - LATENESS)
+    after = PREFIX if newest is None else _key_before(min(newest, tx.now) - LATENESS)
     return any(lacking(tx, keys) for keys in pages(objects, after))
+
+
+def lacks_newest(tx: Tx, objects: ObjectStore) -> bool:
+    """Whether the bucket lacks the database's newest erasure: then it is another one, or was emptied. Raises BusyError."""
+    query = select(LedgerEntry.erased_at, LedgerEntry.account_hash)
+    query = query.order_by(LedgerEntry.erased_at.desc(), LedgerEntry.account_hash.desc())
+    newest = tx.session.execute(query.limit(1)).one_or_none()
+    return newest is not None and not objects.has(_key(*newest))
 
 
 def pages(objects: ObjectStore, after: str = PREFIX) -> Iterator[list[str]]:
@@ -110,6 +118,10 @@ def read(objects: ObjectStore, key: str) -> Entry:
     if entry.key != key:
         raise LedgerError(f"another entry lies at {key}")
     return entry
+
+
+def _key(erased_at: datetime, account_hash: bytes) -> str:
+    return f"{_key_before(erased_at)}-{account_hash.hex()}.json"
 
 
 def _key_before(moment: datetime) -> str:

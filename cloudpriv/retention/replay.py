@@ -15,7 +15,7 @@ from hashlib import sha256
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import func, literal, select, text, tuple_
+from sqlalchemy import func, select, text
 
 from cloudpriv.audit import events, log
 from cloudpriv.audit.events import AuditEvent
@@ -24,10 +24,10 @@ from cloudpriv.platform.classify import erased_tables
 from cloudpriv.platform.db import ControllerBase, Plane, Tx
 from cloudpriv.platform.objectstore import ObjectStore
 from cloudpriv.policy.register import Policy
-from cloudpriv.retention import certify, ledger, purge, runs
+from cloudpriv.retention import certify, ledger, purge, runs, unwritten
 from cloudpriv.retention.ledger import Entry, LedgerError
 from cloudpriv.retention.steps import Stores
-from cloudpriv.retention.tables import OPEN, LedgerEntry, Purge
+from cloudpriv.retention.tables import OPEN, Purge
 
 READERS: Final = 8  # objects read at once: the store's answers are awaited, not computed
 TRIGGER: Final = "replay"
@@ -65,18 +65,12 @@ class Returned:
 class State:
     """How the database stands to the ledger's bucket."""
 
+    plan: str  # names what would be erased: who executes it names it, so that nothing goes that no dry run has shown
     missing: int  # entries that the database lacks
     returned: list[Returned]
     unfinished: int  # erasures that replay has planned and that are not done
-    unwritten: int  # entries of the database that the bucket lacks
+    unwritten: int  # entries and checkpoints of the database that the bucket lacks
     log_behind: bool
-
-    @property
-    def plan(self) -> str:
-        """Names what there is to do: who executes it names it, so that nothing goes that no dry run has shown."""
-        accounts = sorted(str(each.account_id) for each in self.returned)
-        counts = (self.missing, self.unfinished, self.unwritten, self.log_behind)
-        return sha256("\n".join([*map(str, counts), *accounts]).encode()).hexdigest()[:16]
 
     @property
     def needs_replay(self) -> bool:
@@ -86,14 +80,17 @@ class State:
 
 def look(plane: Plane, objects: ObjectStore, clock: Callable[[], datetime]) -> State:
     """What `carry_out` would do. Reads only. Raises BusyError, LedgerError."""
-    missing, returned = 0, []
+    missing, returned, plan = 0, [], sha256()
     for entries in _missing(plane, objects, clock):
         missing += len(entries)
+        plan.update("".join(f"{entry.key}\n" for entry in entries).encode())
         with plane.transaction(OPERATOR, clock(), read_only=True) as tx:
             returned += _returned(tx, entries)
-    unwritten = sum(len(entries) for entries in _unwritten(plane, objects, clock))
+    plan.update("".join(f"{each.account_id}\n" for each in returned).encode())
+    lacking = unwritten.count(plane, objects, clock)
     with plane.transaction(OPERATOR, clock()) as tx:
-        return State(missing, returned, len(_planned(tx)), unwritten, log.is_behind(tx, objects))
+        behind, unfinished = log.is_behind(tx, objects), len(_planned(tx))
+    return State(plan.hexdigest()[:16], missing, returned, unfinished, lacking, behind)
 
 
 def carry_out(plane: Plane, stores: Stores, policy: Policy, clock: Callable[[], datetime], *, actor: Actor,
@@ -112,9 +109,7 @@ def carry_out(plane: Plane, stores: Stores, policy: Policy, clock: Callable[[], 
         planned = _planned(tx)
     for purge_id in planned:
         purge.run(plane, stores, policy, purge_id, clock)
-    for entries in _unwritten(plane, stores.ledger, clock):
-        for entry in entries:
-            ledger.store(stores.ledger, entry)
+    unwritten.put_back(plane, stores.ledger, clock)
     with plane.transaction(actor, clock()) as tx:
         tx.session.execute(IN_TURN, {"turn": log.TURN})
         if log.is_behind(tx, stores.ledger):
@@ -184,37 +179,3 @@ def _rows_of(tx: Tx, account_id: UUID) -> int:
     tables = erased_tables(ControllerBase.metadata)
     counts = (select(func.count()).select_from(table).where(table.c.account_id == account_id) for table in tables)
     return sum(tx.session.scalar(count) or 0 for count in counts)
-
-
-def _unwritten(plane: Plane, objects: ObjectStore, clock: Callable[[], datetime]) -> Iterator[list[Entry]]:
-    """The entries that the bucket lacks: older than it, or lost with it. Both are read in order, side by side."""
-    keys = (key for page in ledger.pages(objects) for key in page)
-    key = next(keys, None)
-    for entries in _table(plane, clock):
-        lacking = []
-        for entry in entries:
-            while key is not None and key < entry.key:
-                key = next(keys, None)
-            if key != entry.key:
-                lacking.append(entry)
-        if lacking:
-            yield lacking
-
-
-def _table(plane: Plane, clock: Callable[[], datetime]) -> Iterator[list[Entry]]:
-    """The database's ledger in the order of the bucket's keys, a page at a time."""
-    place, after = tuple_(LedgerEntry.erased_at, LedgerEntry.account_hash), None
-    while True:
-        query = select(LedgerEntry).order_by(LedgerEntry.erased_at, LedgerEntry.account_hash).limit(ledger.PAGE)
-        if after is not None:
-            query = query.where(place > tuple_(literal(after.erased_at), literal(after.account_hash)))
-        with plane.transaction(OPERATOR, clock(), read_only=True) as tx:
-            page = [_entry(row) for row in tx.session.scalars(query)]
-        if not page:
-            return
-        yield page
-        after = page[-1]
-
-
-def _entry(row: LedgerEntry) -> Entry:
-    return Entry(row.account_hash, row.service, row.trigger, row.rule, row.policy_version, row.counts, row.erased_at)

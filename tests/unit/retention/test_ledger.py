@@ -55,7 +55,6 @@ def test_an_entry_holds_the_hash_of_an_id_and_no_id(services: Services) -> None:
     assert account_id.hex.encode() not in content
     assert json.loads(content) == {
         "account_hash": entry.account_hash.hex(),
-        "certificate": None,
         "counts": {"people": 2},
         "erased_at": "20260601T120000.000000Z",
         "policy_version": "2023-03-30",
@@ -127,6 +126,29 @@ def test_only_what_is_newer_than_the_databases_last_day_is_looked_at(services: S
     services.ledger.put("ledger/20000101T000000.000000Z-old", b"would be refused")
     enter(worker_services, entry_of(new_id()))
     assert not is_ahead(services)
+
+
+def test_an_erasure_dated_ahead_hides_none_of_today(services: Services, worker_services: Services) -> None:
+    ahead = entry_of(new_id(), NOW + timedelta(days=365))
+    ledger.store(services.ledger, ahead)
+    enter(worker_services, ahead)
+    assert not is_ahead(services)
+    ledger.store(services.ledger, entry_of(new_id(), NOW + timedelta(days=1)))
+    assert is_ahead(services)
+
+
+def lacks_newest(services: Services) -> bool:
+    with transaction(services) as tx:
+        return ledger.lacks_newest(tx, services.ledger)
+
+
+def test_a_bucket_without_the_newest_erasure_is_not_the_databases_own(services: Services, worker_services: Services) -> None:
+    assert not lacks_newest(services)
+    for entry in (entry_of(new_id()), entry_of(new_id(), NOW + timedelta(days=1))):
+        enter(worker_services, entry)
+        assert lacks_newest(services)
+        ledger.store(services.ledger, entry)
+        assert not lacks_newest(services)
 
 
 def test_an_erasure_that_is_ending_at_this_moment_is_not_missed(services: Services, owner_engine: Engine) -> None:

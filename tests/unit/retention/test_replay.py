@@ -93,6 +93,25 @@ def test_a_dry_run_tells_what_came_back_and_changes_nothing(services: Services, 
     assert returned.rows == sum(rows_of(owner_engine, account_id).values())
 
 
+def test_a_plan_names_what_would_be_erased_and_nothing_else(services: Services, worker_services: Services) -> None:
+    erased_once(services, make_full_account(services))
+    first = look(services)
+    assert look(services).plan == first.plan
+    with pytest.raises(Killed):
+        run_with(worker_services, Moments(3, die))
+    begun = look(services)
+    assert (begun.missing, begun.unfinished, begun.plan == first.plan) == (0, 1, False)
+    run(worker_services, AFTER + LEASE)
+    done = look(services)
+    assert (done.unfinished, done.plan) == (0, begun.plan), "carrying on shows nothing new"
+    others = []
+    for _ in range(2):
+        entry = erased_once(services, new_id())
+        others.append(look(services).plan)
+        services.ledger.delete_below(entry.key)
+    assert len({begun.plan, first.plan, *others}) == 4, "one entry missing is not the other"
+
+
 def test_an_erasure_of_an_account_that_did_not_come_back_is_only_entered(
     services: Services, worker_services: Services, owner_engine: Engine
 ) -> None:
