@@ -36,13 +36,25 @@ INSERT INTO holds (account_id, hold_id, scope, authority, reference, placed_by, 
 SELECT account_id, gen_random_uuid(), 'account', 'Halmstad District Court', 'T 1-26', 'operator:x', :now
 FROM accounts WHERE hashtext(CAST(account_id AS text)) % 100 = 0
 """
-# One erasure that ended for every ten accounts, and one that was cancelled, which still names its account.
-FORMER: Final = """
+# One erasure that ended for every ten accounts, one an hour, each planned alone; and as many that were cancelled.
+RUNS: Final = """
+INSERT INTO purge_runs (run_id, service, status, rule, policy_version, accounts, findings, planned_by, planned_at)
+SELECT gen_random_uuid(), CASE WHEN i % 3 = 0 THEN 'intesis' ELSE 'talk2m' END, 'approved', 'P7Y after last_traffic', '1', 1,
+    '[]', 'client:x', :now - i * interval '1 h'
+FROM generate_series(1, :number / 10) i
+"""
+ENDED: Final = """
+INSERT INTO purges (purge_id, run_id, service, trigger, rule, policy_version, status, step, counts, attempts, planned_at,
+    finished_at)
+SELECT gen_random_uuid(), run_id, service, 'policy', rule, policy_version, 'done', 'done', '{}', 1, planned_at, planned_at
+FROM purge_runs
+"""
+CANCELLED: Final = """
 INSERT INTO purges (purge_id, account_id, service, trigger, rule, policy_version, status, step, counts, attempts, planned_at,
     finished_at)
-SELECT gen_random_uuid(), CASE WHEN n = 1 THEN account_id END, service, 'policy', 'P7Y after last_traffic', '1',
-    CASE WHEN n = 1 THEN 'cancelled' ELSE 'done' END, 'done', '{}', 1, :now - interval '1 year', :now - interval '1 year'
-FROM accounts, generate_series(1, 2) n WHERE hashtext(CAST(account_id AS text)) % 10 = 0
+SELECT gen_random_uuid(), account_id, service, 'policy', 'P7Y after last_traffic', '1', 'cancelled', 'keys', '{}', 1,
+    :now - interval '1 year', :now - interval '1 year'
+FROM accounts WHERE hashtext(CAST(account_id AS text)) % 10 = 0
 """
 # Their traffic, as backends sent it.
 EVENTS: Final = """
@@ -122,8 +134,9 @@ def database(stage: Stage, name: str) -> Iterator[Services]:
 def fill(engine: Engine, number: int, now: datetime, *, whole: bool) -> None:
     """So many accounts none of which is due, and what planning reads beside them; `whole` gives them rows everywhere."""
     with engine.begin() as connection:
-        connection.execute(text(ACCOUNTS), {"number": number, "now": now})
-        for statement in (TOLD, HELD, FORMER, EVENTS, *(REST if whole else ())):
+        for statement in (ACCOUNTS, RUNS):
+            connection.execute(text(statement), {"number": number, "now": now})
+        for statement in (TOLD, HELD, ENDED, CANCELLED, EVENTS, *(REST if whole else ())):
             connection.execute(text(statement), {"now": now})
 
 

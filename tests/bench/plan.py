@@ -1,5 +1,6 @@
 """plan_1m: the daily plan of fifty due accounts among a million, beside the plain SELECT of their ids."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
@@ -21,10 +22,21 @@ from tests.purges import terms
 ACCOUNTS, DUE = 1_000_000, 50
 SHARE: Final = 0.05  # the default of CLOUDPRIV_PURGE_LIMIT_SHARE
 BOUND: Final = 100.0  # milliseconds
+LATELY: Final = 16  # of the crowd's erasures those of the service and the last day
 # The due ones and their notices, each twice asked for; as many accounts as the share needs; when traffic last came.
-ENOUGH: Final = Counter(accounts=DUE + round(DUE / SHARE), notices=2 * DUE, audit_events=1, guard_baselines=1)
-# What is cancelled may be planned again.
-CANCEL: Final = "UPDATE purges SET status = 'cancelled', finished_at = planned_at WHERE status = 'planned'"
+ENOUGH: Final = Counter(
+    accounts=DUE + math.ceil((DUE + LATELY) / SHARE),
+    notices=2 * DUE,
+    purges=LATELY,
+    purge_runs=LATELY,
+    audit_events=1,
+    guard_baselines=1,
+)
+# What was cancelled may be planned again, and what was planned the day before yesterday does not count against it.
+CANCEL: Final = """
+UPDATE purges SET status = 'cancelled', finished_at = planned_at, planned_at = planned_at - interval '2 days'
+WHERE status = 'planned'
+"""
 PLAIN: Final = "SELECT account_id FROM accounts WHERE greatest(created_at, last_traffic_at) < :cutoff AND status = 'active'"
 
 
