@@ -6,14 +6,14 @@ The signature is a detached JWS (appendix F) over the canonical JSON (RFC 8785) 
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from typing import Any, Final
 from uuid import UUID
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from cloudpriv.audit import merkle, notes, tiles
@@ -26,6 +26,17 @@ from cloudpriv.platform.ids import new_id
 from cloudpriv.platform.objectstore import ObjectStore
 
 ALGORITHM: Final = "Ed25519"
+ROWS_AT_ONCE: Final = 1000
+MISPLACED: Final = text("""
+    SELECT certificate_id FROM certificates c
+    WHERE NOT EXISTS (SELECT FROM log_pending WHERE entry_id = c.certificate_id)
+      AND NOT EXISTS (
+        SELECT FROM log_tiles t JOIN logs l USING (log)
+        WHERE t.log = c.log AND t.level = 0 AND t.number = c.leaf_index / 256 AND c.leaf_index < l.size
+          AND t.entries[(c.leaf_index % 256)::int + 1] = c.certificate_id
+      )
+    ORDER BY certificate_id
+""")
 
 
 def issue(tx: Tx, key: Ed25519PrivateKey, *, purge_id: UUID, service: str, body: dict[str, Any]) -> UUID:
@@ -91,7 +102,8 @@ def read_document(text: str) -> dict[str, Any]:
 def verify(document: Mapping[str, Any], vkeys: str) -> notes.Checkpoint:
     """That the certificate was signed, and is in the log that the signed checkpoint is of; that checkpoint.
 
-    `vkeys` are verifier keys, one a line: the log's own decides. Raises ProofError, which says what is wrong.
+    `vkeys` are verifier keys, one a line: the log's own decides where it stands, and any may have signed it, since what
+    waited while the key was changed stands in the log of the next key. Raises ProofError, which says what is wrong.
     """
     if set(document) != {"certificate", "signature", "proof"}:
         raise ProofError("the document is not of certificate, signature and proof")
@@ -99,10 +111,37 @@ def verify(document: Mapping[str, Any], vkeys: str) -> notes.Checkpoint:
     if not (isinstance(certificate, dict) and isinstance(signature, str) and isinstance(proof, str)):
         raise ProofError("certificate, signature or proof is of another kind")
     content, place = _content(certificate), notes.read_proof(proof)
-    checkpoint, key = notes.open_checkpoint(place.note, vkeys)
-    _verify_signature(content, signature, key.public)
+    checkpoint = notes.open_checkpoint(place.note, vkeys)
+    verify_signature(content, signature, vkeys)
     merkle.verify_inclusion(merkle.leaf_hash(content), place.index, checkpoint.size, place.path, checkpoint.root)
     return checkpoint
+
+
+def verify_signature(content: bytes, signature: str, vkeys: str) -> None:
+    """That one of the verifier keys, one a line, has signed some bytes as `sign` does. Raises ProofError."""
+    header, _, made = signature.partition("..")
+    public = next((key.public for key in notes.read_verifier_keys(vkeys) if header == _header(key.public)), None)
+    if public is None:
+        raise ProofError("the certificate was signed with another key or in another way")
+    try:
+        raw = base64.b64decode(made + "=" * (-len(made) % 4), altchars=b"-_", validate=True)
+        Ed25519PublicKey.from_public_bytes(public).verify(raw, _signed(header, content))
+    except (InvalidSignature, ValueError):
+        raise ProofError("the certificate's signature is not that of the key over its content") from None
+
+
+def faults(tx: Tx, vkeys: str) -> Iterator[str]:
+    """What in the certificates' rows is not as it was signed and placed, one line each. Leaves are not looked at."""
+    for found in tx.session.scalars(select(Certificate).execution_options(yield_per=ROWS_AT_ONCE)):
+        told = {"id": found.certificate_id, "purge_id": found.purge_id, "service": found.service}
+        try:
+            verify_signature(found.body, found.signature, vkeys)
+        except ProofError as fault:
+            yield f"certificate {found.certificate_id}: {fault}"
+        if not _tells(found.body, told | {"issued_at": found.issued_at}):
+            yield f"certificate {found.certificate_id}: its row is not what the certificate says"
+    for certificate_id in tx.session.scalars(MISPLACED):
+        yield f"certificate {certificate_id} is not where its row says, nor waits to be logged"
 
 
 def sign(content: bytes, key: Ed25519PrivateKey) -> str:
@@ -137,15 +176,13 @@ def _content(certificate: dict[str, Any]) -> bytes:
         raise ProofError("the certificate holds what no certificate does") from None
 
 
-def _verify_signature(content: bytes, signature: str, public: bytes) -> None:
-    header, _, made = signature.partition("..")
-    if header != _header(public):
-        raise ProofError("the certificate was signed with another key or in another way")
+def _tells(content: bytes, members: dict[str, Any]) -> bool:
+    """Whether a certificate's bytes hold these members."""
     try:
-        raw = base64.b64decode(made + "=" * (-len(made) % 4), altchars=b"-_", validate=True)
-        Ed25519PublicKey.from_public_bytes(public).verify(raw, _signed(header, content))
-    except (InvalidSignature, ValueError):
-        raise ProofError("the certificate's signature is not that of the key over its content") from None
+        told = json.loads(content)
+    except ValueError:
+        return False
+    return isinstance(told, dict) and all(told.get(name) == value for name, value in json.loads(canonical(members)).items())
 
 
 def _header(public: bytes) -> str:

@@ -1,7 +1,8 @@
 """The append-only log over audit events and certificates: a Merkle tree in tiles, and its signed checkpoints.
 
 A checkpoint lies in the ledger's bucket, which no restore of the database reaches, before anybody is served it. What the
-bucket knows and this database does not, stops the log: another tree of the same log is never signed.
+bucket knows and this database does not, stops the log, and so does a tree that does not begin with the one signed before:
+whoever may change the whole database gets no second history signed.
 """
 
 import json
@@ -11,8 +12,9 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 from uuid import UUID
 
+import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import exists, insert, select, text, update
+from sqlalchemy import Select, exists, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from cloudpriv.audit import certificates, events, merkle, notes, tiles
@@ -21,33 +23,49 @@ from cloudpriv.audit.tables import Certificate, Checkpoint, Log, PendingEntry
 from cloudpriv.audit.tiles import LogError
 from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.db import Plane, Tx
+from cloudpriv.platform.errors import NotFoundError
 from cloudpriv.platform.objectstore import ObjectStore
 
+reports = structlog.get_logger(__name__)
+
+REPORTED: Final = 10  # missing entries a call: one is as bad as many
 BATCH: Final = 10_000  # entries a transaction: a second's work, some 10 MB
 TURN: Final = 7_235_002  # any number: whoever changes a log holds this lock
 LATEST: Final = "log/latest"
 BEHIND: Final = "the ledger's bucket knows more of the log than this database"
 BEGUN: Final = "log.begin"
+# What is pending and names nothing stays so: it holds up nothing that comes after it.
 TAKE: Final = text("""
-    WITH taken AS (
-        DELETE FROM log_pending
-        WHERE entry_id = ANY (ARRAY(SELECT entry_id FROM log_pending ORDER BY entry_id LIMIT :batch))
-        RETURNING entry_id
+    WITH due AS (
+        SELECT p.entry_id, c.body, e.*
+        FROM log_pending p
+        LEFT JOIN LATERAL (SELECT * FROM audit_events WHERE event_id = p.entry_id LIMIT 1) e ON true
+        LEFT JOIN LATERAL (SELECT body FROM certificates WHERE certificate_id = p.entry_id LIMIT 1) c ON true
+        WHERE e.event_id IS NOT NULL OR c.body IS NOT NULL
+        ORDER BY p.entry_id LIMIT :batch
+    ), taken AS (
+        DELETE FROM log_pending WHERE entry_id = ANY (ARRAY(SELECT entry_id FROM due))
     )
-    SELECT taken.entry_id, c.body, e.*
-    FROM taken
-    LEFT JOIN LATERAL (SELECT * FROM audit_events WHERE event_id = taken.entry_id LIMIT 1) e ON true
-    LEFT JOIN LATERAL (SELECT body FROM certificates WHERE certificate_id = taken.entry_id LIMIT 1) c ON true
-    ORDER BY taken.entry_id
+    SELECT * FROM due ORDER BY entry_id
+""")
+MISSING: Final = text("""
+    SELECT entry_id FROM log_pending p
+    WHERE NOT EXISTS (SELECT FROM audit_events WHERE event_id = p.entry_id)
+      AND NOT EXISTS (SELECT FROM certificates WHERE certificate_id = p.entry_id)
+    ORDER BY entry_id LIMIT :most
 """)
 
 
 class SplitViewError(LogError):
-    """The bucket holds a signed checkpoint of a tree that is not ours."""
+    """A checkpoint was signed of a tree that is not how ours begins."""
 
 
 class BehindError(LogError):
     """The bucket knows more of the log than this database, which was restored: `begin_anew` comes first."""
+
+
+class LostError(LogError):
+    """The bucket lacks a checkpoint that was published: it was emptied, or is another."""
 
 
 def origin_base(issuer: str) -> str:
@@ -62,7 +80,8 @@ def advance(
     """Log what is pending and publish the tree's checkpoint; how many entries were logged.
 
     Any number of callers at once, as the worker's role. What a call left when it was stopped, the next makes up for. A key
-    other than the last log's begins another log. Raises BehindError, SplitViewError, BusyError.
+    other than the last log's begins another log. What is pending and is not stored is left so, and an error is logged.
+    Raises BehindError, SplitViewError, LostError, BusyError.
     """
     logged, taken = 0, BATCH
     while taken == BATCH:
@@ -71,6 +90,9 @@ def advance(
         logged += taken
     with plane.transaction(WORKER, clock()) as tx:
         _publish(tx, ledger, key)
+    with plane.transaction(WORKER, clock(), read_only=True) as tx:
+        for entry in missing(tx, REPORTED):
+            reports.error("log_entry_missing", entry=str(entry))
     return logged
 
 
@@ -90,6 +112,11 @@ def begin_anew(tx: Tx, ledger: ObjectStore, key: Ed25519PrivateKey, origin_base:
     return _begin(tx, former, number + 1, key, origin_base).log
 
 
+def end_of(former: Log | None) -> list[str]:
+    """What the first entry of a log says of the end of the one before, so that nobody can cut that short afterwards."""
+    return [] if former is None else [f"log_{former.log}", f"size_{former.size}"]
+
+
 def newest_checkpoint(tx: Tx) -> str | None:
     """The newest published checkpoint, None before the first."""
     query = select(Checkpoint.note).order_by(Checkpoint.log.desc(), Checkpoint.size.desc()).limit(1)
@@ -104,6 +131,11 @@ def verifier_keys(tx: Tx) -> list[str]:
 def checkpoint_key(log: int, size: int) -> str:
     """Where a checkpoint lies in the ledger's bucket; in the order of sizes."""
     return f"log/{log}/checkpoints/{size:020d}"
+
+
+def missing(tx: Tx, most: int) -> list[UUID]:
+    """Up to `most` pending entries that name neither event nor certificate: what they named is gone, or never was."""
+    return list(tx.session.scalars(MISSING, {"most": most}))
 
 
 def sizes_in_bucket(ledger: ObjectStore, log: int, after: int) -> Iterator[int]:
@@ -130,11 +162,7 @@ def _log_pending(tx: Tx, ledger: ObjectStore, key: Ed25519PrivateKey, base: str)
 
 
 def _leaf(row: Mapping[Any, Any]) -> bytes:
-    if row["body"] is not None:
-        return bytes(row["body"])
-    if row["event_id"] is None:
-        raise LogError(f"event {row['entry_id']} is to be logged and is not there")
-    return events.leaf(row)
+    return events.leaf(row) if row["body"] is None else bytes(row["body"])
 
 
 def _publish(tx: Tx, ledger: ObjectStore, key: Ed25519PrivateKey) -> None:
@@ -142,8 +170,8 @@ def _publish(tx: Tx, ledger: ObjectStore, key: Ed25519PrivateKey) -> None:
     log = _in_turn(tx)
     if log is None or log.vkey != notes.verifier_key(log.origin, key).text:
         return
-    published = _published(tx, log)
-    if log.size == published:
+    published = tx.session.scalar(_newest_of(log))
+    if published is not None and log.size == published.size:
         return
     read = tiles.reader(tx, log.log)
 
@@ -151,30 +179,67 @@ def _publish(tx: Tx, ledger: ObjectStore, key: Ed25519PrivateKey) -> None:
         return notes.sign(notes.Checkpoint(log.origin, size, merkle.root(size, read)).text, log.origin, key)
 
     known = _agreed(ledger, log, published, signed)
-    if log.size not in known:
-        known[log.size] = _put(ledger, log, signed(log.size))
+    for size in known:
+        _require_extended(log, size, read)
+    new = {size: note for size, note in known.items() if published is None or size > published.size}
+    if log.size not in new:
+        new[log.size] = _put(ledger, log, signed(log.size))
     ledger.put(LATEST, json.dumps({"log": log.log, "size": log.size}).encode())
-    rows = [{"log": log.log, "size": size, "note": note, "signed_at": tx.now} for size, note in known.items()]
+    rows = [{"log": log.log, "size": size, "note": note, "signed_at": tx.now} for size, note in new.items()]
     tx.session.execute(insert(Checkpoint), rows)
-    certificates.keep(tx, ledger, log.log, published)
+    certificates.keep(tx, ledger, log.log, published.size if published else 0)
 
 
 def _put(ledger: ObjectStore, log: Log, note: str) -> str:
     if ledger.put_new(checkpoint_key(log.log, log.size), note.encode()) != note.encode():
-        raise SplitViewError(f"another tree of size {log.size} of log {log.log} has been signed")
+        raise _split(log, log.size)
     return note
 
 
-def _agreed(ledger: ObjectStore, log: Log, published: int, signed: Callable[[int], str]) -> dict[int, str]:
-    """Checkpoints of the bucket that are new to us, by size, once each is what we would have signed (Ed25519 repeats)."""
+def _agreed(ledger: ObjectStore, log: Log, published: Checkpoint | None, signed: Callable[[int], str]) -> dict[int, str]:
+    """The newest published checkpoint and those that only the bucket knows, by size.
+
+    Each is what we would sign of the tree as it is stored now (Ed25519 repeats), in the database and in the bucket.
+    """
     found = {}
-    for size in sizes_in_bucket(ledger, log.log, published):
+    for size in _known_sizes(ledger, log, published):
         if size > log.size:
             raise BehindError(BEHIND)
-        found[size] = ledger.get(checkpoint_key(log.log, size)).decode()
+        found[size] = _kept(ledger, log, size)
         if found[size] != signed(size):
-            raise SplitViewError(f"another tree of size {size} of log {log.log} has been signed")
+            raise _split(log, size)
+    if published is not None and published.note != found[published.size]:
+        raise _split(log, published.size)
     return found
+
+
+def _known_sizes(ledger: ObjectStore, log: Log, published: Checkpoint | None) -> Iterator[int]:
+    if published is not None:
+        yield published.size
+    yield from sizes_in_bucket(ledger, log.log, published.size if published else 0)
+
+
+def _kept(ledger: ObjectStore, log: Log, size: int) -> str:
+    try:
+        return ledger.get(checkpoint_key(log.log, size)).decode(errors="replace")
+    except NotFoundError:
+        raise LostError(f"the bucket lacks the checkpoint of size {size} of log {log.log}") from None
+
+
+def _require_extended(log: Log, size: int, read: merkle.Read) -> None:
+    """Raises SplitViewError unless the tree begins with that of `size`.
+
+    That the former root can still be computed is not enough: it is of lower tiles where the new one is of those above.
+    """
+    try:
+        path = merkle.consistency_proof(size, log.size, read)
+        merkle.verify_consistency(size, log.size, path, merkle.root(size, read), merkle.root(log.size, read))
+    except merkle.ProofError:
+        raise _split(log, size) from None
+
+
+def _split(log: Log, size: int) -> SplitViewError:
+    return SplitViewError(f"another tree of size {size} of log {log.log} has been signed")
 
 
 def _any_after(ledger: ObjectStore, log: int, size: int) -> bool:
@@ -191,10 +256,14 @@ def _newest(tx: Tx) -> Log | None:
     return tx.session.scalar(select(Log).order_by(Log.log.desc()).limit(1))
 
 
+def _newest_of(log: Log) -> Select[Checkpoint]:
+    return select(Checkpoint).where(Checkpoint.log == log.log).order_by(Checkpoint.size.desc()).limit(1)
+
+
 def _published(tx: Tx, log: Log) -> int:
     """The size of the log's newest checkpoint."""
-    query = select(Checkpoint.size).where(Checkpoint.log == log.log).order_by(Checkpoint.size.desc()).limit(1)
-    return tx.session.scalar(query) or 0
+    found = tx.session.scalar(_newest_of(log))
+    return found.size if found else 0
 
 
 def _begin(tx: Tx, former: Log | None, number: int, key: Ed25519PrivateKey, base: str) -> Log:
@@ -204,7 +273,7 @@ def _begin(tx: Tx, former: Log | None, number: int, key: Ed25519PrivateKey, base
     origin = f"{base}/log/{number}"
     log = Log(log=number, origin=origin, vkey=notes.verifier_key(origin, key).text, size=0, begun_at=tx.now)
     tx.session.add(log)
-    event = events.event_of(tx, BEGUN, None)
+    event = events.event_of(tx, BEGUN, None) | {"fields": end_of(former)}
     tx.session.execute(insert(AuditEvent).values(event))
     tiles.append(tx, log, [(event["event_id"], events.leaf(event))])
     return log

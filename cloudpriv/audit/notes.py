@@ -113,17 +113,21 @@ def verify(note: str, keys: Iterable[VerifierKey]) -> str:
     return text
 
 
-def open_checkpoint(note: str, vkeys: str) -> tuple[Checkpoint, VerifierKey]:
-    """The checkpoint of a signed note, and the key of the log that it is of, among verifier keys, one a line.
+def read_verifier_keys(vkeys: str) -> list[VerifierKey]:
+    """Verifier keys, one a line. Raises NoteError."""
+    return [read_verifier_key(line) for line in vkeys.splitlines() if line.strip()]
+
+
+def open_checkpoint(note: str, vkeys: str) -> Checkpoint:
+    """The checkpoint of a note that the log it is of has signed, with one of these verifier keys, one a line.
 
     Raises NoteError when none is the log's own, or it has not signed.
     """
     origin = note.partition("\n")[0]
-    keys = [read_verifier_key(line) for line in vkeys.splitlines() if line.strip()]
-    key = next((key for key in keys if key.name == origin), None)
+    key = next((key for key in read_verifier_keys(vkeys) if key.name == origin), None)
     if key is None:
         raise NoteError("the checkpoint is of another log than the given key")
-    return read_checkpoint(verify(note, [key])), key
+    return read_checkpoint(verify(note, [key]))
 
 
 def read_checkpoint(text: str) -> Checkpoint:

@@ -6,44 +6,40 @@ leaf that a checkpoint covers a line {"checkpoint": signed note}. So what was ch
 
 import json
 from collections.abc import Iterable, Iterator
-from itertools import islice, takewhile
+from itertools import islice
 from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import ARRAY, Uuid, any_, cast, select, text
 
-from cloudpriv.audit import events, merkle, notes, tiles
+from cloudpriv.audit import certificates, events, heads, merkle, notes, tiles
 from cloudpriv.audit.events import AuditEvent
-from cloudpriv.audit.log import BEHIND, checkpoint_key, is_behind, sizes_in_bucket
+from cloudpriv.audit.heads import Head
+from cloudpriv.audit.log import BEGUN, BEHIND, end_of, is_behind, missing, sizes_in_bucket
 from cloudpriv.audit.merkle import Frontier, ProofError
-from cloudpriv.audit.tables import Certificate, Checkpoint, Log, LogTile
+from cloudpriv.audit.tables import Certificate, Log, LogTile
 from cloudpriv.platform.db import Tx
-from cloudpriv.platform.errors import NotFoundError
 from cloudpriv.platform.objectstore import ObjectStore
 
-Head = tuple[int, str]  # size and signed note of a checkpoint
 TILES_AT_ONCE: Final = 16
-CHECKPOINTS_AT_ONCE: Final = 1000
 UNLOGGED: Final = text("""
     SELECT event_id FROM audit_events
     EXCEPT (
         SELECT entry_id FROM log_pending
-        UNION ALL SELECT unnest(entries) FROM log_tiles JOIN logs USING (log) WHERE level = 0
+        UNION ALL
+        SELECT e.entry FROM log_tiles t JOIN logs l USING (log), unnest(t.entries) WITH ORDINALITY AS e (entry, at)
+        WHERE t.level = 0 AND t.number * 256 + e.at <= l.size
     )
 """)
-MISSING: Final = text("""
-    SELECT entry_id FROM log_pending p
-    WHERE NOT EXISTS (SELECT FROM audit_events WHERE event_id = p.entry_id)
-      AND NOT EXISTS (SELECT FROM certificates WHERE certificate_id = p.entry_id)
-""")
+MOST_MISSING: Final = 1000
 
 
 def exported(tx: Tx) -> Iterator[bytes]:
     """The lines of the file, in constant memory; up to each log's newest checkpoint. In a read-only transaction."""
     for log in _logs(tx):
         yield json.dumps({"log": log.origin}).encode() + b"\n"
-        heads = _served(tx, log)
-        due = next(heads, None)
+        published = heads.served(tx, log)
+        due = next(published, None)
         for index, _, content, _ in _leaves(tx, log):
             if due is None:
                 break
@@ -52,7 +48,7 @@ def exported(tx: Tx) -> Iterator[bytes]:
             yield content + b"\n"
             if index + 1 == due[0]:
                 yield json.dumps({"checkpoint": due[1]}, ensure_ascii=False).encode() + b"\n"
-                due = next(heads, None)
+                due = next(published, None)
         if due is not None:
             raise ProofError(f"{log.origin} lacks leaves that its checkpoint of size {due[0]} covers")
 
@@ -82,43 +78,75 @@ def verify_lines(lines: Iterable[bytes], vkeys: str) -> dict[str, int]:
     return proved
 
 
-def sizes(tx: Tx) -> list[dict[str, Any]]:
-    """Every log with its number of leaves."""
-    return [{"log": log.origin, "leaves": log.size} for log in _logs(tx)]
+def sizes(tx: Tx, ledger: ObjectStore) -> list[dict[str, Any]]:
+    """Every log with its number of leaves, and the size up to which the ledger's bucket knows it as signed.
+
+    A former log that was signed further than it is stored was cut short by a restore, and should be for no other reason.
+    """
+    newest = max((log.log for log in _logs(tx)), default=0)
+    stored = {log.log: log for log in _logs(tx)}
+    return [_size_of(number, stored.get(number), ledger) for number in range(1, newest + 1)]
 
 
 def faults(tx: Tx, ledger: ObjectStore, vkeys: str | None = None) -> Iterator[str]:
     """What in the database is not as it was logged and signed, one line each; nothing when all is well.
 
-    Every event and certificate is compared with its leaf, every tile with the one above it, every checkpoint with the tree,
-    the newest also with the ledger's bucket. `vkeys` are verifier keys, one a line; those that are stored otherwise.
+    Every event and certificate is compared with its leaf, every tile with the one above it, every checkpoint of the database
+    and of the ledger's bucket with the tree, every log with what the next one says of its end, every certificate with its
+    signature and place. `vkeys` are verifier keys, one a line; those that are stored otherwise.
     """
     if is_behind(tx, ledger):
         yield BEHIND
-    for log in _logs(tx):
-        yield from _faults_of(tx, log, _heads(tx, log, ledger), vkeys or log.vkey)
+    logs = _logs(tx)
+    keys = vkeys or "\n".join(log.vkey for log in logs)
+    for former, log in zip([None, *logs], logs, strict=False):
+        yield from _faults_of(tx, log, heads.of_both(tx, ledger, log), keys)
         yield from _faults_of_tiles(tx, log)
-        yield from _faults_of_bucket(tx, log, ledger)
+        yield from _faults_of_beginning(tx, former, log)
+    yield from certificates.faults(tx, keys)
     yield from (f"event {found} is neither logged nor waits for it" for found in tx.session.scalars(UNLOGGED))
-    yield from (f"event {found} waits to be logged and is not stored" for found in tx.session.scalars(MISSING))
+    yield from (f"event {found} waits to be logged and is not stored" for found in missing(tx, MOST_MISSING))
 
 
-def _faults_of(tx: Tx, log: Log, heads: Iterator[Head], vkeys: str) -> Iterator[str]:
-    tree, covered, due = Frontier(), 0, next(heads, None)
+def _size_of(number: int, log: Log | None, ledger: ObjectStore) -> dict[str, Any]:
+    signed = max(sizes_in_bucket(ledger, number, 0), default=0)
+    return {"log": log.origin if log else f"log/{number}", "leaves": log.size if log else 0, "signed": signed}
+
+
+def _faults_of(tx: Tx, log: Log, due_heads: Iterator[Head], vkeys: str) -> Iterator[str]:
+    tree, covered, due = Frontier(), 0, next(due_heads, None)
     for index, entry, content, logged in _leaves(tx, log):
         if content is None:
             yield f"{log.origin} index {index}: {entry} is not stored any more"
         elif merkle.leaf_hash(content) != logged:
             yield f"{log.origin} index {index}: {entry} is not what was logged"
         tree.add(logged)
-        if due is not None and due[0] == tree.size:
-            try:
-                _verify_head(log.origin, covered, tree, due[1], vkeys)
-            except ProofError as fault:
-                yield str(fault)
-            covered, due = tree.size, next(heads, None)
+        if due is not None and due.size == tree.size:
+            yield from _faults_of_head(log, covered, tree, due, vkeys)
+            covered, due = tree.size, next(due_heads, None)
     if tree.size != log.size or due is not None:
-        yield f"{log.origin}: {tree.size} leaves are stored where {max(log.size, due[0] if due else 0)} were logged"
+        yield f"{log.origin}: {tree.size} leaves are stored where {max(log.size, due.size if due else 0)} were logged"
+
+
+def _faults_of_head(log: Log, covered: int, tree: Frontier, head: Head, vkeys: str) -> Iterator[str]:
+    if head.in_bucket is None:
+        yield f"{log.origin}: the ledger's bucket lacks the checkpoint of size {head.size}"
+    elif head.served not in (None, head.in_bucket):
+        yield f"{log.origin}: the ledger's bucket holds another checkpoint of size {head.size}"
+    try:
+        _verify_head(log.origin, covered, tree, head.note, vkeys)
+    except ProofError as fault:
+        yield str(fault)
+
+
+def _faults_of_beginning(tx: Tx, former: Log | None, log: Log) -> Iterator[str]:
+    """A log's first entry says how the one before ended: whoever cuts that short has to change a leaf of this one."""
+    first = tx.session.scalar(
+        select(LogTile.entries[1]).where(LogTile.log == log.log, LogTile.level == 0, LogTile.number == 0)
+    )
+    began = tx.session.get(AuditEvent, first) if first and log.size else None
+    if began is not None and (began.action, began.fields) != (BEGUN, end_of(former)):
+        yield f"{log.origin} does not begin with the end of the log before"
 
 
 def _faults_of_tiles(tx: Tx, log: Log) -> Iterator[str]:
@@ -134,20 +162,8 @@ def _faults_of_tiles(tx: Tx, log: Log) -> Iterator[str]:
             yield str(fault)
 
 
-def _faults_of_bucket(tx: Tx, log: Log, ledger: ObjectStore) -> Iterator[str]:
-    query = select(Checkpoint).where(Checkpoint.log == log.log).order_by(Checkpoint.size.desc()).limit(1)
-    newest = tx.session.scalar(query)
-    if newest is None:
-        return
-    try:
-        if ledger.get(checkpoint_key(log.log, newest.size)).decode() != newest.note:
-            yield f"{log.origin}: the ledger's bucket holds another checkpoint of size {newest.size}"
-    except NotFoundError:
-        yield f"{log.origin}: the ledger's bucket lacks the checkpoint of size {newest.size}"
-
-
 def _verify_head(origin: str, covered: int, tree: Frontier, note: str, vkeys: str) -> None:
-    checkpoint = notes.open_checkpoint(note, vkeys)[0]
+    checkpoint = notes.open_checkpoint(note, vkeys)
     if checkpoint.origin != origin:
         raise ProofError(f"a checkpoint of {checkpoint.origin} stands among leaves of {origin}")
     if (checkpoint.size, checkpoint.root) != (tree.size, tree.root()):
@@ -172,25 +188,7 @@ def _marker(content: bytes) -> dict[str, str]:
 
 
 def _logs(tx: Tx) -> list[Log]:
-    return list(tx.session.scalars(select(Log).where(Log.size > 0).order_by(Log.log)))
-
-
-def _served(tx: Tx, log: Log) -> Iterator[Head]:
-    """All published checkpoints of a log by size, a page at a time."""
-    query = select(Checkpoint.size, Checkpoint.note).where(Checkpoint.log == log.log).order_by(Checkpoint.size)
-    page = tx.session.execute(query.limit(CHECKPOINTS_AT_ONCE)).all()
-    while page:
-        yield from ((size, note) for size, note in page)
-        page = tx.session.execute(query.where(Checkpoint.size > page[-1].size).limit(CHECKPOINTS_AT_ONCE)).all()
-
-
-def _heads(tx: Tx, log: Log, ledger: ObjectStore) -> Iterator[Head]:
-    """The same, and those that so far only the bucket knows."""
-    last = 0
-    for last, note in _served(tx, log):
-        yield last, note
-    for size in takewhile(log.size.__ge__, sizes_in_bucket(ledger, log.log, last)):
-        yield size, ledger.get(checkpoint_key(log.log, size)).decode()
+    return list(tx.session.scalars(select(Log).order_by(Log.log)))
 
 
 def _leaves(tx: Tx, log: Log) -> Iterator[tuple[int, UUID, bytes | None, bytes]]:

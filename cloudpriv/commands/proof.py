@@ -127,7 +127,7 @@ def _verify_database(ctx: click.Context, vkeys: str | None, json_output: bool) -
         for count, fault in enumerate(verification.faults(tx, built.ledger, vkeys), start=1):
             if count <= MOST_FAULTS:
                 click.echo(fault, err=True)
-        sizes = verification.sizes(tx)
+        sizes = verification.sizes(tx, built.ledger)
     if count:
         fail(f"the trail is not what was logged and signed (faults: {count})")
     report(sizes, json_output, title="Verified", empty="There is no log yet.")

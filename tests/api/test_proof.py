@@ -53,7 +53,7 @@ def test_the_newest_checkpoint_is_a_signed_note(app: Flask, worker_services: Ser
         advance(worker_services)
         answer = http.get("/v1/audit/checkpoint")
         assert (answer.status_code, answer.content_type) == (200, "text/plain; charset=utf-8")
-        assert notes.open_checkpoint(answer.text, http.get("/v1/audit/key").text)[0].size == size
+        assert notes.open_checkpoint(answer.text, http.get("/v1/audit/key").text).size == size
 
 
 def test_what_a_backend_does_stands_in_the_log(backend: Backend, worker_services: Services) -> None:

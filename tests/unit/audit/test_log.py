@@ -6,17 +6,17 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Engine, text
+from structlog.testing import capture_logs
 
 from cloudpriv.audit import certificates, events, log, merkle, notes, tiles, verification
-from cloudpriv.audit.log import BehindError, SplitViewError
-from cloudpriv.audit.tiles import LogError
+from cloudpriv.audit.log import BehindError, LostError, SplitViewError
 from cloudpriv.bootstrap import Services
 from cloudpriv.controller import accounts
 from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.errors import NotFoundError
 from cloudpriv.platform.ids import new_id
 from tests.factories import NOW, make_account, transaction
-from tests.proofs import BASE, KEY, advance, change, make_certificate, make_events, newest, vkeys
+from tests.proofs import BASE, KEY, advance, change, hash_anew, make_certificate, make_events, newest, vkeys
 from tests.purges import Killed, Moments, die
 from tests.stack import TestDatabase, fresh_database
 
@@ -25,7 +25,7 @@ OF_THE_LOG = ("audit_events", "certificates", "checkpoints", "log_pending", "log
 
 def head(services: Services) -> notes.Checkpoint:
     """The newest checkpoint, its signature verified."""
-    return notes.open_checkpoint(newest(services), vkeys(services))[0]
+    return notes.open_checkpoint(newest(services), vkeys(services))
 
 
 def faults(services: Services) -> list[str]:
@@ -248,12 +248,81 @@ def test_another_key_begins_another_log(worker_services: Services, owner_engine:
     assert faults(worker_services) == []
 
 
-def test_an_event_that_is_gone_before_it_is_logged_stops_the_log(worker_services: Services, owner_engine: Engine) -> None:
+def test_an_event_that_is_gone_before_it_is_logged_is_reported_and_stops_nothing(
+    worker_services: Services, owner_engine: Engine
+) -> None:
     gone = make_events(worker_services, 3)[1]
     change(owner_engine, "DELETE FROM audit_events WHERE event_id = :id", id=gone)
-    with pytest.raises(LogError, match=str(gone)):
-        advance(worker_services)
+    with capture_logs() as said:
+        assert advance(worker_services) == 2
+        assert advance(worker_services) == 0
+    line = {"event": "log_entry_missing", "entry": str(gone), "log_level": "error"}
+    assert said == [line, line]
     assert faults(worker_services) == [f"event {gone} waits to be logged and is not stored"]
+
+
+def test_more_pending_ids_of_nothing_than_a_batch_stop_nothing(services: Services, worker_services: Services) -> None:
+    bogus = "INSERT INTO log_pending SELECT ('00000000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid "
+    with transaction(services) as tx:  # the API's role may
+        tx.connection.execute(text(bogus + "FROM generate_series(1, :n) n"), {"n": log.BATCH + 1})
+    make_events(worker_services, 3)
+    with capture_logs() as said:
+        assert advance(worker_services) == 3
+    assert len(said) == log.REPORTED
+    assert head(worker_services).size == 4
+
+
+def test_no_tree_is_signed_that_does_not_begin_with_the_one_before(worker_services: Services, owner_engine: Engine) -> None:
+    [first, *_] = make_events(worker_services, 300)
+    advance(worker_services)
+    signed = newest(worker_services)
+    change(owner_engine, "UPDATE audit_events SET action = 'x' WHERE event_id = :id", id=first)
+    hash_anew(worker_services)
+    make_events(worker_services, 1)
+    for statement in (None, "UPDATE checkpoints SET note = 'x'", "DELETE FROM checkpoints"):
+        if statement is not None:
+            change(owner_engine, statement)
+        with pytest.raises(SplitViewError):
+            advance(worker_services)
+    assert list(worker_services.ledger.keys_after("log/1/", "log/1/")) == [log.checkpoint_key(1, 301)]
+    assert worker_services.ledger.get(log.checkpoint_key(1, 301)).decode() == signed
+
+
+def test_a_tree_whose_upper_tiles_are_not_of_the_lower_ones_is_not_signed(
+    worker_services: Services, owner_engine: Engine
+) -> None:
+    make_events(worker_services, 300)
+    advance(worker_services)
+    make_events(worker_services, 300)
+    with pytest.raises(Killed):
+        log.advance(worker_services.controller, worker_services.ledger, KEY, BASE, Moments(2, die))
+    # The former root is of the hashes of tile 1 itself, the next one of what level 1 says of it.
+    change(owner_engine, "UPDATE log_tiles SET hashes = substr(hashes, 1, 32) || sha256('x') WHERE level = 1")
+    with pytest.raises(SplitViewError):
+        advance(worker_services)
+    assert published(owner_engine) == 1
+
+
+def test_a_checkpoint_that_differs_between_database_and_bucket_stops_the_log(
+    worker_services: Services, owner_engine: Engine
+) -> None:
+    make_events(worker_services, 2)
+    advance(worker_services)
+    signed = worker_services.ledger.get(log.checkpoint_key(1, 3))
+    make_events(worker_services, 1)
+    worker_services.ledger.delete_below(log.checkpoint_key(1, 3))
+    with pytest.raises(LostError):
+        advance(worker_services)
+    worker_services.ledger.put(log.checkpoint_key(1, 3), b"another")
+    with pytest.raises(SplitViewError):
+        advance(worker_services)
+    worker_services.ledger.put(log.checkpoint_key(1, 3), signed)
+    change(owner_engine, "UPDATE checkpoints SET note = 'another'")
+    with pytest.raises(SplitViewError):
+        advance(worker_services)
+    change(owner_engine, "UPDATE checkpoints SET note = :note", note=signed.decode())
+    advance(worker_services)
+    assert head(worker_services).size == 4
 
 
 @pytest.mark.parametrize(

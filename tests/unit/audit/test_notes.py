@@ -36,7 +36,7 @@ def test_gos_note_is_read_and_written_byte_for_byte() -> None:
 
 def test_a_checkpoint_is_origin_size_and_root() -> None:
     assert TEXT.split("\n") == [NAME, "7", base64.b64encode(ROOT).decode(), ""]
-    assert notes.open_checkpoint(NOTE, VKEY.text) == (Checkpoint(NAME, 7, ROOT), VKEY)
+    assert notes.open_checkpoint(NOTE, VKEY.text) == Checkpoint(NAME, 7, ROOT)
     assert notes.read_checkpoint(TEXT + "an extension\n").size == 7
 
 

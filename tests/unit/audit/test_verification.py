@@ -6,14 +6,16 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Engine
 
-from cloudpriv.audit import log, verification
+from cloudpriv.audit import certificates, log, merkle, notes, tiles, verification
 from cloudpriv.audit.merkle import ProofError
 from cloudpriv.bootstrap import Services
 from cloudpriv.platform.actor import WORKER
-from tests.factories import NOW
-from tests.proofs import BASE, advance, change, make_certificate, make_events, newest, vkeys
+from tests.factories import NOW, transaction
+from tests.proofs import BASE, KEY, advance, change, hash_anew, make_certificate, make_events, newest, vkeys
 
 ORIGIN = f"{BASE}/log/1"
+OTHER = Ed25519PrivateKey.from_private_bytes(bytes(32))
+NO_END = f"{BASE}/log/2 does not begin with the end of the log before"
 STRANGER = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
 SWAP = """
     UPDATE audit_events e SET action = o.action, account_id = o.account_id
@@ -92,7 +94,102 @@ def test_an_event_beside_the_log_is_found(worker_services: Services, logged: lis
 
 def test_a_changed_certificate_is_found(worker_services: Services, logged: list[str], owner_engine: Engine) -> None:
     change(owner_engine, r"UPDATE certificates SET body = body || '\x20'::bytea")
-    assert faults(worker_services) == [f"{ORIGIN} index 701: {logged[701]} is not what was logged"]
+    assert faults(worker_services) == [
+        f"{ORIGIN} index 701: {logged[701]} is not what was logged",
+        f"certificate {logged[701]}: the certificate's signature is not that of the key over its content",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("signature = 'x'", ": the certificate was signed with another key or in another way"),
+        (
+            "signature = left(signature, -4) || 'AAAA'",
+            ": the certificate's signature is not that of the key over its content",
+        ),
+        ("purge_id = certificate_id", ": its row is not what the certificate says"),
+        ("service = 'x'", ": its row is not what the certificate says"),
+        ("issued_at = issued_at - interval '1 day'", ": its row is not what the certificate says"),
+        ("log = 2", " is not where its row says, nor waits to be logged"),
+        ("leaf_index = 700", " is not where its row says, nor waits to be logged"),
+        ("log = NULL, leaf_index = NULL", " is not where its row says, nor waits to be logged"),
+    ],
+)
+def test_a_changed_row_of_a_certificate_is_found(
+    worker_services: Services, logged: list[str], owner_engine: Engine, statement: str, said: str
+) -> None:
+    change(owner_engine, f"UPDATE certificates SET {statement}")  # noqa: S608  ours
+    assert faults(worker_services) == [f"certificate {logged[701]}{said}"]
+
+
+def test_a_certificate_that_waits_to_be_logged_is_well(worker_services: Services, logged: list[str]) -> None:
+    make_certificate(worker_services)
+    assert faults(worker_services) == []
+
+
+def test_a_certificate_that_waited_while_the_key_was_changed_is_well(worker_services: Services, logged: list[str]) -> None:
+    certificate_id = make_certificate(worker_services)
+    advance(worker_services, OTHER)
+    assert faults(worker_services) == []
+    with worker_services.controller.transaction(WORKER, NOW, read_only=True) as tx:
+        document = certificates.document(tx, certificate_id)
+    assert certificates.verify(document, vkeys(worker_services)).origin == f"{BASE}/log/2"
+
+
+def test_a_changed_event_is_found_also_where_the_service_has_signed_it(
+    worker_services: Services, logged: list[str], owner_engine: Engine
+) -> None:
+    change(owner_engine, "DELETE FROM certificates")
+    change(owner_engine, "DELETE FROM checkpoints")
+    change(owner_engine, "UPDATE audit_events SET action = 'x' WHERE event_id = :id", id=logged[300])
+    change(owner_engine, "UPDATE log_tiles SET entries[:at] = :other WHERE number = 2", at=701 - 511, other=logged[700])
+    hash_anew(worker_services)
+    with transaction(worker_services) as tx:
+        root = merkle.root(704, tiles.reader(tx, 1))
+    signed = notes.sign(notes.Checkpoint(ORIGIN, 704, root).text, ORIGIN, KEY)
+    worker_services.ledger.put(log.checkpoint_key(1, 704), signed.encode())
+    assert faults(worker_services) == [
+        f"{ORIGIN}: leaves 0 to 400 are not what was signed for size 401",
+        f"{ORIGIN}: leaves 401 to 701 are not what was signed for size 702",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("statements", "said"),
+    [
+        (["UPDATE logs SET size = 0 WHERE log = 1"], "0 leaves are stored where 401 were logged"),
+        (["UPDATE logs SET size = 0 WHERE log = 1", "DELETE FROM checkpoints WHERE log = 1"], NO_END),
+        (["UPDATE logs SET size = 401 WHERE log = 1", "DELETE FROM checkpoints WHERE log = 1 AND size > 401"], NO_END),
+        (["DELETE FROM logs WHERE log = 1", "DELETE FROM checkpoints WHERE log = 1"], NO_END),
+    ],
+)
+def test_a_former_log_is_verified_whatever_its_row_says(
+    worker_services: Services, logged: list[str], owner_engine: Engine, statements: list[str], said: str
+) -> None:
+    make_events(worker_services, 1)
+    advance(worker_services, OTHER)
+    assert faults(worker_services) == []
+    for statement in statements:
+        change(owner_engine, statement)
+    found = faults(worker_services)
+    assert said in "\n".join(found)
+    assert f"event {logged[500]} is neither logged nor waits for it" in found
+
+
+def test_how_far_the_bucket_knows_each_log_is_told(
+    worker_services: Services, logged: list[str], owner_engine: Engine
+) -> None:
+    make_events(worker_services, 1)
+    advance(worker_services, OTHER)
+    next_log = {"log": f"{BASE}/log/2", "leaves": 2, "signed": 2}
+    for statement, former in (
+        ("UPDATE logs SET size = 401 WHERE log = 1", {"log": ORIGIN, "leaves": 401, "signed": 704}),
+        ("DELETE FROM logs WHERE log = 1", {"log": "log/1", "leaves": 0, "signed": 704}),
+    ):
+        change(owner_engine, statement)
+        with worker_services.controller.transaction(WORKER, NOW, read_only=True) as tx:
+            assert verification.sizes(tx, worker_services.ledger) == [former, next_log]
 
 
 def test_a_leaf_changed_with_its_event_lies_between_two_checkpoints(
@@ -146,7 +243,8 @@ def test_what_only_the_bucket_knows_counts_too(worker_services: Services, logged
 
 
 def test_a_log_of_another_key_is_not_ours(worker_services: Services, logged: list[str]) -> None:
-    assert all("another log" in fault for fault in faults(worker_services, STRANGER))
+    of_log, of_certificate = "the checkpoint is of another log", "the certificate was signed with another key"
+    assert [of_log in fault or of_certificate in fault for fault in faults(worker_services, STRANGER)] == [True] * 4
 
 
 def _changed(lines: list[bytes]) -> None:
@@ -204,9 +302,8 @@ def test_a_changed_file_is_found(
 
 
 def test_a_file_of_several_logs_is_verified_whole(worker_services: Services, logged: list[str]) -> None:
-    other = Ed25519PrivateKey.from_private_bytes(bytes(32))
     make_events(worker_services, 3)
-    advance(worker_services, other)
+    advance(worker_services, OTHER)
     lines = exported(worker_services)
     assert verification.verify_lines(lines, vkeys(worker_services)) == {ORIGIN: 704, f"{BASE}/log/2": 4}
     with pytest.raises(ProofError, match="another log"):
