@@ -22,6 +22,8 @@ from cloudpriv.audit.tiles import LogError
 from cloudpriv.bootstrap import Services
 from cloudpriv.controller import outbox
 from cloudpriv.platform.actor import WORKER
+from cloudpriv.platform.clock import APART
+from cloudpriv.platform.db import database_time
 from cloudpriv.platform.errors import BusyError
 from cloudpriv.platform.ids import new_id
 from cloudpriv.platform.jobs import queue
@@ -105,10 +107,13 @@ def advance_log(services: Services) -> None:
 
 
 def give_notices(services: Services) -> None:
-    """Give every notice that is due."""
+    """Give every notice that is due, unless this host's clock is ahead: no mail that tells what is not so comes back."""
     given = NOTICES_AT_ONCE
     while given == NOTICES_AT_ONCE:
         with services.controller.transaction(WORKER, services.clock()) as tx:
+            if tx.now > database_time(tx) + APART:
+                log.error("notices_not_given", fault="clocks_apart")
+                return
             given = notices.give_due(tx, services.policy, limit=NOTICES_AT_ONCE)
 
 

@@ -69,7 +69,10 @@ def read_run(tx: Tx, run_id: UUID) -> Any:
 @blueprint.alt_response(404, description="There is no such run.")
 @blueprint.alt_response(409, description="It does not wait, or was planned by this client.")
 def approve_run(tx: Tx, run_id: UUID) -> Any:
-    """Let a whole run go ahead that the guards stopped; not for whoever planned it."""
+    """Let a whole run go ahead that the guards stopped; not for whoever planned it.
+
+    Where the guards find more now than `findings` showed, that is added and the run stays `waiting`: approve it again.
+    """
     return _answer(runs.approve(tx, runtime().services.terms(tx), run_id))
 
 

@@ -137,7 +137,7 @@ def read_purge(tx: Tx, purge_id: UUID) -> Any:
 @purges.alt_response(409, description="It does not wait, or was planned by this client.")
 def approve_purge(tx: Tx, purge_id: UUID) -> Any:
     """Let one erasure go ahead that the guards stopped; not for whoever planned it. Others of its run go on waiting."""
-    return _started(runs.approve_purge(tx, purge_id))
+    return _started(runs.approve_purge(tx, runtime().services.terms(tx), purge_id))
 
 
 def _started(row: Purge) -> Any:

@@ -72,7 +72,10 @@ def approve(ctx: click.Context, run_id: UUID, json_output: bool) -> None:
         shown = _shown(built, run)
     _report([shown], json_output)
     if not json_output:
-        click.echo(f"Approved: workers begin. Without one: cloudpriv purge run {run_id} --execute")
+        approved = f"Approved: workers begin. Without one: cloudpriv purge run {run_id} --execute"
+        click.echo(
+            approved if run.status == "approved" else "Not approved: the guards find more now. Look, and approve again."
+        )
 
 
 @purge.command("list")

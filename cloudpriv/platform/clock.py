@@ -2,11 +2,13 @@
 
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
+from typing import Final
 
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+APART: Final = timedelta(seconds=60)  # more between two hosts is a fault: NTP keeps them within a second
+BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True)

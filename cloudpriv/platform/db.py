@@ -11,7 +11,7 @@ from uuid import UUID
 import psycopg
 import structlog
 from psycopg.rows import namedtuple_row
-from sqlalchemy import Connection, Engine, MetaData, create_engine
+from sqlalchemy import Connection, Engine, MetaData, create_engine, func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session
 
@@ -158,6 +158,12 @@ def translated_faults() -> Iterator[None]:
             raise
         log.warning("database_away", sqlstate=state)
         raise BusyError from None
+
+
+def database_time(tx: Tx) -> datetime:
+    """What PostgreSQL's host says the time is."""
+    now: datetime = tx.connection.execute(select(func.clock_timestamp())).scalar_one()
+    return now
 
 
 def violated_constraint(fault: DBAPIError) -> str | None:

@@ -15,7 +15,7 @@ from cloudpriv.retention.tables import LedgerEntry, Purge
 TABLES: Final = ControllerBase.metadata.tables
 STATEMENT: Final = (
     "All data of the account that this service held was erased: its data key, rows, objects with all versions and "
-    "unfinished uploads, and queued work. Copies in backups are unreadable without the key; see docs/retention.md."
+    "unfinished uploads, and queued work. What copies in backups still hold, and for how long, is in docs/retention.md."
 )
 
 

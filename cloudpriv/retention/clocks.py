@@ -23,6 +23,7 @@ from cloudpriv.platform.classify import Category
 from cloudpriv.platform.db import ControllerBase, Plane, Tx
 from cloudpriv.policy.register import Policy
 from cloudpriv.retention import duties
+from cloudpriv.retention.holds import in_force
 from cloudpriv.retention.tables import Hold, Purge, PurgeRun
 
 BATCH: Final = 1000  # rows in one transaction: some 10 ms of locks
@@ -110,9 +111,8 @@ def count_due(tx: Tx, policy: Policy, clock: Clock) -> int:
 
 def not_held(account_id: InstrumentedAttribute[Any], category: Category, now: datetime) -> ColumnElement[bool]:
     """Whether no hold keeps what the account has of a category."""
-    stands = and_(Hold.released_at.is_(None), or_(Hold.until.is_(None), Hold.until > now))
     covers = or_(Hold.scope == "account", Hold.category == category)
-    return ~exists().where(Hold.account_id == account_id, stands, covers)
+    return ~exists().where(Hold.account_id == account_id, in_force(now), covers)
 
 
 def _erase_all(plane: Plane, policy: Policy, clock: Now, key: str, part: Rows) -> int:

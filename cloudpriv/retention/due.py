@@ -12,7 +12,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ColumnElement, Date, Select, cast, func, literal, or_, select, tuple_
+from sqlalchemy import ColumnElement, Date, Select, cast, func, literal, select, tuple_
 
 from cloudpriv.audit import events
 from cloudpriv.controller.tables import Account
@@ -21,6 +21,7 @@ from cloudpriv.platform.db import Tx
 from cloudpriv.policy.periods import Period
 from cloudpriv.policy.register import Policy
 from cloudpriv.policy.schema import Retention
+from cloudpriv.retention import holds
 from cloudpriv.retention.tables import OPEN, Hold, Purge
 
 ACTIVITY: Final = func.greatest(Account.created_at, Account.last_traffic_at)  # as in the index ix_accounts_activity
@@ -82,8 +83,7 @@ def day_in_sql(retention: Retention, anchor: ColumnElement[datetime] = UTC_ACTIV
 
 def not_held(now: datetime) -> ColumnElement[bool]:
     """That no hold keeps an account whole at `now`."""
-    running = or_(Hold.until.is_(None), Hold.until > now)
-    return _without(Hold.account_id, Hold.scope == "account", Hold.released_at.is_(None), running)
+    return _without(Hold.account_id, Hold.scope == "account", holds.in_force(now))
 
 
 def is_due(policy: Policy, account: Account, now: datetime) -> bool:

@@ -4,28 +4,32 @@ Each finding names its guard and the figures it was made by. The clocks and the 
 of the last run that nothing was found in, or that was approved: a finding stands until somebody has looked at it.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, exists, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
 from cloudpriv.audit.events import AuditEvent
 from cloudpriv.controller.tables import Account
 from cloudpriv.platform import clock
-from cloudpriv.platform.clock import Boot
-from cloudpriv.platform.db import Tx
-from cloudpriv.policy.periods import parse_period
+from cloudpriv.platform.clock import APART, Boot
+from cloudpriv.platform.db import Tx, database_time
+from cloudpriv.policy.periods import ROUNDINGS, RoundTo, erasable_from, parse_period
 from cloudpriv.policy.register import Policy
+from cloudpriv.policy.schema import Retention
 from cloudpriv.retention import due, notices
 from cloudpriv.retention.due import DueAccount
-from cloudpriv.retention.tables import GuardBaseline, Purge
+from cloudpriv.retention.tables import GuardBaseline, Purge, PurgeRun
 
 QUIET: Final = timedelta(hours=48)  # longer than any maintenance: then ingest is broken, not every customer gone
-APART: Final = timedelta(seconds=60)  # NTP keeps hosts within a second of each other
 DRIFT: Final = 0.001  # a host's crystal is off by less than a tenth of that
+DAY: Final = timedelta(days=1)
+TURN: Final = 7_235_003  # any number of our own, for the advisory lock of planners
+ROUNDED: Final[dict[str, RoundTo]] = {each: each for each in ROUNDINGS}
 ABSENCE: Final = timedelta(hours=48)  # across two starts of a host nothing but its own clock tells how long it was
 
 GUARDS: Final = (
@@ -83,64 +87,73 @@ def read_clocks(tx: Tx) -> Clocks:
     return Clocks(tx.now, database_time(tx), clock.boot())
 
 
-def database_time(tx: Tx) -> datetime:
-    """What PostgreSQL's host says the time is."""
-    now: datetime = tx.connection.execute(select(func.clock_timestamp())).scalar_one()
-    return now
-
-
 def inspect(tx: Tx, terms: Terms, service: str, found: Sequence[DueAccount]) -> list[Finding]:
-    """What stops a run over the due accounts `found` of `service`; nothing when it may go ahead."""
-    baseline = tx.session.get(GuardBaseline, service)
+    """What stops a run over the due accounts `found` of `service`; nothing when it may go ahead.
+
+    Planners of a service take turns until their transactions end, so that none overlooks what another has just planned.
+    """
+    tx.session.execute(select(func.pg_advisory_xact_lock(TURN, func.hashtext(service))))
+    return [
+        *filter(None, [_too_many(tx, service, len(found), terms), _notice_pending(tx, terms.policy, found)]),
+        *look_around(tx, terms, service),
+    ]
+
+
+def look_around(tx: Tx, terms: Terms, service: str) -> list[Finding]:
+    """What speaks against any run at this moment, whatever accounts it is over."""
+    baselines = list(tx.session.scalars(select(GuardBaseline).where(GuardBaseline.service == service)))
+    newest = max(baselines, key=lambda each: each.host_at, default=None)
+    own = next((each for each in baselines if each.boot_id == terms.clocks.boot.id), newest)
     findings = [
-        _too_many(tx, service, len(found), terms.limits),
         _no_traffic(tx, terms.clocks),
         _clocks_apart(terms.clocks),
-        _clock_jump(baseline, terms.clocks) if baseline else None,
-        _period_shorter(baseline, terms) if baseline else None,
-        _notice_pending(tx, terms.policy, found),
+        _clock_jump(own, terms.clocks) if own else None,
+        _period_shorter(newest, terms) if newest else None,
     ]
     return [finding for finding in findings if finding is not None]
 
 
 def trust(tx: Tx, terms: Terms, service: str) -> None:
     """Let later runs of the service be compared with this moment: nothing was found, or somebody approved."""
-    clocks = terms.clocks
+    clocks, rule = terms.clocks, due.rule(terms.policy)
     row = {
         "service": service,
-        "host_at": clocks.host,
         "boot_id": clocks.boot.id,
+        "host_at": clocks.host,
         "boot_seconds": clocks.boot.seconds,
-        "period": str(due.rule(terms.policy).period),
+        "period": _named(rule),
     }
     statement = insert(GuardBaseline).values(row)
-    tx.session.execute(statement.on_conflict_do_update(index_elements=["service"], set_=row))
+    tx.session.execute(statement.on_conflict_do_update(index_elements=["service", "boot_id"], set_=row))
 
 
-def _too_many(tx: Tx, service: str, found: int, limits: Limits) -> Finding | None:
-    waiting = _waiting(tx, service)
-    number = found + waiting
+def _too_many(tx: Tx, service: str, found: int, terms: Terms) -> Finding | None:
+    limits, number = terms.limits, found + _at_once(tx, service, terms.clocks)
     if number > limits.accounts:
-        detail = f"{number} accounts are due at once; a run may erase {limits.accounts} without approval"
+        detail = f"{number} accounts are due at once; {limits.accounts} a day may be erased without approval"
         return Finding("too_many", detail, {"due": number, "limit": limits.accounts})
     # As many as make the share, and no more, are counted: the cost follows what is due, not how many accounts there are.
-    enough = int(number / limits.share) if limits.share else number
+    enough = math.ceil(number / limits.share) if limits.share else number
     # The order keeps PostgreSQL to the index, where all of a service's accounts may lie behind those of the other.
     some = select(Account.account_id).where(Account.service == service).order_by(Account.account_id).limit(enough)
     accounts = tx.session.scalar(select(func.count()).select_from(some.subquery())) or 0
     if number > 1 and number > accounts * limits.share:
-        detail = f"{number} of {accounts} accounts are due at once; a run may erase {limits.share:.1%} without approval"
+        detail = f"{number} of {accounts} accounts are due at once; {limits.share:.1%} a day may be erased without approval"
         return Finding("too_large_a_share", detail, {"due": number, "accounts": accounts, "limit": limits.share})
     return None
 
 
-def _waiting(tx: Tx, service: str) -> int:
-    query = select(func.count()).where(Purge.status == "waiting", Purge.service == service)
+def _at_once(tx: Tx, service: str, clocks: Clocks) -> int:
+    """What waits, and what was planned within a day and nobody approved: many small plans are as much as a large one."""
+    unseen = exists().where(PurgeRun.run_id == Purge.run_id, PurgeRun.approved_by.is_(None))
+    lately = and_(Purge.planned_at > clocks.host - DAY, Purge.status.in_(("planned", "running", "done")), unseen)
+    query = select(func.count()).where(Purge.service == service, or_(Purge.status == "waiting", lately))
     return tx.session.scalar(query) or 0
 
 
 def _no_traffic(tx: Tx, clocks: Clocks) -> Finding | None:
-    last = tx.session.scalar(select(func.max(AuditEvent.at)).where(AuditEvent.action == "traffic.write"))
+    by_now = AuditEvent.at <= min(clocks.host, clocks.database) + APART  # a host with a clock ahead tells nothing of now
+    last = tx.session.scalar(select(func.max(AuditEvent.at)).where(AuditEvent.action == "traffic.write", by_now))
     if last is not None and clocks.host - last <= QUIET:
         return None
     since = "ever" if last is None else f"since {last:%Y-%m-%dT%H:%M:%SZ}"
@@ -175,11 +188,15 @@ def _clock_jump(baseline: GuardBaseline, clocks: Clocks) -> Finding | None:
 
 def _period_shorter(baseline: GuardBaseline, terms: Terms) -> Finding | None:
     rule, now = due.rule(terms.policy), terms.clocks.host
-    before = due.with_period(rule, parse_period(baseline.period))
-    if rule.erasable_from(now) >= before.erasable_from(now):
+    period, _, rounding = baseline.period.partition(" to ")
+    if rule.erasable_from(now) >= erasable_from(now, parse_period(period), ROUNDED.get(rounding)):
         return None
-    detail = f"the policy's period became shorter: {rule.period} after {baseline.period}"
-    return Finding("period_shorter", detail, {"period": str(rule.period), "before": baseline.period})
+    detail = f"the policy's period became shorter: {_named(rule)} after {baseline.period}"
+    return Finding("period_shorter", detail, {"period": _named(rule), "before": baseline.period})
+
+
+def _named(rule: Retention) -> str:
+    return str(rule.period) if rule.round is None else f"{rule.period} to {rule.round}"
 
 
 def _notice_pending(tx: Tx, policy: Policy, found: Sequence[DueAccount]) -> Finding | None:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, exists, or_, select
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 
 from cloudpriv.audit import events
 from cloudpriv.controller import accounts, people
@@ -27,13 +27,22 @@ CATEGORIES: Final = tuple(category.value for category in Category if category is
 
 def active(tx: Tx, account_id: UUID) -> list[Hold]:
     """The account's holds that count now: neither released nor past their `until`, oldest first."""
-    query = select(Hold).where(Hold.account_id == account_id, _counts(tx.now))
+    query = select(Hold).where(Hold.account_id == account_id, in_force(tx.now))
     return list(tx.session.scalars(query.order_by(Hold.hold_id)))
 
 
 def next_end(held: Iterable[Hold]) -> datetime | None:
     """When the first of these holds ends by itself; None when none does."""
     return min((hold.until for hold in held if hold.until is not None), default=None)
+
+
+def in_force(now: datetime) -> ColumnElement[bool]:
+    """That a hold counts: neither released nor past its `until` by the clocks of host and database both.
+
+    What a hold keeps is lost for good once it is erased, so a clock that jumped alone ends none.
+    """
+    earlier = func.least(now, func.statement_timestamp())
+    return and_(Hold.released_at.is_(None), or_(Hold.until.is_(None), Hold.until > earlier))
 
 
 def is_active(hold: Hold, now: datetime) -> bool:
@@ -124,7 +133,7 @@ def list_holds(tx: Tx, account_id: UUID, *, after: UUID | None = None, limit: in
 
 def on_person(tx: Tx, account_id: UUID, person_id: UUID) -> list[Hold]:
     """The active holds that keep anything of a person: the account, the person, or a category of what is held of people."""
-    query = select(Hold).where(Hold.account_id == account_id, _counts(tx.now), _keeps_of(person_id))
+    query = select(Hold).where(Hold.account_id == account_id, in_force(tx.now), _keeps_of(person_id))
     return list(tx.session.scalars(query.order_by(Hold.hold_id)))
 
 
@@ -133,7 +142,7 @@ def erase_released(tx: Tx, limit: int = 100) -> int:
 
     People of an account that is itself being erased go with it, those of a restricted one wait (GDPR Article 18).
     """
-    held = exists().where(Hold.account_id == Person.account_id, _counts(tx.now), _keeps_of(Person.person_id))
+    held = exists().where(Hold.account_id == Person.account_id, in_force(tx.now), _keeps_of(Person.person_id))
     query = select(Person.account_id, Person.person_id).join(Account, Account.account_id == Person.account_id)
     query = query.where(Person.erasure_requested_at.is_not(None), Account.status == "active", ~held)
     found = tx.session.execute(query.order_by(Person.erasure_requested_at).limit(limit)).all()
@@ -155,10 +164,6 @@ def _keeps_of(person_id: Any) -> ColumnElement[bool]:
     """That a hold keeps something of a person, given by id or by column."""
     of_category = Hold.category.in_(sorted(scope.categories_of_people()))
     return or_(Hold.scope == "account", Hold.person_id == person_id, of_category)
-
-
-def _counts(now: datetime) -> ColumnElement[bool]:
-    return and_(Hold.released_at.is_(None), or_(Hold.until.is_(None), Hold.until > now))
 
 
 def _check_scope(scope: str, person_id: UUID | None, category: str | None) -> None:

@@ -1,23 +1,25 @@
-"""A worker's hold on a purge: a lease in the purge's row, renewed by every transaction, taken over when it runs out."""
+"""A worker's grip on a purge: a lease in the purge's row, renewed by every transaction, taken over when it runs out."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import or_, select
+from sqlalchemy import or_, select, update
 
 from cloudpriv.controller.tables import Account
 from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.db import Plane, Tx
 from cloudpriv.platform.ids import new_id
+from cloudpriv.platform.renewal import renewed
 from cloudpriv.retention.tables import WORKABLE, Purge
 
 # With the schedule's round of 5 s, a stopped worker is followed within 30 s. A transaction may wait as long for a lock: the
 # purge's own row, locked meanwhile, keeps others off even when the lease runs out.
 LEASE: Final = timedelta(seconds=20)
+RENEWAL_SECONDS: Final = 5.0  # thrice missed is still in time
 
 
 class NotOursError(Exception):
@@ -33,8 +35,8 @@ class Unit:
 
 
 @dataclass(frozen=True)
-class Hold:
-    """One worker's hold on one purge, for as long as it works on it."""
+class Grip:
+    """One worker's grip on one purge, for as long as it works on it."""
 
     plane: Plane
     purge_id: UUID
@@ -77,6 +79,16 @@ class Hold:
         purge.lease_until = tx.now + LEASE
         purge.step = step or purge.step
         return Unit(tx, purge)
+
+    def kept(self, seconds: float = RENEWAL_SECONDS) -> AbstractContextManager[None]:
+        """Renew the lease beside the block: however long the object store takes, nobody takes the purge over meanwhile."""
+        return renewed(self._renew, seconds, str(self.purge_id))
+
+    def _renew(self) -> bool:
+        now = self.clock()
+        with self.plane.transaction(WORKER, now) as tx:
+            ours = update(Purge).where(Purge.purge_id == self.purge_id, Purge.lease_owner == self.owner)
+            return tx.session.scalar(ours.values(lease_until=now + LEASE).returning(Purge.purge_id)) is not None
 
 
 def release(purge: Purge, until: datetime | None) -> None:

@@ -18,7 +18,7 @@ from cloudpriv.platform.db import Plane, Tx
 from cloudpriv.platform.errors import NotFoundError
 from cloudpriv.policy.register import Policy
 from cloudpriv.retention import runs
-from cloudpriv.retention.lease import LEASE, Hold, NotOursError
+from cloudpriv.retention.lease import LEASE, Grip, NotOursError
 from cloudpriv.retention.steps import WORK, Erasure, Stores, begin
 from cloudpriv.retention.tables import WORKABLE, Purge
 
@@ -79,10 +79,10 @@ def run(plane: Plane, stores: Stores, policy: Policy, purge_id: UUID, clock: Cal
 
     Raises BusyError when a server is away: the purge is unfinished again once its lease has run out.
     """
-    hold = Hold(plane, purge_id, clock)
+    grip = Grip(plane, purge_id, clock)
     try:
-        account_id, step = begin(hold, policy)
-        work = Erasure(hold, stores, policy, account_id)
+        account_id, step = begin(grip, policy)
+        work = Erasure(grip, stores, policy, account_id)
         while step is not None:
             step = WORK[step](work)
     except NotOursError:

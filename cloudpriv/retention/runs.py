@@ -92,6 +92,7 @@ def execute(tx: Tx, terms: Terms, run_id: UUID) -> PurgeRun:
     run = _locked(tx, run_id)
     if run.status != "proposed":
         raise ConflictError(f"This plan is {run.status} already.")
+    run.planned_by, run.planned_at = tx.actor.name, tx.now  # whoever executes it answers for it, and does not approve it too
     ids = list(tx.session.scalars(select(Purge.account_id).where(Purge.run_id == run_id, Purge.status == "proposed")))
     found = due.due_accounts(tx, terms.policy, among=[each for each in ids if each], limit=len(ids) or 1, unplanned=True)
     findings = guards.inspect(tx, terms, run.service, found)
@@ -104,7 +105,7 @@ def execute(tx: Tx, terms: Terms, run_id: UUID) -> PurgeRun:
 
 
 def approve(tx: Tx, terms: Terms, run_id: UUID) -> PurgeRun:
-    """Let a run go ahead that the guards stopped.
+    """Let a run go ahead that the guards stopped; where they find more than was shown, it goes on waiting with that too.
 
     Raises NotFoundError, ConflictError for one that does not wait, SecondPersonNeededError for whoever planned it.
     """
@@ -112,6 +113,11 @@ def approve(tx: Tx, terms: Terms, run_id: UUID) -> PurgeRun:
     if run.status != "waiting":
         raise ConflictError(f"This plan does not wait for approval: it is {run.status}.")
     _check_second_person(tx.actor, run)
+    unseen = _unseen(tx, terms, run)
+    if unseen:
+        run.findings = [*run.findings, *(finding.as_json() for finding in unseen)]
+        events.record(tx, "purge_run.stop", subject_id=run_id)
+        return run
     run.status, run.approved_by, run.approved_at = "approved", tx.actor.name, tx.now
     guards.trust(tx, terms, run.service)
     _release(tx, run, "waiting")
@@ -119,7 +125,7 @@ def approve(tx: Tx, terms: Terms, run_id: UUID) -> PurgeRun:
     return run
 
 
-def approve_purge(tx: Tx, purge_id: UUID) -> Purge:
+def approve_purge(tx: Tx, terms: Terms, purge_id: UUID) -> Purge:
     """Let one erasure of a stopped run go ahead, and leave the others waiting. Raises as `approve` does."""
     query = select(Purge).where(Purge.purge_id == purge_id)
     purge = tx.session.scalar(query.with_for_update())
@@ -127,7 +133,11 @@ def approve_purge(tx: Tx, purge_id: UUID) -> Purge:
         raise NotFoundError
     if purge.status != "waiting" or purge.run_id is None:
         raise ConflictError(f"This erasure does not wait for approval: it is {purge.status}.")
-    _check_second_person(tx.actor, tx.session.get_one(PurgeRun, purge.run_id))
+    run = tx.session.get_one(PurgeRun, purge.run_id)
+    _check_second_person(tx.actor, run)
+    unseen = _unseen(tx, terms, run)
+    if unseen:
+        raise ConflictError(f"The guards find more than when it was planned: {', '.join(each.guard for each in unseen)}.")
     purge.status, purge.lease_until = "planned", tx.now + LEASE
     tx.wake.append(("purge", purge_id))
     events.record(tx, "purge.approve", account_id=purge.account_id, subject_id=purge_id)
@@ -250,6 +260,12 @@ def _locked(tx: Tx, run_id: UUID) -> PurgeRun:
     if run is None or tx.actor.service not in (None, run.service):
         raise NotFoundError
     return run
+
+
+def _unseen(tx: Tx, terms: Terms, run: PurgeRun) -> list[Finding]:
+    """What speaks against any run now and did not when this one was planned: nobody has looked at it."""
+    seen = {finding["guard"] for finding in run.findings}
+    return [finding for finding in guards.look_around(tx, terms, run.service) if finding.guard not in seen]
 
 
 def _check_second_person(actor: Actor, run: PurgeRun) -> None:

@@ -14,11 +14,12 @@ from sqlalchemy import text
 from cloudpriv.audit import certificates, events
 from cloudpriv.controller.tables import Account, AccountKey
 from cloudpriv.platform import jobs
+from cloudpriv.platform.db import database_time
 from cloudpriv.platform.objectstore import ObjectStore
 from cloudpriv.policy.register import Policy
-from cloudpriv.retention import certify, due, erase, guards, holds, ledger, queued
-from cloudpriv.retention.lease import LEASE, Hold, Unit, release
-from cloudpriv.retention.tables import Hold as LegalHold
+from cloudpriv.retention import certify, due, erase, holds, ledger, queued
+from cloudpriv.retention.lease import LEASE, Grip, Unit, release
+from cloudpriv.retention.tables import Hold
 
 log = structlog.get_logger(__name__)
 
@@ -26,6 +27,7 @@ STEPS: Final = ("keys", "objects", "queue", "rows", "verify", "certificate", "do
 # What has no effect outside the database is not awaited on disk. A crash of the server may take it back, whole, and it is
 # done again; the commit that ends the purge awaits all before it.
 MAY_BE_REPEATED: Final = text("SET LOCAL synchronous_commit = off")
+KEYS: Final = AccountKey.__tablename__
 LOOK_AGAIN: Final = timedelta(days=1)  # at what a hold without an end keeps, or a restriction; releasing it wakes a worker
 
 
@@ -43,15 +45,15 @@ class Stores:
 class Erasure:
     """One worker at one purge."""
 
-    hold: Hold
+    grip: Grip
     stores: Stores
     policy: Policy
     account_id: UUID
 
 
-def begin(hold: Hold, policy: Policy) -> tuple[UUID, str | None]:
+def begin(grip: Grip, policy: Policy) -> tuple[UUID, str | None]:
     """Recheck and shred, unless that was done before: the account, and the step to go on with, None to end here."""
-    with hold.unit_with_account() as (unit, account):
+    with grip.unit_with_account() as (unit, account):
         if unit.purge.step != "keys":
             return account.account_id, unit.purge.step
         held = _held(unit, account.account_id)
@@ -60,12 +62,12 @@ def begin(hold: Hold, policy: Policy) -> tuple[UUID, str | None]:
         return account.account_id, _shred(unit, account, held)
 
 
-def _may_not_begin(unit: Unit, account: Account, policy: Policy, held: Sequence[LegalHold]) -> bool:
+def _may_not_begin(unit: Unit, account: Account, policy: Policy, held: Sequence[Hold]) -> bool:
     """Whether the erasure ends here, since the account is not due, or waits for the end of a hold or a restriction."""
     tx, purge = unit.tx, unit.purge
     if purge.trigger == "policy":
         # By the slower of both clocks: neither alone can make an account due.
-        if not due.is_due(policy, account, min(tx.now, guards.database_time(tx))):
+        if not due.is_due(policy, account, min(tx.now, database_time(tx))):
             _close(unit, "cancelled")
             events.record(tx, "purge.cancel", account_id=account.account_id, subject_id=purge.purge_id)
             return True
@@ -78,11 +80,10 @@ def _may_not_begin(unit: Unit, account: Account, policy: Policy, held: Sequence[
     return False
 
 
-def _shred(unit: Unit, account: Account, held: Sequence[LegalHold]) -> str:
+def _shred(unit: Unit, account: Account, held: Sequence[Hold]) -> str:
     tx, purge, account_id = unit.tx, unit.purge, account.account_id
     account.status = "purging"
-    purge.counts = erase.shred_key(tx, account_id, held)
-    purge.shredded_at = tx.now
+    _count(unit, erase.shred_key(tx, account_id, held))
     purge.step = "objects" if erase.may_have_objects(tx, account_id) else _after_objects(unit, account_id)
     if purge.step == "rows":
         tx.session.execute(MAY_BE_REPEATED)
@@ -90,13 +91,13 @@ def _shred(unit: Unit, account: Account, held: Sequence[LegalHold]) -> str:
 
 
 def _erase_objects(work: Erasure) -> str | None:
-    with work.hold.unit("objects") as unit:
+    with work.grip.unit("objects") as unit:
         busy_until = erase.leased_until(unit.tx, work.account_id)
         if busy_until is not None:  # an export may still be uploading; it sees the shredded account and stops
             release(unit.purge, busy_until)
             return None
     _erase_found(work)
-    with work.hold.unit() as unit:
+    with work.grip.unit() as unit:
         unit.purge.step = _after_objects(unit, work.account_id)
         return unit.purge.step
 
@@ -107,14 +108,14 @@ def _after_objects(unit: Unit, account_id: UUID) -> str:
 
 def _empty_queue(work: Erasure) -> str:
     """Take the account's jobs out of Redis, while its rows still tell which they are."""
-    with work.hold.unit("queue") as unit:
+    with work.grip.unit("queue") as unit:
         subjects = queued.withdraw(unit.tx, work.account_id)
     jobs.forget(work.stores.queue, subjects)
     return "rows"
 
 
 def _erase_rows(work: Erasure) -> str | None:
-    with work.hold.unit("rows") as unit:
+    with work.grip.unit("rows") as unit:
         unit.tx.session.execute(MAY_BE_REPEATED)
         held = _held(unit, work.account_id)
         more = _erase_batch(unit, work.account_id, held)
@@ -127,7 +128,7 @@ def _erase_rows(work: Erasure) -> str | None:
 def _verify(work: Erasure) -> str | None:
     """Erase the last batch and look everywhere. When nothing is left, all that may fail is behind us, else it waits."""
     objects_left = _erase_found(work)
-    with work.hold.unit("verify") as unit:
+    with work.grip.unit("verify") as unit:
         held = _held(unit, work.account_id)
         if held:
             _put_off(unit, held)
@@ -136,7 +137,7 @@ def _verify(work: Erasure) -> str | None:
         _erase_batch(unit, work.account_id, held)
         tables_left = erase.tables_left(unit.tx, work.account_id)
         if objects_left or tables_left:
-            log.error("erasure_incomplete", purge=str(work.hold.purge_id), objects=objects_left, tables=tables_left)
+            log.error("erasure_incomplete", purge=str(work.grip.purge_id), objects=objects_left, tables=tables_left)
             release(unit.purge, unit.tx.now + LEASE)
             return None
         unit.purge.erased_at = unit.purge.erased_at or unit.tx.now
@@ -147,10 +148,11 @@ def _verify(work: Erasure) -> str | None:
 
 def _certify(work: Erasure) -> None:
     """Write the ledger's object, then the certificate and the ledger's row in the transaction that ends the purge."""
-    with work.hold.unit("certificate") as unit:
+    with work.grip.unit("certificate") as unit:
         entry = certify.ledger_entry(unit.purge, work.account_id)
-    ledger.store(work.stores.ledger, entry)
-    with work.hold.unit("certificate") as unit:
+    with work.grip.kept():
+        ledger.store(work.stores.ledger, entry)
+    with work.grip.unit("certificate") as unit:
         tx, purge = unit.tx, unit.purge
         erase.erase_account(tx, work.account_id)
         body = certify.certificate_body(work.policy, purge, entry.account_hash)
@@ -171,31 +173,39 @@ WORK: Final[dict[str, Callable[[Erasure], str | None]]] = {
 }
 
 
-def _held(unit: Unit, account_id: UUID) -> Sequence[LegalHold]:
+def _held(unit: Unit, account_id: UUID) -> Sequence[Hold]:
     """What holds keep of the account. What was erased before a restore stays erased, whatever the backup says of holds."""
     return [] if unit.purge.trigger == "replay" else holds.active(unit.tx, account_id)
 
 
-def _put_off(unit: Unit, held: Sequence[LegalHold]) -> None:
+def _put_off(unit: Unit, held: Sequence[Hold]) -> None:
     """Have the purge wait for the next end of a hold, or for a day."""
-    release(unit.purge, holds.next_end(held) or unit.tx.now + LOOK_AGAIN)
+    end = holds.next_end(held) or unit.tx.now + LOOK_AGAIN
+    release(unit.purge, max(end, unit.tx.now + LEASE))  # over by this host's clock and not by the database's
 
 
-def _erase_batch(unit: Unit, account_id: UUID, held: Sequence[LegalHold]) -> bool:
-    keys = (
-        {} if held or AccountKey.__tablename__ in unit.purge.counts else erase.shred_key(unit.tx, account_id)
-    )  # a hold may have kept it
+def _erase_batch(unit: Unit, account_id: UUID, held: Sequence[Hold]) -> bool:
+    if not held and KEYS not in unit.purge.counts:  # a hold has kept it
+        _count(unit, erase.shred_key(unit.tx, account_id))
     erased, more = erase.erase_rows(unit.tx, account_id, held)
-    unit.purge.counts = erase.added(unit.purge.counts, erase.added(keys, erased))
+    _count(unit, erased)
     return more
 
 
+def _count(unit: Unit, erased: dict[str, int]) -> None:
+    unit.purge.counts = erase.added(unit.purge.counts, erased)
+    if erased.get(KEYS):
+        unit.purge.shredded_at = unit.tx.now
+
+
 def _erase_found(work: Erasure) -> int:
-    found = erase.count_objects(work.stores.objects, work.account_id)
-    if found:
-        with work.hold.unit() as unit:  # before they go, so that the count survives a stop in between
-            unit.purge.counts = {**unit.purge.counts, erase.OBJECTS: max(found, unit.purge.counts.get(erase.OBJECTS, 0))}
-        erase.erase_objects(work.stores.objects, work.account_id)
+    with work.grip.kept():
+        found = erase.count_objects(work.stores.objects, work.account_id)
+        if found:
+            with work.grip.unit() as unit:  # before they go, so that the count survives a stop in between
+                known = unit.purge.counts.get(erase.OBJECTS, 0)
+                unit.purge.counts = {**unit.purge.counts, erase.OBJECTS: max(found, known)}
+            erase.erase_objects(work.stores.objects, work.account_id)
     return found
 
 

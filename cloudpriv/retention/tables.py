@@ -81,6 +81,7 @@ class Purge(ControllerBase):
         Index("ix_purges_open", "status", "lease_until"),
         Index("ix_purges_finished", "status", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
         Index(None, "run_id"),
+        Index(None, "service", "planned_at"),
         ForeignKeyConstraint(["run_id"], ["purge_runs.run_id"]),
         about(Erasure.CLEARED, why=INTERNAL),
     )
@@ -170,14 +171,17 @@ class Notice(ControllerBase):
 
 
 class GuardBaseline(ControllerBase):
-    """What the guards of a service compare with: clocks and period as they were when a run was last allowed or approved."""
+    """What the guards of a service compare with: clocks and rule as they were when a run was last allowed or approved.
+
+    One for each start of each host that plans: only against its own last look does a host's unsettable clock tell anything.
+    """
 
     __tablename__ = "guard_baselines"
     __table_args__ = (about(Erasure.KEPT, why=INTERNAL),)
 
     service: Mapped[str] = withheld(Category.OPERATION, String, primary_key=True, why=INTERNAL)
+    boot_id: Mapped[str] = withheld(Category.OPERATION, String, primary_key=True, why=INTERNAL)
     host_at: Mapped[datetime] = withheld(Category.OPERATION, UTC_TIME, why=INTERNAL)
-    boot_id: Mapped[str] = withheld(Category.OPERATION, String, why=INTERNAL)
     boot_seconds: Mapped[float] = withheld(Category.OPERATION, Float, why=INTERNAL)
     period: Mapped[str] = withheld(Category.OPERATION, String, why=INTERNAL)
 

@@ -5,6 +5,7 @@ from datetime import date
 from enum import StrEnum
 from uuid import UUID
 
+from cloudpriv.audit import events
 from cloudpriv.controller.tables import Account
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import NotFoundError
@@ -41,6 +42,7 @@ def judge(tx: Tx, policy: Policy, account_id: UUID) -> Verdict:
     account = tx.session.get(Account, account_id)
     if account is None or tx.actor.service not in (None, account.service):
         raise NotFoundError
+    events.record(tx, "retention.read", account_id=account_id)
     word, reason = _word(tx, policy, account)
     due_on = due.purge_due_on(policy, account.created_at, account.last_traffic_at)
     return Verdict(account_id, word, due_on, reason)

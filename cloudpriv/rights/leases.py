@@ -4,11 +4,11 @@ A lease is granted and renewed under the account's row lock, and never for an ac
 purge has marked the account, every live lease ends within LEASE, and no archive becomes visible after that.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from threading import Event, Thread
+from threading import Event
 from typing import Final
 from uuid import UUID
 
@@ -19,8 +19,9 @@ from cloudpriv.audit import events
 from cloudpriv.controller import accounts
 from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.db import Plane, Tx
-from cloudpriv.platform.errors import BusyError, NotFoundError
+from cloudpriv.platform.errors import NotFoundError
 from cloudpriv.platform.ids import new_id
+from cloudpriv.platform.renewal import renewed
 from cloudpriv.rights.tables import Export
 
 log = structlog.get_logger(__name__)
@@ -67,27 +68,16 @@ class Lease:
         if self.lost.is_set():
             raise LeaseLostError
 
-    @contextmanager
-    def kept(self) -> Iterator[None]:
+    def kept(self) -> AbstractContextManager[None]:
         """Renew beside the work until the block ends: a long query or a slow upload must not lose it."""
-        stop = Event()
-        renewal = Thread(target=self._renew_until, args=(stop,), name="lease")
-        renewal.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            renewal.join()
+        return renewed(self._renew, RENEWAL_SECONDS, str(self.export_id))
 
-    def _renew_until(self, stop: Event) -> None:
-        while not stop.wait(RENEWAL_SECONDS):
-            try:
-                self.confirm()
-            except BusyError:
-                log.warning("lease_not_renewed", export=str(self.export_id))
-            except LeaseLostError:
-                self.lost.set()
-                return
+    def _renew(self) -> bool:
+        try:
+            self.confirm()
+        except LeaseLostError:
+            self.lost.set()
+        return not self.lost.is_set()
 
 
 def claim(plane: Plane, export_id: UUID, clock: Callable[[], datetime]) -> Lease | None:

@@ -123,11 +123,11 @@ def _create_tables() -> None:
     op.create_table(
         "guard_baselines",
         sa.Column("service", sa.String(), nullable=False),
-        sa.Column("host_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("boot_id", sa.String(), nullable=False),
+        sa.Column("host_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("boot_seconds", sa.Float(), nullable=False),
         sa.Column("period", sa.String(), nullable=False),
-        sa.PrimaryKeyConstraint("service", name=op.f("pk_guard_baselines")),
+        sa.PrimaryKeyConstraint("service", "boot_id", name=op.f("pk_guard_baselines")),
     )
     op.create_table(
         "log_pending",
@@ -219,6 +219,7 @@ def _create_tables() -> None:
     op.add_column("purges", sa.Column("erased_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("purges", sa.Column("certificate_id", sa.Uuid(), nullable=True))
     op.create_index(op.f("ix_purges_run_id"), "purges", ["run_id"], unique=False)
+    op.create_index(op.f("ix_purges_service_planned_at"), "purges", ["service", "planned_at"], unique=False)
     named = sa.text("account_id IS NOT NULL")
     op.create_index(op.f("ix_purges_account_id"), "purges", ["account_id"], unique=False, postgresql_where=named)
     finished = sa.text("finished_at IS NOT NULL")

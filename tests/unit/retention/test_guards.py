@@ -4,20 +4,22 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import Engine, text
 
 from cloudpriv.bootstrap import Services
 from cloudpriv.platform import clock
-from cloudpriv.platform.clock import Boot
+from cloudpriv.platform.clock import APART, Boot
+from cloudpriv.platform.errors import ConflictError
 from cloudpriv.policy.periods import parse_period
 from cloudpriv.policy.register import Policy
 from cloudpriv.retention import due, guards, runs
 from cloudpriv.retention import purge as purges
-from cloudpriv.retention.guards import APART, QUIET, Clocks, Terms
+from cloudpriv.retention.guards import QUIET, Clocks, Terms
 from cloudpriv.retention.tables import PurgeRun
 from tests.factories import BOSS, NOW, make_account, transaction
-from tests.purges import LONG_AGO, clear_the_way, tell_owners, terms
+from tests.purges import LONG_AGO, clear_the_way, let_traffic_come, tell_owners, terms
 
 DAY = timedelta(days=1)
 
@@ -43,19 +45,16 @@ def at(judged: Terms, host: datetime, **changes: Any) -> Terms:
 
 
 def with_period(policy: Policy, period: str) -> Policy:
-    shorter = due.with_period(due.rule(policy), parse_period(period))
-    activities = tuple(
-        replace_retention(each, shorter) if each.key == "cloud_services" else each for each in policy.activities
-    )
-    return policy.__class__(
-        **{**{name: getattr(policy, name) for name in policy.__struct_fields__}, "activities": activities}
-    )
+    return with_rule(policy, period=parse_period(period))
 
 
-def replace_retention(activity: Any, retention: Any) -> Any:
-    return activity.__class__(
-        **{**{name: getattr(activity, name) for name in activity.__struct_fields__}, "retention": retention}
+def with_rule(policy: Policy, **changes: Any) -> Policy:
+    """The policy with another rule for accounts."""
+    rule = msgspec.structs.replace(due.rule(policy), **changes)
+    changed = tuple(
+        msgspec.structs.replace(each, retention=rule) if each.key == "cloud_services" else each for each in policy.activities
     )
+    return msgspec.structs.replace(policy, activities=changed)
 
 
 def test_a_run_that_nothing_speaks_against_goes_ahead(services: Services, owner_engine: Engine) -> None:
@@ -122,7 +121,7 @@ def test_clocks_of_host_and_database_agree_within_a_minute(
     with transaction(services) as tx:
         account = due.due_accounts(tx, services.policy, limit=1)
         assert guards.inspect(tx, inside, "talk2m", account) == []
-        [finding] = guards.inspect(tx, outside, "talk2m", account)
+        [finding] = [each for each in guards.inspect(tx, outside, "talk2m", account) if each.guard == "clocks_apart"]
     assert (finding.guard, finding.figures["seconds"]) == ("clocks_apart", 61)
 
 
@@ -221,3 +220,103 @@ def test_whoever_was_not_told_holds_up_nobody_behind(services: Services, owner_e
         [run] = runs.plan_due(tx, terms(services), limit=2)
         [purge] = purges.list_purges(tx, after=None, limit=9, run_id=run.run_id)
         assert purge.account_id == told
+
+
+def test_one_by_one_is_no_way_around_the_limit(services: Services, owner_engine: Engine) -> None:
+    due_ids = [make_account(services, created_at=LONG_AGO).row.account_id for _ in range(4)]
+    clear_the_way(services, owner_engine)
+    stands = []
+    for account_id in due_ids:
+        with transaction(services) as tx:
+            stands.append(runs.plan_account(tx, terms(services, accounts=2), account_id).status)
+    assert stands == ["planned", "planned", "waiting", "waiting"]
+
+
+def test_small_plans_are_no_way_around_the_limit(services: Services, owner_engine: Engine) -> None:
+    for _ in range(4):
+        make_account(services, created_at=LONG_AGO)
+    clear_the_way(services, owner_engine)
+    stands = []
+    for _ in range(2):
+        with transaction(services) as tx:
+            [proposed] = runs.propose(tx, terms(services), limit=2)
+        with transaction(services) as tx:
+            stands.append(runs.execute(tx, terms(services, accounts=2), proposed.run_id).status)
+    assert stands == ["approved", "waiting"]
+
+
+def test_what_was_planned_yesterday_or_approved_counts_no_more(services: Services, owner_engine: Engine) -> None:
+    make_due(services, owner_engine, 2)
+    waiting = plan(services, terms(services, accounts=1))
+    with transaction(services, BOSS) as tx:
+        runs.approve(tx, terms(services), waiting.run_id)
+    make_due(services, owner_engine)
+    assert plan(services, terms(services, accounts=1)).status == "approved", "somebody has looked at the two"
+    make_due(services, owner_engine, now=NOW + DAY)
+    assert plan(services, terms(services, NOW + DAY, accounts=1)).status == "approved"
+
+
+def test_an_approval_covers_only_what_was_shown(services: Services, owner_engine: Engine) -> None:
+    make_due(services, owner_engine)
+    plan(services, terms(services))
+    make_due(services, owner_engine, 2)
+    waiting = plan(services, terms(services, accounts=1))
+    assert set(found(waiting)) == {"too_many"}
+    later = NOW + 300 * DAY
+    let_traffic_come(owner_engine, later)
+    shorter = replace(at(terms(services), later, boot=Boot("test", 60.0)), policy=with_period(services.policy, "P6Y"))
+    for status in ("waiting", "approved"):
+        with transaction(services, BOSS, later) as tx:
+            looked_at = runs.approve(tx, shorter, waiting.run_id)
+        assert set(found(looked_at)) == {"too_many", "clock_jump", "period_shorter"}
+        assert looked_at.status == status, "the second time all of it was shown"
+
+
+def test_one_erasure_is_not_approved_past_what_was_shown(services: Services, owner_engine: Engine) -> None:
+    make_due(services, owner_engine)
+    untold = make_account(services, created_at=LONG_AGO).row.account_id
+    with transaction(services) as tx:
+        purge_id = runs.plan_account(tx, terms(services), untold).purge_id
+    late = at(terms(services), NOW, database=NOW - DAY)
+    with transaction(services, BOSS) as tx, pytest.raises(ConflictError, match="clocks_apart"):
+        runs.approve_purge(tx, late, purge_id)
+
+
+def test_an_event_of_a_host_whose_clock_is_ahead_is_no_traffic(services: Services, owner_engine: Engine) -> None:
+    make_due(services, owner_engine, now=NOW)
+    let_traffic_come(owner_engine, NOW + 365 * DAY)
+    later = NOW + 30 * DAY
+    tell_owners(owner_engine, services.policy, later)
+    assert set(found(plan(services, terms(services, later)))) == {"no_traffic"}
+
+
+def test_each_host_is_compared_with_its_own_last_run(services: Services, owner_engine: Engine) -> None:
+    def looks(boot: str, seconds: float, now: datetime) -> list[str]:
+        judged = at(terms(services), now, boot=Boot(boot, seconds))
+        with transaction(services, now=now) as tx:
+            findings = [each.guard for each in guards.look_around(tx, judged, "talk2m")]
+            if not findings:
+                guards.trust(tx, judged, "talk2m")
+        return findings
+
+    let_traffic_come(owner_engine)
+    assert looks("a", 1000.0, NOW) == []
+    assert looks("b", 500.0, NOW + timedelta(seconds=10)) == []
+    assert looks("a", 1020.0, NOW + timedelta(hours=47)) == ["clock_jump"], "20 s by the clock that nobody can set"
+    assert looks("b", 520.0, NOW + timedelta(seconds=30)) == []
+
+
+def test_a_rounding_that_is_left_out_shortens_the_period(services: Services, owner_engine: Engine) -> None:
+    rounded = replace(services, policy=with_rule(services.policy, round="end_of_year"))
+    make_due(rounded, owner_engine)
+    assert plan(rounded, terms(rounded)).status == "approved"
+    make_due(services, owner_engine)
+    run = plan(services, terms(services))
+    assert found(run) == {"period_shorter": {"period": "P7Y", "before": "P7Y to end_of_year"}}
+
+
+def test_a_share_is_taken_of_all_accounts_that_matter(services: Services, owner_engine: Engine) -> None:
+    make_due(services, owner_engine, 2)
+    for _ in range(65):
+        make_account(services)
+    assert plan(services, terms(services, share=0.03)).status == "approved", "2 of 67 are less than 3 %"

@@ -349,3 +349,15 @@ def test_a_person_who_waits_goes_with_the_account(
     release(services, hold)
     run(worker_services, purge_id, LATER)
     assert filled(owner_engine, hold.account_id) == set()
+
+
+def test_a_schedule_whose_clock_jumped_erases_no_held_person(services: Services, worker_services: Services) -> None:
+    account_id = make_account(services).row.account_id
+    person_id = make_person(services, account_id).row.person_id
+    with transaction(services) as tx:
+        holds.place(tx, account_id, "person", person_id=person_id, authority="Court", reference="T 1",
+                    until=NOW + timedelta(days=700))  # fmt: skip
+    with transaction(services) as tx:
+        assert erase_person(tx, account_id, person_id, 1) is False
+    with transaction(worker_services, now=NOW + timedelta(days=3 * 365)) as tx:
+        assert holds.erase_released(tx) == 0

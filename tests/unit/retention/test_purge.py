@@ -1,5 +1,6 @@
 """A purge from its plan to the ledger: everything of the account, and nothing else."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from itertools import pairwise
@@ -14,8 +15,8 @@ from cloudpriv.platform.classify import erased_tables
 from cloudpriv.platform.errors import (
     NotFoundError,
 )
-from cloudpriv.retention import erase, purge
-from cloudpriv.retention.lease import LEASE
+from cloudpriv.retention import erase, holds, purge
+from cloudpriv.retention.lease import LEASE, Grip
 from tests.exports import ask, make_sessions, stored
 from tests.factories import NOW, make_account, make_device, transaction
 from tests.purges import (
@@ -211,3 +212,52 @@ def test_an_export_asked_for_in_time_is_not_left_behind(
     run(worker_services, purge_id)
     assert purge_of(services, purge_id).status == "done"
     assert stored(services, account_id) == []
+
+
+def test_a_worker_whose_clock_jumped_ends_no_hold(
+    services: Services, worker_services: Services, owner_engine: Engine
+) -> None:
+    account_id = make_full_account(services)
+    purge_id = close(services, account_id)
+    with transaction(services) as tx:
+        holds.place(tx, account_id, "account", authority="Court", reference="T 1", until=NOW + timedelta(days=700))
+    before = rows_of(owner_engine, account_id)
+    run(worker_services, purge_id, NOW + timedelta(days=3 * 365))
+    assert rows_of(owner_engine, account_id) == before
+    assert purge_of(services, purge_id).status == "planned"
+
+
+def test_the_certificate_says_when_the_key_really_went(
+    services: Services, worker_services: Services, owner_engine: Engine
+) -> None:
+    account_id = make_full_account(services)
+    purge_id = close(services, account_id)
+    with owner_engine.connect() as connection:
+        person_id = connection.scalar(text("SELECT person_id FROM people WHERE account_id = :id"), {"id": account_id})
+    with transaction(services) as tx:
+        hold = holds.place(tx, account_id, "person", authority="Court", reference="T 1", person_id=person_id)
+    run(worker_services, purge_id)
+    assert rows_of(owner_engine, account_id)["account_keys"] == 1
+    assert purge_of(services, purge_id).shredded_at is None
+    later = NOW + timedelta(days=100)
+    with transaction(services, now=later) as tx:
+        holds.release(tx, account_id, hold.hold_id)
+    run(worker_services, purge_id, later)
+    with owner_engine.connect() as connection:
+        body = json.loads(connection.execute(text("SELECT body FROM certificates")).scalar_one())
+    moments = [datetime.fromisoformat(body[name]) for name in ("key_destroyed_at", "erased_at")]
+    assert moments == [later, later]
+
+
+def test_a_lease_is_renewed_beside_a_slow_store(services: Services, worker_services: Services) -> None:
+    purge_id = close(services, make_full_account(services))
+    now = [NOW]
+    grip = Grip(worker_services.controller, purge_id, lambda: now[0])
+    with grip.unit():
+        pass
+    now[0] = NOW + timedelta(hours=1)
+    with grip.kept(seconds=0.01):
+        while purge_of(services, purge_id).lease_until != now[0] + LEASE:
+            pass
+    run(worker_services, purge_id, now[0] + LEASE - timedelta(seconds=1))
+    assert purge_of(services, purge_id).status == "running", "still ours"

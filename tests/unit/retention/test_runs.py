@@ -97,8 +97,8 @@ def test_execution_judges_anew_and_leaves_out_what_is_not_due_any_more(services:
     let_it_age(owner_engine, lively, NOW)
     with transaction(services) as tx:
         runs.plan_account(tx, terms(services), taken)
-    executed, woken = execute(services, proposed.run_id, accounts=1)
-    assert (executed.status, executed.accounts, len(woken)) == ("approved", 1, 1), "only one is left, and one may go"
+    executed, woken = execute(services, proposed.run_id, accounts=2)
+    assert (executed.status, executed.accounts, len(woken)) == ("approved", 1, 1), "beside the other of today"
     with transaction(services) as tx:
         statuses = sorted(each.status for each in purge.list_purges(tx, after=None, limit=9, run_id=proposed.run_id))
     assert statuses == ["cancelled", "cancelled", "planned"]
@@ -127,8 +127,20 @@ def test_only_a_second_person_approves(services: Services, owner_engine: Engine,
     with transaction(services, actor) as tx, pytest.raises(SecondPersonNeededError):
         runs.approve(tx, terms(services), waiting.run_id)
     with transaction(services, actor) as tx, pytest.raises(SecondPersonNeededError):
-        runs.approve_purge(tx, purge_id)
+        runs.approve_purge(tx, terms(services), purge_id)
     assert purge_of(services, purge_id).status == "waiting"
+
+
+def test_whoever_executes_a_dry_run_of_another_does_not_approve_it(services: Services, owner_engine: Engine) -> None:
+    for _ in range(2):
+        make_account(services, created_at=LONG_AGO)
+    [proposed] = propose(services, owner_engine)
+    with transaction(services, BOSS) as tx:
+        assert runs.execute(tx, terms(services, accounts=1), proposed.run_id).status == "waiting"
+    with transaction(services, BOSS) as tx, pytest.raises(SecondPersonNeededError):
+        runs.approve(tx, terms(services), proposed.run_id)
+    with transaction(services, BACKEND) as tx:
+        assert runs.approve(tx, terms(services), proposed.run_id).status == "approved"
 
 
 def test_an_approved_run_goes_ahead_whole(services: Services, worker_services: Services, owner_engine: Engine) -> None:
@@ -149,12 +161,12 @@ def test_one_erasure_of_a_stopped_run_can_be_approved_alone(
 ) -> None:
     _, [chosen, other] = stopped(services, owner_engine)
     with transaction(services, BOSS) as tx:
-        runs.approve_purge(tx, chosen)
+        runs.approve_purge(tx, terms(services), chosen)
     run(worker_services, chosen)
     run(worker_services, other)
     assert [purge_of(services, each).status for each in (chosen, other)] == ["done", "waiting"]
     with transaction(services, BOSS) as tx, pytest.raises(ConflictError):
-        runs.approve_purge(tx, chosen)
+        runs.approve_purge(tx, terms(services), chosen)
 
 
 def test_an_approved_account_with_new_traffic_is_not_erased(
@@ -187,7 +199,7 @@ def test_another_service_sees_and_approves_nothing(services: Services, owner_eng
     with transaction(services, stranger) as tx:
         for call in (
             lambda: runs.approve(tx, terms(services), waiting.run_id),
-            lambda: runs.approve_purge(tx, purge_id),
+            lambda: runs.approve_purge(tx, terms(services), purge_id),
             lambda: runs.read_run(tx, waiting.run_id),
             lambda: runs.approve(tx, terms(services), uuid4()),
         ):

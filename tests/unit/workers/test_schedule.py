@@ -14,10 +14,10 @@ from cloudpriv.controller import outbox
 from cloudpriv.platform.db import Plane
 from cloudpriv.platform.jobs import queue
 from cloudpriv.retention.lease import LEASE
-from cloudpriv.retention.tables import Purge
+from cloudpriv.retention.tables import Notice, Purge
 from tests.exports import ask, stored
 from tests.exports import run as run_export
-from tests.factories import NOW, make_account, transaction
+from tests.factories import NOW, make_account, make_person, transaction
 from tests.purges import LONG_AGO, close, let_traffic_come, tell_owners
 from workers import schedule
 from workers.schedule import REWAKE, Schedule
@@ -165,3 +165,15 @@ def test_a_stopped_schedule_does_nothing_more(services: Services, workplace: Wor
     stopped.set()
     schedule.run(workplace.services, stopped)
     assert workplace.woken == []
+
+
+def test_a_schedule_whose_clock_is_ahead_tells_no_owner(services: Services, worker_services: Services) -> None:
+    now = worker_services.clock()
+    make_person(services, make_account(services, created_at=now - timedelta(days=7 * 366)).row.account_id)
+    ahead = replace(worker_services, clock=lambda: now + timedelta(minutes=2))
+    schedule.give_notices(ahead)
+    with transaction(services) as tx:
+        assert tx.session.query(Notice).count() == 0
+    schedule.give_notices(worker_services)
+    with transaction(services) as tx:
+        assert tx.session.query(Notice).count() == 1

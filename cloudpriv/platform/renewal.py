@@ -1,0 +1,36 @@
+"""Renew a lease beside the work that it is held for."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
+
+import structlog
+
+from cloudpriv.platform.errors import BusyError
+
+log = structlog.get_logger(__name__)
+
+
+@contextmanager
+def renewed(renew: Callable[[], bool], seconds: float, subject: str) -> Iterator[None]:
+    """Call `renew` every so many seconds in a thread until the block ends or `renew` answers that the lease is lost.
+
+    A renewal that meets a server away is tried again at the next turn: leases last for several.
+    """
+    ended = Event()
+    thread = Thread(target=_renew_until, args=(ended, renew, seconds, subject), name="lease")
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _renew_until(ended: Event, renew: Callable[[], bool], seconds: float, subject: str) -> None:
+    while not ended.wait(seconds):
+        try:
+            if not renew():
+                return
+        except BusyError:
+            log.warning("lease_not_renewed", subject=subject)
