@@ -13,6 +13,7 @@ from sqlalchemy import text
 from cloudpriv.api.body import Blueprint
 from cloudpriv.api.endpoint import INTERNAL, PUBLIC, Call, call, endpoint, now, runtime
 from cloudpriv.api.openapi import document
+from cloudpriv.audit import figures as log_figures
 from cloudpriv.platform.actor import OPERATOR
 from cloudpriv.platform.errors import BusyError, UnauthenticatedError
 from cloudpriv.retention import figures
@@ -50,8 +51,8 @@ def readyz() -> Any:
 @endpoint(INTERNAL)
 @blueprint.doc(responses={"200": {"description": "Prometheus text format", "content": {"text/plain": {}}}})
 def metrics() -> Response:
-    """Counters and timings by route, and the state of purges while the database answers, for Prometheus."""
-    return Response(generate_latest() + _purges(), content_type=CONTENT_TYPE_LATEST)
+    """Counters and timings by route, and the state of purges and log while the database answers, for Prometheus."""
+    return Response(generate_latest() + _figures(), content_type=CONTENT_TYPE_LATEST)
 
 
 @blueprint.route("/openapi.json", methods=["GET"])
@@ -121,12 +122,12 @@ def _log(this: Call, method: str, route: str, status: int, seconds: float) -> No
     )
 
 
-def _purges() -> bytes:
-    """What the database tells of purges; nothing while it is away, which is a signal too."""
+def _figures() -> bytes:
+    """What the database tells of purges and of the log; nothing while it is away, which is a signal too."""
     services = runtime().services
     try:
         with services.controller.transaction(OPERATOR, now(), read_only=True) as tx:
-            found = figures.read(tx, services.policy)
+            found, of_log = figures.read(tx, services.policy), log_figures.read(tx)
     except BusyError:
         return b""
     registry = CollectorRegistry()
@@ -135,6 +136,8 @@ def _purges() -> bytes:
         ("oldest_due_seconds", "Since the first of them fell due", found.oldest_due),
         ("oldest_open_purge_seconds", "Since the first open purge was planned", found.oldest_open),
         ("purges_retried", "Open purges whose worker failed or stopped", found.retried),
+        ("log_pending", "Audit events and certificates that no published checkpoint covers", of_log.pending),
+        ("log_oldest_pending_seconds", "Since the first of them was made", of_log.oldest),
     ):
         Gauge(f"cloudpriv_{name}", doc, registry=registry).set(value)
     for name, doc, counts in (

@@ -98,7 +98,7 @@ def advance(
 
 def is_behind(tx: Tx, ledger: ObjectStore) -> bool:
     """Whether the bucket has a checkpoint of a larger tree or a later log than this database: it was restored."""
-    log = _newest(tx)
+    log = newest_log(tx)
     number, size = (log.log, log.size) if log else (0, 0)
     return _any_after(ledger, number, size) or _any_after(ledger, number + 1, 0)
 
@@ -115,6 +115,17 @@ def begin_anew(tx: Tx, ledger: ObjectStore, key: Ed25519PrivateKey, origin_base:
 def end_of(former: Log | None) -> list[str]:
     """What the first entry of a log says of the end of the one before, so that nobody can cut that short afterwards."""
     return [] if former is None else [f"log_{former.log}", f"size_{former.size}"]
+
+
+def newest_log(tx: Tx) -> Log | None:
+    """The log that grows, None before the first entry."""
+    return tx.session.scalar(select(Log).order_by(Log.log.desc()).limit(1))
+
+
+def published_size(tx: Tx, log: Log) -> int:
+    """The size of a log's newest published checkpoint, 0 before the first."""
+    found = tx.session.scalar(_newest_of(log))
+    return found.size if found else 0
 
 
 def newest_checkpoint(tx: Tx) -> str | None:
@@ -148,7 +159,7 @@ def _log_pending(tx: Tx, ledger: ObjectStore, key: Ed25519PrivateKey, base: str)
     """Append a batch of what is pending."""
     log = _in_turn(tx)
     waits = tx.session.scalar(select(exists(select(PendingEntry))))
-    if not waits and (log is None or log.size == _published(tx, log)):
+    if not waits and (log is None or log.size == published_size(tx, log)):
         return 0
     if is_behind(tx, ledger):
         raise BehindError(BEHIND)
@@ -249,21 +260,11 @@ def _any_after(ledger: ObjectStore, log: int, size: int) -> bool:
 def _in_turn(tx: Tx) -> Log | None:
     """The newest log, when nobody else changes any until this transaction ends."""
     tx.session.execute(text("SELECT pg_advisory_xact_lock(:turn)"), {"turn": TURN})
-    return _newest(tx)
-
-
-def _newest(tx: Tx) -> Log | None:
-    return tx.session.scalar(select(Log).order_by(Log.log.desc()).limit(1))
+    return newest_log(tx)
 
 
 def _newest_of(log: Log) -> Select[Checkpoint]:
     return select(Checkpoint).where(Checkpoint.log == log.log).order_by(Checkpoint.size.desc()).limit(1)
-
-
-def _published(tx: Tx, log: Log) -> int:
-    """The size of the log's newest checkpoint."""
-    found = tx.session.scalar(_newest_of(log))
-    return found.size if found else 0
 
 
 def _begin(tx: Tx, former: Log | None, number: int, key: Ed25519PrivateKey, base: str) -> Log:
@@ -281,7 +282,7 @@ def _begin(tx: Tx, former: Log | None, number: int, key: Ed25519PrivateKey, base
 
 def _retire(tx: Tx, log: Log) -> None:
     """End a log with its last checkpoint: what came after it can no longer be proved there and is pending again."""
-    published = _published(tx, log)
+    published = published_size(tx, log)
     number, kept = divmod(published, merkle.WIDTH)
     again: list[UUID] = []
     while published + len(again) < log.size:

@@ -1,7 +1,8 @@
 """Metrics: what waits to be erased, from the database, whichever process answers."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from uuid import UUID
 
 import pytest
 from flask import Flask
@@ -13,18 +14,24 @@ from cloudpriv.bootstrap import Services
 from cloudpriv.retention import due
 from tests.backend import Backend
 from tests.factories import NOW, make_account, transaction
+from tests.proofs import advance, change
 from tests.purges import LONG_AGO, close
 
 
-def figures(http: Backend) -> dict[str, float]:
-    """Every figure of the purge, with its status if it has one."""
+def id_of(moment: datetime) -> UUID:
+    """An id that was made at a moment (UUIDv7)."""
+    return UUID(int=(int(moment.timestamp() * 1000) << 80) | 7 << 76 | 2 << 62)
+
+
+def figures(http: Backend, *about: str) -> dict[str, float]:
+    """Every figure of the purge, or about something else, with its status if it has one."""
     answer = http.http.get("/metrics")
     assert answer.status_code == 200
     samples = [sample for family in text_string_to_metric_families(answer.text) for sample in family.samples]
     return {
         "_".join([sample.name.removeprefix("cloudpriv_"), *sample.labels.values()]): sample.value
         for sample in samples
-        if "purge" in sample.name or "due" in sample.name
+        if any(word in sample.name for word in about or ("purge", "due"))
     }
 
 
@@ -78,6 +85,29 @@ def test_the_figures_tell_what_is_due_open_retried_and_ended(
     assert found["oldest_open_purge_seconds"] == 3600
     assert (found["purges_open_planned"], found["purges_open_running"], found["purges_retried"]) == (1, 1, 1)
     assert (found["purges_ended_last_day_done"], found["purges_ended_last_day_cancelled"]) == (1, 0)
+
+
+def test_a_log_that_stands_still_is_seen(
+    services: Services, today: Backend, worker_services: Services, owner_engine: Engine
+) -> None:
+    def log_figures() -> tuple[float, float]:
+        found = figures(today, "log_")
+        return found["log_pending"], found["log_oldest_pending_seconds"]
+
+    advance(worker_services)
+    assert log_figures() == (0, 0)
+    eldest, other = (id_of(NOW - timedelta(minutes=minutes)) for minutes in (10, 5))
+    with transaction(services) as tx:
+        for entry in (eldest, other):
+            tx.connection.execute(text("INSERT INTO log_pending VALUES (:id)"), {"id": entry})
+    assert log_figures() == (2, 600)
+    # As where a worker appends and cannot publish, since the bucket is away or holds another tree.
+    change(owner_engine, "DELETE FROM checkpoints")
+    change(owner_engine, "UPDATE log_tiles SET entries[1] = :id", id=id_of(NOW - timedelta(hours=1)))
+    with transaction(services) as tx:
+        size = tx.connection.scalar(text("SELECT size FROM logs"))
+    assert size >= 1
+    assert log_figures() == (2 + size, 3600)
 
 
 def test_without_a_database_the_process_still_tells_of_itself(app: Flask, services: Services, backend: Backend) -> None:

@@ -20,7 +20,7 @@ GRANTS: dict[str, dict[str, tuple[str, ...]]] = {
     "guard_baselines": {API: (READ, ADD, CHANGE), WORKER: (READ, ADD, CHANGE)},
     "duties": {API: (READ,), WORKER: (READ, ADD, CHANGE)},
     "forecast_months": {API: (READ, ADD, ERASE), WORKER: (READ, ADD, CHANGE, ERASE)},
-    "log_pending": {API: (ADD,), WORKER: (READ, ADD, ERASE)},
+    "log_pending": {API: (READ, ADD), WORKER: (READ, ADD, ERASE)},
     "logs": {API: (READ,), WORKER: (READ, ADD, CHANGE)},
     "log_tiles": {API: (READ,), WORKER: (READ, ADD, CHANGE)},
     "checkpoints": {API: (READ,), WORKER: (READ, ADD)},
