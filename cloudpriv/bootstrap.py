@@ -41,9 +41,13 @@ class Services:
     @property
     def stores(self) -> Stores:
         """What erasures reach beside the database. Raises KeyFault without the key that certifies them."""
+        return Stores(self.exports, self.redis, self.ledger, self.require_proof_key())
+
+    def require_proof_key(self) -> Ed25519PrivateKey:
+        """The key that certifies erasures. Raises KeyFault when the settings name none."""
         if self.proof_key is None:
             raise keys.KeyFault("no key certifies erasures: set CLOUDPRIV_PROOF_KEY_FILE")
-        return Stores(self.exports, self.redis, self.ledger, self.proof_key)
+        return self.proof_key
 
 
 def build(settings: Settings, *, now: Callable[[], datetime] = clock.utc_now) -> Services:

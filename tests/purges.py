@@ -19,6 +19,7 @@ from cloudpriv.platform.ids import new_id
 from cloudpriv.policy.register import Policy
 from cloudpriv.retention import due, purge, runs
 from cloudpriv.retention.guards import Clocks, Limits, Terms
+from cloudpriv.retention.lease import LEASE
 from cloudpriv.retention.tables import Hold, LedgerEntry, Notice, Purge
 from tests.exports import ask, make_session
 from tests.exports import run as run_export
@@ -152,9 +153,9 @@ def checksums_of_others(owner: Engine, *account_ids: UUID) -> dict[str, str | No
 
 
 def age_lease(owner: Engine) -> None:
-    """Let every lease run out, as 30 s without its worker do."""
+    """Let every lease run out, as 20 s without its worker do."""
     with owner.begin() as connection:
-        connection.execute(text("UPDATE purges SET lease_until = lease_until - :lease"), {"lease": timedelta(seconds=31)})
+        connection.execute(text("UPDATE purges SET lease_until = lease_until - :lease"), {"lease": LEASE})
 
 
 def is_blocked(owner: Engine) -> bool:

@@ -1,10 +1,12 @@
 """The jobs, one function per name in `cloudpriv.platform.jobs.JOBS`.
 
-RQ calls them by name with one id; the worker has set what they work with. A job that meets something that is away ends
-quietly: its row is unfinished, and the schedule wakes a worker for it again.
+RQ calls them by name with one id; the worker has set what they work with. A job that meets something that is away, or wrong
+in keys or ledger, ends with a line in the log: its row is unfinished, and the schedule wakes a worker for it again.
 """
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
 from uuid import UUID
@@ -14,24 +16,36 @@ import structlog
 from cloudpriv.bootstrap import Services
 from cloudpriv.controller import outbox
 from cloudpriv.platform.actor import WORKER
-from cloudpriv.platform.errors import BusyError
+from cloudpriv.platform.errors import BusyError, NotFoundError
+from cloudpriv.platform.keys import KeyFault
 from cloudpriv.retention import notices, purge
+from cloudpriv.retention.ledger import LedgerError
 from cloudpriv.rights import export
 
 log = structlog.get_logger(__name__)
 
 PURGES_A_JOB: Final = 20
 PURGES_AT_ONCE: Final = 2
+FAULTS: Final = (LedgerError, NotFoundError, KeyFault)  # an object, a bucket or a key is not as it has to be
 SERVICES: Final[ContextVar[Services]] = ContextVar("services")
+
+
+@contextmanager
+def _reported(job: str, subject: str) -> Iterator[None]:
+    """What stops a job, which nobody waits for, is told in one line; its row is unfinished, and it is begun again."""
+    try:
+        yield
+    except BusyError:
+        log.warning("job_interrupted", job=job, subject=subject)
+    except FAULTS as fault:
+        log.error("job_failed", job=job, subject=subject, fault=type(fault).__name__)
 
 
 def run_export(export_id: str) -> None:
     """Produce an export's archive."""
     services = SERVICES.get()
-    try:
+    with _reported("export", export_id):
         export.run(services.controller, services.exports, services.policy, UUID(export_id), services.clock)
-    except BusyError:
-        log.warning("job_interrupted", job="export", subject=export_id)
 
 
 def run_purge(purge_id: str) -> None:
@@ -40,29 +54,22 @@ def run_purge(purge_id: str) -> None:
     The jobs of those others then find nothing to do. It is a part only, so that other jobs have their turn.
     """
     services = SERVICES.get()
-    try:
-        with services.controller.transaction(WORKER, services.clock()) as tx:
-            others = purge.waiting(tx, PURGES_A_JOB)
-    except BusyError:
-        log.warning("job_interrupted", job="purge", subject=purge_id)
-        return
+    chosen = [UUID(purge_id)]
+    with _reported("purge", purge_id), services.controller.transaction(WORKER, services.clock()) as tx:
+        chosen += purge.waiting(tx, PURGES_A_JOB)
     with ThreadPoolExecutor(PURGES_AT_ONCE) as threads:
-        for done in [threads.submit(_carry_on, services, each) for each in dict.fromkeys((UUID(purge_id), *others))]:
+        for done in [threads.submit(_carry_on, services, each) for each in dict.fromkeys(chosen)]:
             done.result()
 
 
 def _carry_on(services: Services, purge_id: UUID) -> None:
-    try:
+    with _reported("purge", str(purge_id)):
         purge.run(services.controller, services.stores, services.policy, purge_id, services.clock)
-    except BusyError:
-        log.warning("job_interrupted", job="purge", subject=str(purge_id))
 
 
 def run_mail(mail_id: str) -> None:
     """Send a mail."""
     services = SERVICES.get()
-    try:
+    with _reported("mail", mail_id):
         known = notices.contents(services.policy)
         outbox.deliver(services.controller, services.mailer, UUID(mail_id), services.clock, known)
-    except BusyError:
-        log.warning("job_interrupted", job="mail", subject=mail_id)

@@ -7,21 +7,25 @@ better: another worker goes on.
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from types import FrameType
 from typing import Final
 
 import structlog
 from redis.exceptions import RedisError
-from rq import SimpleWorker
+from rq import Queue, SimpleWorker
 from rq.exceptions import StopRequested
+from rq.job import Job
 from rq.serializers import JSONSerializer
 
 import cloudpriv.metadata  # noqa: F401  registers every table, so that no erasure overlooks one
 from cloudpriv.bootstrap import Services, build
 from cloudpriv.config import Settings
+from cloudpriv.platform.errors import RestoredError
 from cloudpriv.platform.jobs import queue
+from cloudpriv.retention.restored import Watch
 from workers import jobs
 
 log = structlog.get_logger(__name__)
@@ -36,6 +40,20 @@ class _Worker(SimpleWorker):
 
     max_connection_wait_time = 5.0
     told_to_stop = False
+    refusal: RestoredError | None = None
+
+    def look_with(self, require_replayed: Callable[[], None]) -> None:
+        """Have this called before each job; when it raises RestoredError, that is the `refusal` with which work ends."""
+        self._require_replayed = require_replayed
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        """Carry out a job, unless the database was restored meanwhile: its row says what is to be done after replay."""
+        try:
+            self._require_replayed()
+        except RestoredError as refusal:
+            self.refusal = refusal
+            raise StopRequested from None  # RQ's way to end: it swallows whatever else is raised
+        super().execute_job(job, queue)
 
     def subscribe(self) -> None:
         """Listen to no commands."""
@@ -53,19 +71,20 @@ class _Worker(SimpleWorker):
 def run(settings: Settings, *, burst: bool = False) -> None:
     """Carry out jobs until SIGTERM or SIGINT, or with `burst` until the queue is empty; the running job is finished first.
 
-    Redis may go away and come back meanwhile. Any number of workers may run.
+    Redis may go away and come back meanwhile. Any number of workers may run. Raises RestoredError once the database was
+    restored from a backup: nothing is done on it before it was replayed.
     """
-    services = build(settings)
+    services, watch = build(settings), Watch()
     jobs.SERVICES.set(services)
     try:
-        while not _work(services, burst=burst):
+        while not _work(services, watch, burst=burst):
             time.sleep(RECONNECT_SECONDS)
     finally:
         services.controller.engine.dispose()
         services.redis.close()
 
 
-def _work(services: Services, *, burst: bool) -> bool:
+def _work(services: Services, watch: Watch, *, burst: bool) -> bool:
     """Work until there is a reason to end, which is True, or Redis goes away in the middle of something, which is False."""
     worker: _Worker | None = None
     with _signals_restored():
@@ -78,12 +97,15 @@ def _work(services: Services, *, burst: bool) -> bool:
                 maintenance_interval=MAINTENANCE_SECONDS,
                 log_job_description=False,
             )
+            worker.look_with(partial(watch.require_replayed, services.controller, services.ledger, services.clock))
             worker.work(burst=burst, logging_level="WARNING")
         except StopRequested:
             return True
         except RedisError as fault:
             log.warning("queue_away", fault=type(fault).__name__)
             return worker is not None and worker.told_to_stop
+    if worker.refusal is not None:
+        raise worker.refusal
     return True
 
 

@@ -30,12 +30,13 @@ from cloudpriv.platform.jobs import queue
 from cloudpriv.retention import clocks, duties, forecast, holds, notices, purge, runs
 from cloudpriv.retention.clocks import Clock
 from cloudpriv.retention.duties import DAILY, OFTEN, Slots, Standing
+from cloudpriv.retention.restored import Watch
 from cloudpriv.rights import clocks as clocks_of_rights
 from cloudpriv.rights import export
 
 log = structlog.get_logger(__name__)
 
-ROUND_SECONDS: Final = 5.0  # with a lease of 30 s, a stopped worker's work is taken over well within a minute
+ROUND_SECONDS: Final = 5.0  # with a lease of 20 s, a stopped worker's work is taken over well within a minute
 RENEWAL_SECONDS: Final = 60.0  # of a duty's lease of 5 minutes
 REWAKE: Final = timedelta(seconds=20)  # a job may wait that long in the queue before it is thought to be lost
 NOTICES_AT_ONCE: Final = 500
@@ -108,13 +109,14 @@ def advance_log(services: Services) -> None:
 
 def give_notices(services: Services) -> None:
     """Give every notice that is due, unless this host's clock is ahead: no mail that tells what is not so comes back."""
-    given = NOTICES_AT_ONCE
-    while given == NOTICES_AT_ONCE:
+    unreadable: set[UUID] = set()
+    seen_to = NOTICES_AT_ONCE
+    while seen_to == NOTICES_AT_ONCE:
         with services.controller.transaction(WORKER, services.clock()) as tx:
             if tx.now > database_time(tx) + APART:
                 log.error("notices_not_given", fault="clocks_apart")
                 return
-            given = notices.give_due(tx, services.policy, limit=NOTICES_AT_ONCE)
+            seen_to = notices.give_due(tx, services.policy, limit=NOTICES_AT_ONCE, unreadable=unreadable)
 
 
 def erase_held_people(services: Services) -> None:
@@ -162,12 +164,18 @@ class Schedule:
         self._settled: dict[str, datetime] = {}  # the slot of each duty that is known to be done: nothing to ask for
 
     def round(self, services: Services) -> None:
-        """Do every duty whose time has come and that nobody else does; one that meets a server away waits a round."""
+        """Do every duty whose time has come and that nobody else does.
+
+        One that meets a server away waits a round. One that fails otherwise is reported, and tried again in the next round
+        too; the others go on.
+        """
         for duty in self._listed(services):
             try:
                 self._do(duty, services)
             except (BusyError, OSError) as fault:
                 log.warning("duty_postponed", duty=duty.name, fault=type(fault).__name__)
+            except Exception as fault:  # noqa: BLE001  whatever ails one duty, the erasures of the others are promised too
+                log.error("duty_failed", duty=duty.name, fault=type(fault).__name__)
 
     def _do(self, duty: Duty, services: Services) -> None:
         if duty.slots is None:
@@ -219,8 +227,9 @@ class Schedule:
 
 
 def run(services: Services, stopped: threading.Event | None = None) -> None:
-    """Keep the schedule until `stopped` is set, for ever without."""
-    schedule, end = Schedule(), stopped or threading.Event()
+    """Keep the schedule until `stopped` is set, for ever without. Raises RestoredError once the database was restored."""
+    schedule, watch, end = Schedule(), Watch(), stopped or threading.Event()
     while not end.is_set():
+        watch.require_replayed(services.controller, services.ledger, services.clock)
         schedule.round(services)
         end.wait(ROUND_SECONDS)

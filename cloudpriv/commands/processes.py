@@ -52,6 +52,7 @@ def worker(ctx: click.Context, burst: bool) -> None:
     """Carry out exports and purges until stopped."""
     with services(ctx, "worker") as built:
         configure_logging(built.settings.log_level)
+        built.require_proof_key()
         require_replayed(built)
         worker_main.run(built.settings, burst=burst)
 

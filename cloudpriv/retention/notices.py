@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
+import structlog
 from sqlalchemy import Select, case, exists, func, select
 from sqlalchemy.dialects.postgresql import insert
 
@@ -20,12 +21,14 @@ from cloudpriv.controller.accounts import OpenedAccount
 from cloudpriv.controller.outbox import Content, DroppedError
 from cloudpriv.controller.tables import Account, AccountKey, Person
 from cloudpriv.platform.db import Tx
-from cloudpriv.platform.keys import WrappedKey
+from cloudpriv.platform.keys import KeyFault, WrappedKey
 from cloudpriv.platform.mail import check_address
 from cloudpriv.policy.register import Policy
 from cloudpriv.retention import due
 from cloudpriv.retention.due import ACTIVITY, DueAccount
 from cloudpriv.retention.tables import Notice
+
+log = structlog.get_logger(__name__)
 
 KIND: Final = "erasure_notice"
 STAGES: Final = (90, 30, 7)  # days before the erasure
@@ -33,14 +36,19 @@ LAST_DAYS: Final = min(STAGES)
 LAST_WORD: Final = timedelta(days=LAST_DAYS)  # from the last notice to the erasure, however late it was given
 
 
-def give_due(tx: Tx, policy: Policy, *, limit: int) -> int:
-    """Give up to `limit` accounts, longest idle first, the notice whose stage they have reached; how many were given.
+def give_due(tx: Tx, policy: Policy, *, limit: int, unreadable: set[UUID] | None = None) -> int:
+    """Give up to `limit` accounts, longest idle first, the notice whose stage they have reached; how many were seen to.
 
     Only the most urgent one, and none that was given for the same day before, by another planner at this moment included.
     Fewer than `limit` means that none is left. Mails wait in the outbox. Cost follows what falls due within 90 days.
+    An account whose owners cannot be read, since a key does not open, is reported, given nothing, and so not erased by
+    policy. It joins the `unreadable`, who are left out.
     """
-    reached = {row.account_id: row for row in tx.session.execute(to_be_told(policy, tx.now).limit(limit))}
-    owners = _owners_with_address(tx, list(reached))
+    failed = set() if unreadable is None else unreadable
+    known = len(failed)
+    query = to_be_told(policy, tx.now).where(Account.account_id.not_in(failed))
+    reached = {row.account_id: row for row in tx.session.execute(query.limit(limit))}
+    owners = _owners_with_address(tx, list(reached), failed)
     rows = [
         {
             "account_id": account_id,
@@ -50,12 +58,13 @@ def give_due(tx: Tx, policy: Policy, *, limit: int) -> int:
             "mails": len(owners.get(account_id, ())),
         }
         for account_id, row in reached.items()
+        if account_id not in failed
     ]
     given = _given(tx, rows)
     readers = [(account_id, person_id) for account_id in given for person_id in owners.get(account_id, ())]
     outbox.queue_mails(tx, KIND, readers)
     events.record_each(tx, "notice.give", given)
-    return len(given)
+    return len(given) + len(failed) - known
 
 
 def pending_among(tx: Tx, policy: Policy, accounts: Sequence[DueAccount]) -> set[UUID]:
@@ -96,16 +105,22 @@ def to_be_told(policy: Policy, now: datetime) -> Select[Any]:
     return query.order_by(ACTIVITY, Account.account_id)
 
 
-def _owners_with_address(tx: Tx, account_ids: Sequence[UUID]) -> dict[UUID, list[UUID]]:
-    """The owners of each account who can be sent mail."""
+def _owners_with_address(tx: Tx, account_ids: Sequence[UUID], failed: set[UUID]) -> dict[UUID, list[UUID]]:
+    """The owners of each account who can be sent mail; accounts of which that cannot be read are added to `failed`."""
     query = select(Person, AccountKey).join(AccountKey, AccountKey.account_id == Person.account_id)
     query = query.where(Person.account_id.in_(account_ids), Person.role == "owner", Person.erasure_requested_at.is_(None))
     found: dict[UUID, list[UUID]] = {}
     query = query.order_by(Person.account_id, Person.person_id)
     # The key alone, so that nobody's mail is queued while they are erased.
     for person, stored in tx.session.execute(query.with_for_update(key_share=True, read=True, of=Person)):
-        key = tx.keys.data_key(person.account_id, WrappedKey(stored.kek_id, stored.wrapped))
-        if _has_address(people.open_identity(key, person)):
+        try:
+            key = tx.keys.data_key(person.account_id, WrappedKey(stored.kek_id, stored.wrapped))
+            reachable = _has_address(people.open_identity(key, person))
+        except KeyFault:
+            log.error("notice_not_given", account=str(person.account_id), fault=KeyFault.__name__)
+            failed.add(person.account_id)
+            continue
+        if reachable:
             found.setdefault(person.account_id, []).append(person.person_id)
     return found
 

@@ -16,7 +16,9 @@ from cloudpriv.bootstrap import Services
 from cloudpriv.embedded import valkey
 from cloudpriv.embedded.process import Server, await_answer, stop
 from cloudpriv.platform import jobs
-from tests.factories import make_account
+from cloudpriv.retention import ledger
+from cloudpriv.retention.ledger import Entry
+from tests.factories import NOW, make_account
 from tests.purges import LONG_AGO, age_lease, is_blocked, plan, purge_of
 from tests.stack import TestDatabase
 
@@ -25,14 +27,14 @@ PASSWORD = "of-this-test-alone"
 
 
 @contextmanager
-def process(command: str, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def process(command: str, environment: dict[str, str], stderr: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
     """A worker or a schedule that runs until it is told to stop; killed if it does not."""
-    started = subprocess.Popen([sys.executable, "-m", "cloudpriv.cli", command], env=environment)
+    started = subprocess.Popen([sys.executable, "-m", "cloudpriv.cli", command], env=environment, stderr=stderr)
     try:
         yield started
     finally:
         started.kill()
-        started.wait(PATIENCE)
+        started.communicate(timeout=PATIENCE)
 
 
 def wait_until(condition: Callable[[], bool], *alive: subprocess.Popen[bytes]) -> None:
@@ -132,3 +134,18 @@ def test_a_worker_that_is_started_before_its_queue_waits_for_it(
         jobs.Waker(client)("purge", purge_id)
         wait_until(lambda: is_done(services, purge_id), worker)
         client.close()
+
+
+def test_a_restore_beneath_a_running_worker_ends_it_with_one_line(
+    services: Services, database: TestDatabase, owner_engine: Engine
+) -> None:
+    make_account(services, created_at=LONG_AGO)
+    with process("worker", database.environment(), stderr=subprocess.PIPE) as worker:
+        wait_until(lambda: bool(services.redis.smembers("rq:workers")), worker)
+        [purge_id] = plan(services, owner_engine)
+        ledger.store(services.ledger, Entry(bytes(32), "talk2m", "request", "r", "v", {}, NOW))
+        jobs.Waker(services.redis)("purge", purge_id)
+        said = worker.communicate(timeout=PATIENCE)[1].decode().splitlines()
+    assert worker.returncode == 1
+    assert said[-1] == "cloudpriv: the database is older than the erasure ledger: run `cloudpriv purge replay`"
+    assert purge_of(services, purge_id).step == "keys"

@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 import pytest
 from sqlalchemy import Engine, insert, select, text
+from structlog.testing import capture_logs
 
 from cloudpriv.bootstrap import Services
 from cloudpriv.controller import people
@@ -378,3 +379,23 @@ def test_the_database_counts_days_as_the_policy_does(owner_engine: Engine, perio
         query = select(Account.created_at, due.day_in_sql(rule))
         wrong = [(at, day) for at, day in connection.execute(query) if rule.erasable_from(at).date() != day]
     assert wrong == []
+
+
+def test_an_account_whose_key_does_not_open_is_reported_and_holds_up_nobody(
+    services: Services, worker_services: Services, owner_engine: Engine
+) -> None:
+    broken = [make_idle(services, LAST_TRAFFIC - DAY) for _ in range(2)]
+    whole = make_idle(services)
+    with owner_engine.begin() as connection:
+        statement = text("UPDATE account_keys SET wrapped = '\\x00' WHERE account_id = ANY (:ids)")
+        connection.execute(statement, {"ids": broken})
+    unreadable: set[UUID] = set()
+    with capture_logs() as told:
+        for seen_to in (2, 1, 0):
+            with transaction(worker_services) as tx:
+                assert notices.give_due(tx, services.policy, limit=2, unreadable=unreadable) == seen_to
+    assert unreadable == set(broken)
+    assert sorted(line["account"] for line in told) == sorted(map(str, broken))
+    with owner_engine.connect() as connection:
+        assert list(connection.scalars(select(Notice.account_id))) == [whole]
+    assert is_pending(services, broken[0], DUE_ON + 30 * DAY, LAST_TRAFFIC - DAY), "who was not told is not erased by policy"

@@ -8,19 +8,26 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import Engine, create_engine, select, text
+from structlog.testing import capture_logs
 
 from cloudpriv.bootstrap import Services
 from cloudpriv.controller import outbox
 from cloudpriv.platform.db import Plane
+from cloudpriv.platform.errors import RestoredError
 from cloudpriv.platform.jobs import queue
+from cloudpriv.platform.keys import KeyFault
+from cloudpriv.retention import ledger
+from cloudpriv.retention.duties import DAILY
 from cloudpriv.retention.lease import LEASE
+from cloudpriv.retention.ledger import Entry
 from cloudpriv.retention.tables import Notice, Purge
 from tests.exports import ask, stored
 from tests.exports import run as run_export
 from tests.factories import NOW, make_account, make_person, transaction
+from tests.proofs import change
 from tests.purges import LONG_AGO, close, let_traffic_come, tell_owners
 from workers import schedule
-from workers.schedule import REWAKE, Schedule
+from workers.schedule import REWAKE, Duty, Schedule
 
 SECOND = timedelta(seconds=1)
 DAY = timedelta(days=1)
@@ -177,3 +184,39 @@ def test_a_schedule_whose_clock_is_ahead_tells_no_owner(services: Services, work
     schedule.give_notices(worker_services)
     with transaction(services) as tx:
         assert tx.session.query(Notice).count() == 1
+
+
+def test_one_account_whose_key_does_not_open_does_not_end_the_schedule(
+    services: Services, workplace: Workplace, owner_engine: Engine
+) -> None:
+    for _ in range(2):
+        account_id = make_account(services, created_at=LONG_AGO).row.account_id
+        make_person(services, account_id)
+    change(owner_engine, "UPDATE account_keys SET wrapped = '\\x00' WHERE account_id = :a", a=account_id)
+    Schedule().round(workplace.services)
+    with transaction(services) as tx:
+        assert tx.session.execute(text("SELECT count(*) FROM notices")).scalar_one() == 1
+
+
+def test_a_duty_that_fails_is_reported_and_the_others_go_on(workplace: Workplace) -> None:
+    done = []
+
+    def fail(_: Services) -> None:
+        raise KeyFault("it names an account")
+
+    duties = (Duty("first", fail), Duty("second", fail, DAILY), Duty("third", lambda _: done.append("third")))
+    kept = Schedule(lambda _: duties)
+    with capture_logs() as told:
+        kept.round(workplace.services)
+        kept.round(workplace.services)
+    assert done == ["third", "third"]
+    assert [line["duty"] for line in told] == ["first", "second"] * 2, "each is tried again"
+    assert {(line["event"], line["fault"]) for line in told} == {("duty_failed", "KeyFault")}, "by its type alone"
+
+
+def test_a_schedule_ends_when_the_database_is_restored_beneath_it(services: Services, workplace: Workplace) -> None:
+    ask(services, make_account(services).row.account_id)
+    ledger.store(services.ledger, Entry(bytes(32), "talk2m", "request", "r", "v", {}, NOW))
+    with pytest.raises(RestoredError, match="older than the erasure ledger"):
+        schedule.run(workplace.services)
+    assert workplace.woken == []
