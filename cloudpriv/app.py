@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from datetime import timedelta
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any, Final
@@ -37,6 +38,7 @@ from cloudpriv.api.endpoint import EXTENSION, Runtime, access_of
 from cloudpriv.bootstrap import Services
 from cloudpriv.config import SettingsError
 from cloudpriv.platform.passwords import Passwords
+from cloudpriv.retention.restored import Watch
 
 BLUEPRINTS: Final = (
     accounts.blueprint,
@@ -56,6 +58,7 @@ BLUEPRINTS: Final = (
     oauth.blueprint,
     operations.blueprint,
 )
+READINESS: Final = timedelta(seconds=30)  # balancers ask every few seconds, and a look is a few requests to the object store
 MAX_BODY: Final = 64 * 1024  # of all routes but bulk ones, which set their own; the longest person has half of it
 
 
@@ -70,7 +73,7 @@ def create_app(services: Services) -> Flask:
     """The app on these services. Raises UndeclaredRouteError for a route without a declared scope."""
     app = documented_app()
     app.config.update(MAX_CONTENT_LENGTH=MAX_BODY, MAX_FORM_MEMORY_SIZE=MAX_BODY)
-    run = Runtime(services, _tokens(services), _passwords(services))
+    run = Runtime(services, _tokens(services), _passwords(services), Watch(READINESS))
     app.extensions[EXTENSION] = run
     problems.install(app)
     operations.install(app)

@@ -30,6 +30,7 @@ from cloudpriv.platform.errors import (
 )
 from cloudpriv.platform.ids import new_id
 from cloudpriv.platform.passwords import Passwords
+from cloudpriv.retention.restored import Watch
 
 PUBLIC: Final = "public"
 INTERNAL: Final = "internal"  # for probes and scrapers inside the installation; not to be routed to from outside
@@ -51,6 +52,7 @@ class Runtime:
     services: Services
     tokens: Tokens
     passwords: Passwords
+    watch: Watch
 
 
 @dataclass(frozen=True)

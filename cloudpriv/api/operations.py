@@ -37,13 +37,17 @@ def healthz() -> Response:
 @blueprint.route("/readyz", methods=["GET"])
 @endpoint(INTERNAL)
 @blueprint.response(200, description="Everything needed answers.")
-@blueprint.alt_response(503, description="Something does not.")
+@blueprint.alt_response(503, description="Something does not, or the database came back from a backup.")
 def readyz() -> Any:
-    """Whether the database and the object store answer; Redis is told of, but requests do without it."""
+    """Whether the database and the object store answer, and the database is no backup that waits for its replay.
+
+    Redis is told of, but requests do without it.
+    """
     services = runtime().services
     with services.controller.transaction(OPERATOR, now()) as tx:
         tx.session.execute(text("SELECT 1"))
     services.exports.ready()
+    runtime().watch.require_replayed(services.controller, services.ledger, services.clock)
     return jsonify(status="ok", redis="ok" if _redis_answers() else "away")
 
 

@@ -55,7 +55,7 @@ class PurgeOut(Strict):
         metadata={"description": "None once it is done: then nothing here names the account."},
     )
     service = fields.String(required=True, validate=validate.OneOf(SERVICES))
-    trigger = fields.String(required=True, validate=validate.OneOf(["policy", "request"]))
+    trigger = fields.String(required=True, validate=validate.OneOf(["policy", "request", "replay"]))
     rule = fields.String(required=True, metadata={"description": "What it is erased by, such as `P7Y after last_traffic`."})
     policy_version = fields.String(required=True)
     run_id = fields.UUID(

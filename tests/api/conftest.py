@@ -9,6 +9,7 @@ from cloudpriv.api.endpoint import EXTENSION
 from cloudpriv.app import create_app
 from cloudpriv.bootstrap import Services
 from cloudpriv.embedded.stack import Stack
+from cloudpriv.retention.restored import Watch
 from tests.backend import Backend
 from tests.stack import TestDatabase, fresh_database
 
@@ -25,7 +26,7 @@ def any_app(stack: Stack) -> Flask:
 @pytest.fixture
 def app(any_app: Flask, services: Services) -> Flask:
     """The API on a fresh database."""
-    any_app.extensions[EXTENSION] = replace(any_app.extensions[EXTENSION], services=services)
+    any_app.extensions[EXTENSION] = replace(any_app.extensions[EXTENSION], services=services, watch=Watch())
     return any_app
 
 
