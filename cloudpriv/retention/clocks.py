@@ -19,7 +19,6 @@ from cloudpriv.controller.idempotency import IdempotencyKey
 from cloudpriv.controller.outbox import Mail
 from cloudpriv.platform import accesslog
 from cloudpriv.platform.actor import WORKER
-from cloudpriv.platform.classify import Category
 from cloudpriv.platform.db import ControllerBase, Plane, Tx
 from cloudpriv.policy.register import Policy
 from cloudpriv.retention import duties
@@ -109,9 +108,9 @@ def count_due(tx: Tx, policy: Policy, clock: Clock) -> int:
     return clock.due(tx, policy.rule_for(clock.key).anchor_cutoff(tx.now))
 
 
-def not_held(account_id: InstrumentedAttribute[Any], category: Category, now: datetime) -> ColumnElement[bool]:
-    """Whether no hold keeps what the account has of a category."""
-    covers = or_(Hold.scope == "account", Hold.category == category)
+def not_held(account_id: InstrumentedAttribute[Any], covered: ColumnElement[bool], now: datetime) -> ColumnElement[bool]:
+    """Whether no hold keeps a row of the account: none on all of it, and none of those that say so of the row."""
+    covers = or_(Hold.scope == "account", covered)
     return ~exists().where(Hold.account_id == account_id, in_force(now), covers)
 
 
@@ -137,6 +136,11 @@ def _erase_batch(tx: Tx, part: Rows, cutoff: datetime) -> int:
     return len(erased)
 
 
+def _ended(at: At) -> ColumnElement[bool]:
+    kept = not_held(Mail.account_id, Hold.person_id == Mail.person_id, at.now)
+    return and_(Mail.status != "queued", Mail.created_at < at.cutoff, kept)
+
+
 def _idle_plan(at: At) -> ColumnElement[bool]:
     return and_(Purge.status == "proposed", PurgeRun.planned_at < at.cutoff)
 
@@ -149,7 +153,7 @@ def _idle_run(at: At) -> ColumnElement[bool]:
 CLOCKS: Final = (
     # Its row says when the answer's time is over: a backend was promised that.
     of_rows("idempotency_keys", Rows(IdempotencyKey, lambda at: IdempotencyKey.expires_at <= at.now)),
-    of_rows("ended_mails", Rows(Mail, lambda at: and_(Mail.status != "queued", Mail.created_at < at.cutoff))),
+    of_rows("ended_mails", Rows(Mail, _ended)),
     of_rows("proposed_plans", Rows(Purge, _idle_plan, parent=PurgeRun), Rows(PurgeRun, _idle_run)),
     of_rows("cancelled_purges", Rows(Purge, lambda at: and_(Purge.status == "cancelled", Purge.finished_at < at.cutoff))),
 )

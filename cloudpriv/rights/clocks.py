@@ -10,6 +10,7 @@ from cloudpriv.platform.db import Plane, Tx
 from cloudpriv.platform.objectstore import ObjectStore
 from cloudpriv.policy.register import Policy
 from cloudpriv.retention.clocks import At, Clock, Now, Rows, not_held, of_rows
+from cloudpriv.retention.tables import Hold
 from cloudpriv.rights import export
 from cloudpriv.rights.tables import Export, SubjectRequest
 
@@ -31,7 +32,8 @@ def archives(objects: ObjectStore) -> Clock:
 
 
 def _answered(at: At) -> ColumnElement[bool]:
-    kept = not_held(SubjectRequest.account_id, Category.ACCOUNT, at.now)
+    # A request is the account's, and names no person: the hold of one does not keep it.
+    kept = not_held(SubjectRequest.account_id, Hold.category == Category.ACCOUNT, at.now)
     return and_(SubjectRequest.status != "in_progress", SubjectRequest.completed_at < at.cutoff, kept)
 
 

@@ -25,7 +25,7 @@ from cloudpriv.retention.tables import Hold, Purge, PurgeRun
 from cloudpriv.rights.tables import Export, SubjectRequest
 from tests.exports import ask, stored
 from tests.exports import run as run_export
-from tests.factories import NOW, make_account, transaction
+from tests.factories import NOW, make_account, make_person, transaction
 from workers.schedule import erase, every_clock
 
 INSTANT = timedelta.resolution
@@ -221,6 +221,26 @@ def test_a_held_request_stays_as_long_as_the_hold(
     run(worker, "export_archives", NOW + timedelta(days=30))
     run(worker, "finished_requests", NOW + timedelta(days=4 * 366))
     assert count(services, "requests") == left
+
+
+@pytest.mark.parametrize(
+    ("scope", "category", "left"), [("account", None, 2), ("person", None, 1), ("category", "account", 0)]
+)
+def test_that_a_mail_was_sent_stays_as_long_as_a_hold_on_its_person_or_account(
+    services: Services, worker: Services, scope: str, category: str | None, left: int
+) -> None:
+    account_id = make_account(services).row.account_id
+    people = [make_person(services, account_id).row.person_id for _ in range(2)]
+    put(services, Mail, [{**a_mail(), "account_id": account_id, "person_id": person_id} for person_id in people])
+    put(services, Mail, [a_mail()])
+    held = {"category": category, "person_id": people[0] if scope == "person" else None}
+    same = {"hold_id": new_id(), "authority": "court", "reference": "1", "placed_by": "x", "placed_at": NOW}
+    put(services, Hold, [{"account_id": account_id, "scope": scope, **same, **held}])
+    over = NOW + timedelta(days=60)
+    assert due(worker, "ended_mails", over) == 3 - left
+    run(worker, "ended_mails", over)
+    with transaction(services) as tx:
+        assert tx.session.scalars(select(Mail.person_id).order_by(Mail.person_id)).all() == people[:left]
 
 
 def test_a_day_of_the_access_log_goes_when_its_last_line_is_due(services: Services, worker: Services, logs: Path) -> None:
