@@ -112,6 +112,12 @@ def begin_anew(tx: Tx, ledger: ObjectStore, key: Ed25519PrivateKey, origin_base:
     return _begin(tx, former, number + 1, key, origin_base).log
 
 
+def has_begun_anew(tx: Tx) -> bool:
+    """Whether the log that grows is not the first: the database was restored, or the key was changed."""
+    log = newest_log(tx)
+    return log is not None and log.log > 1
+
+
 def end_of(former: Log | None) -> list[str]:
     """What the first entry of a log says of the end of the one before, so that nobody can cut that short afterwards."""
     return [] if former is None else [f"log_{former.log}", f"size_{former.size}"]
@@ -163,8 +169,11 @@ def _log_pending(tx: Tx, ledger: ObjectStore, key: Ed25519PrivateKey, base: str)
         return 0
     if is_behind(tx, ledger):
         raise BehindError(BEHIND)
-    if log is None or log.vkey != notes.verifier_key(log.origin, key).text:
-        log = _begin(tx, log, log.log + 1 if log else 1, key, base)
+    if log is None:
+        log = _begin(tx, None, 1, key, base)
+    elif log.vkey != notes.verifier_key(log.origin, key).text:
+        _end(tx, ledger, log)
+        log = _begin(tx, log, log.log + 1, key, base)
     rows = tx.session.execute(TAKE, {"batch": BATCH}).mappings().all()
     first = log.size
     tiles.append(tx, log, [(row["entry_id"], _leaf(row)) for row in rows])
@@ -185,20 +194,23 @@ def _publish(tx: Tx, ledger: ObjectStore, key: Ed25519PrivateKey) -> None:
     if published is not None and log.size == published.size:
         return
     read = tiles.reader(tx, log.log)
-
-    def signed(size: int) -> str:
-        return notes.sign(notes.Checkpoint(log.origin, size, merkle.root(size, read)).text, log.origin, key)
-
-    known = _agreed(ledger, log, published, signed)
+    known = _agreed(ledger, log, published, read)
     for size in known:
         _require_extended(log, size, read)
-    new = {size: note for size, note in known.items() if published is None or size > published.size}
-    if log.size not in new:
-        new[log.size] = _put(ledger, log, signed(log.size))
+    if log.size not in known:
+        known[log.size] = _put(ledger, log, notes.sign(_head(log, log.size, read).text, log.origin, key))
     ledger.put(LATEST, json.dumps({"log": log.log, "size": log.size}).encode())
+    _serve(tx, ledger, log, published, known)
+
+
+def _serve(tx: Tx, ledger: ObjectStore, log: Log, published: Checkpoint | None, known: Mapping[int, str]) -> None:
+    """Enter what is not served yet of the checkpoints in the bucket, and keep the certificates that they cover."""
+    before = published.size if published else 0
+    new = {size: note for size, note in known.items() if size > before}
     rows = [{"log": log.log, "size": size, "note": note, "signed_at": tx.now} for size, note in new.items()]
-    tx.session.execute(insert(Checkpoint), rows)
-    certificates.keep(tx, ledger, log.log, published.size if published else 0)
+    if rows:
+        tx.session.execute(insert(Checkpoint), rows)
+        certificates.keep(tx, ledger, log.log, before)
 
 
 def _put(ledger: ObjectStore, log: Log, note: str) -> str:
@@ -207,21 +219,32 @@ def _put(ledger: ObjectStore, log: Log, note: str) -> str:
     return note
 
 
-def _agreed(ledger: ObjectStore, log: Log, published: Checkpoint | None, signed: Callable[[int], str]) -> dict[int, str]:
+def _agreed(ledger: ObjectStore, log: Log, published: Checkpoint | None, read: merkle.Read) -> dict[int, str]:
     """The newest published checkpoint and those that only the bucket knows, by size.
 
-    Each is what we would sign of the tree as it is stored now (Ed25519 repeats), in the database and in the bucket.
+    Each was signed with the log's key, of the tree as it is stored now. Raises SplitViewError, LostError, BehindError.
     """
     found = {}
     for size in _known_sizes(ledger, log, published):
         if size > log.size:
             raise BehindError(BEHIND)
         found[size] = _kept(ledger, log, size)
-        if found[size] != signed(size):
+        if not _is_of(found[size], _head(log, size, read), log.vkey):
             raise _split(log, size)
     if published is not None and published.note != found[published.size]:
         raise _split(log, published.size)
     return found
+
+
+def _head(log: Log, size: int, read: merkle.Read) -> notes.Checkpoint:
+    return notes.Checkpoint(log.origin, size, merkle.root(size, read))
+
+
+def _is_of(note: str, head: notes.Checkpoint, vkey: str) -> bool:
+    try:
+        return notes.open_checkpoint(note, vkey) == head
+    except merkle.ProofError:
+        return False
 
 
 def _known_sizes(ledger: ObjectStore, log: Log, published: Checkpoint | None) -> Iterator[int]:
@@ -278,6 +301,12 @@ def _begin(tx: Tx, former: Log | None, number: int, key: Ed25519PrivateKey, base
     tx.session.execute(insert(AuditEvent).values(event))
     tiles.append(tx, log, [(event["event_id"], events.leaf(event))])
     return log
+
+
+def _end(tx: Tx, ledger: ObjectStore, log: Log) -> None:
+    """Have a log end with all that was signed of it, whatever the database says: nobody gets what was signed logged anew."""
+    published = tx.session.scalar(_newest_of(log))
+    _serve(tx, ledger, log, published, _agreed(ledger, log, published, tiles.reader(tx, log.log)))
 
 
 def _retire(tx: Tx, log: Log) -> None:

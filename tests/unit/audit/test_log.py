@@ -20,6 +20,7 @@ from tests.proofs import BASE, KEY, advance, change, hash_anew, make_certificate
 from tests.purges import Killed, Moments, die
 from tests.stack import TestDatabase, fresh_database
 
+OTHER = Ed25519PrivateKey.from_private_bytes(bytes(32))
 OF_THE_LOG = ("audit_events", "certificates", "checkpoints", "log_pending", "log_tiles", "logs")
 
 
@@ -246,6 +247,24 @@ def test_another_key_begins_another_log(worker_services: Services, owner_engine:
     assert (head(worker_services).origin, head(worker_services).size) == (f"{BASE}/log/2", 3)
     assert [line.partition("+")[0] for line in vkeys(worker_services).splitlines()] == [f"{BASE}/log/2", f"{BASE}/log/1"]
     assert faults(worker_services) == []
+
+
+def test_a_log_of_another_key_begins_only_after_all_that_was_signed(worker_services: Services, owner_engine: Engine) -> None:
+    make_events(worker_services, 3)
+    advance(worker_services)
+    [changed, _] = make_events(worker_services, 2)
+    advance(worker_services)
+    change(owner_engine, "DELETE FROM checkpoints WHERE size = 6")
+    change(owner_engine, "UPDATE logs SET vkey = :other", other=notes.verifier_key(f"{BASE}/log/1", OTHER).text)
+    with pytest.raises(SplitViewError):  # not of the key that the bucket's are signed with
+        advance(worker_services)
+    change(owner_engine, "UPDATE logs SET vkey = :own", own=notes.verifier_key(f"{BASE}/log/1", KEY).text)
+    make_events(worker_services, 1)
+    assert advance(worker_services, OTHER) == 1  # what the bucket alone knew as signed stays where it was
+    assert published(owner_engine) == 3
+    assert faults(worker_services) == []
+    change(owner_engine, "UPDATE audit_events SET action = 'x' WHERE event_id = :id", id=changed)
+    assert faults(worker_services) == [f"{BASE}/log/1 index 4: {changed} is not what was logged"]
 
 
 def test_an_event_that_is_gone_before_it_is_logged_is_reported_and_stops_nothing(
