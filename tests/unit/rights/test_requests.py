@@ -8,7 +8,7 @@ from sqlalchemy import Engine, text
 
 from cloudpriv.bootstrap import Services
 from cloudpriv.platform.actor import SERVICES, Service
-from cloudpriv.platform.errors import AccountClosingError, GoneError, NotFoundError, NotReadyError
+from cloudpriv.platform.errors import AccountClosingError, DomainError, GoneError, NotFoundError, NotReadyError
 from cloudpriv.rights import requests
 from tests.exports import ask, begin_purge, run
 from tests.factories import BACKEND, NOW, make_account, transaction
@@ -31,11 +31,13 @@ def test_an_answer_is_due_by_the_calendar_of_the_controllers_country(
         assert requests.receive(tx, services.policy, account_id, "portability").row.due_on == due_on
 
 
-@pytest.mark.parametrize("status", ["closing", "purging"])
-def test_no_copy_is_made_of_an_account_that_is_being_erased(services: Services, owner_engine: Engine, status: str) -> None:
+@pytest.mark.parametrize(("status", "refusal"), [("closing", AccountClosingError), ("purging", NotFoundError)])
+def test_no_copy_is_made_of_an_account_that_is_being_erased(
+    services: Services, owner_engine: Engine, status: str, refusal: type[DomainError]
+) -> None:
     account_id = make_account(services).row.account_id
     set_status(owner_engine, account_id, status)
-    with pytest.raises(AccountClosingError):
+    with pytest.raises(refusal):
         ask(services, account_id)
 
 
