@@ -17,6 +17,7 @@ from tests.stack import TestDatabase
 
 REPOSITORY = Path(__file__).parents[2]
 # So many requests a minute, and so many hashes at once, that no limit stands in the way of a test's haste.
+METHODS = {"get", "post", "put", "patch", "delete"}
 SETTINGS = {"rate_limit": "1000000/minute", "verify_rate_limit": "1000000/minute", "hash_concurrency": "8"}
 
 
@@ -61,5 +62,6 @@ def test_schemathesis_finds_nothing_with_all_its_checks(database: TestDatabase, 
             command, env=environment, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=280
         )
     assert done.returncode == 0, done.stdout + done.stderr
-    operations = sum(method != "parameters" for item in document(documented_app())["paths"].values() for method in item)
+    documented = [method for item in document(documented_app())["paths"].values() for method in item if method in METHODS]
+    operations = len(documented) - 1  # the token endpoint is how it signs in
     assert f"{operations} selected / {operations} total" in done.stdout, done.stdout
