@@ -19,6 +19,7 @@ from cloudpriv.platform.objectstore import ObjectStore
 from cloudpriv.policy.register import Policy
 from cloudpriv.retention import certify, due, erase, holds, ledger, queued
 from cloudpriv.retention.lease import LEASE, Grip, Unit, release
+from cloudpriv.retention.ledger import Entry
 from cloudpriv.retention.tables import Hold
 
 log = structlog.get_logger(__name__)
@@ -143,13 +144,19 @@ def _verify(work: Erasure) -> str | None:
         unit.purge.erased_at = unit.purge.erased_at or unit.tx.now
         unit.purge.counts = {**unit.purge.counts, erase.ACCOUNTS: 1}
         unit.purge.step = "certificate"
-    return "certificate"
+        entry = certify.ledger_entry(unit.purge, work.account_id)
+    return _conclude(work, entry)
 
 
 def _certify(work: Erasure) -> None:
-    """Write the ledger's object, then the certificate and the ledger's row in the transaction that ends the purge."""
+    """Go on where a worker stopped after everything was verified."""
     with work.grip.unit("certificate") as unit:
         entry = certify.ledger_entry(unit.purge, work.account_id)
+    return _conclude(work, entry)
+
+
+def _conclude(work: Erasure, entry: Entry) -> None:
+    """Write the ledger's object, then the certificate and the ledger's row in the transaction that ends the purge."""
     with work.grip.kept():
         ledger.store(work.stores.ledger, entry)
     with work.grip.unit("certificate") as unit:
