@@ -79,13 +79,18 @@ def keep(tx: Tx, ledger: ObjectStore, log: int, first: int) -> None:
     """Put the documents of what stands in the log from the leaf `first` on into the bucket, which no restore takes back."""
     query = select(Certificate.certificate_id).where(Certificate.log == log, Certificate.leaf_index >= first)
     for certificate_id in tx.session.scalars(query).all():
-        ledger.put(_key(certificate_id), canonical(document(tx, certificate_id)))
+        ledger.put(object_key(certificate_id), canonical(document(tx, certificate_id)))
 
 
 def kept(ledger: ObjectStore, certificate_id: UUID) -> dict[str, Any]:
     """The document of a certificate that the database lost in a restore. Raises NotFoundError, BusyError."""
-    found: dict[str, Any] = json.loads(ledger.get(_key(certificate_id)))
+    found: dict[str, Any] = json.loads(ledger.get(object_key(certificate_id)))
     return found
+
+
+def object_key(certificate_id: UUID) -> str:
+    """Where a certificate's document lies in the ledger's bucket."""
+    return f"certificates/{certificate_id}.json"
 
 
 def read_document(text: str) -> dict[str, Any]:
@@ -153,10 +158,6 @@ def sign(content: bytes, key: Ed25519PrivateKey) -> str:
 def thumbprint(public: bytes) -> str:
     """The JWK thumbprint of an Ed25519 public key (RFC 7638, RFC 8037)."""
     return _encoded(sha256(canonical({"crv": "Ed25519", "kty": "OKP", "x": _encoded(public)})).digest())
-
-
-def _key(certificate_id: UUID) -> str:
-    return f"certificates/{certificate_id}.json"
 
 
 def _proof(tx: Tx, log: int, index: int) -> str | None:

@@ -69,7 +69,7 @@ class State:
     missing: int  # entries that the database lacks
     returned: list[Returned]
     unfinished: int  # erasures that replay has planned and that are not done
-    unwritten: int  # entries and checkpoints of the database that the bucket lacks
+    unwritten: int  # certificates, entries and checkpoints of the database that the bucket lacks
     log_behind: bool
 
     @property

@@ -8,11 +8,13 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any, Final, TypeVar
+from uuid import UUID
 
-from sqlalchemy import literal, select, tuple_
+from sqlalchemy import ColumnElement, exists, literal, select, true, tuple_
 
-from cloudpriv.audit import log
-from cloudpriv.audit.tables import Checkpoint
+from cloudpriv.audit import certificates, log
+from cloudpriv.audit.canonical import canonical
+from cloudpriv.audit.tables import Certificate, Checkpoint
 from cloudpriv.platform.actor import OPERATOR
 from cloudpriv.platform.db import Plane
 from cloudpriv.platform.objectstore import ObjectStore
@@ -27,13 +29,16 @@ Now = Callable[[], datetime]
 
 
 def count(plane: Plane, objects: ObjectStore, clock: Now) -> int:
-    """How many entries of the ledger and checkpoints of logs the bucket lacks. Reads only. Raises BusyError."""
-    entries, checkpoints = _entries(plane, objects, clock), _checkpoints(plane, objects, clock)
-    return sum(1 for _ in entries) + sum(1 for _ in checkpoints)
+    """How many certificates, entries and checkpoints the bucket lacks. Reads only. Raises BusyError."""
+    return sum(1 for find in (_certificates, _entries, _checkpoints) for _ in find(plane, objects, clock))
 
 
 def put_back(plane: Plane, objects: ObjectStore, clock: Now) -> None:
     """Write what the bucket lacks; what lies there stays. May be stopped and repeated. Raises BusyError, LedgerError."""
+    for certificate_id in _certificates(plane, objects, clock):
+        with plane.transaction(OPERATOR, clock(), read_only=True) as tx:
+            document = certificates.document(tx, certificate_id)
+        objects.put_new(certificates.object_key(certificate_id), canonical(document))
     for entry in _entries(plane, objects, clock):
         ledger.store(objects, entry)
     for row in _checkpoints(plane, objects, clock):
@@ -43,6 +48,14 @@ def put_back(plane: Plane, objects: ObjectStore, clock: Now) -> None:
         latest = tx.session.execute(newest.limit(1)).mappings().one_or_none()
     if latest is not None:
         objects.put_new(log.LATEST, json.dumps(dict(latest)).encode())
+
+
+def _certificates(plane: Plane, objects: ObjectStore, clock: Now) -> Iterator[UUID]:
+    """Those that a published checkpoint covers, and so have a document."""
+    covered = exists().where(Checkpoint.log == Certificate.log, Checkpoint.size > Certificate.leaf_index)
+    known = (row.certificate_id for row in _rows(plane, clock, Certificate, "certificate_id", where=covered))
+    first = certificates.object_key(UUID(int=0))
+    return _lacking(known, objects.keys_after(first.partition("/")[0] + "/", first), certificates.object_key)
 
 
 def _entries(plane: Plane, objects: ObjectStore, clock: Now) -> Iterator[Entry]:
@@ -68,10 +81,10 @@ def _lacking(known: Iterable[Known], there: Iterator[Any], place: Callable[[Know
             yield each
 
 
-def _rows(plane: Plane, clock: Now, table: Any, *order: str) -> Iterator[Any]:
-    """All rows of a table in this order, read a page at a time: no transaction is open while the caller works on them."""
+def _rows(plane: Plane, clock: Now, table: Any, *order: str, where: ColumnElement[bool] | None = None) -> Iterator[Any]:
+    """The rows of a table in this order, read a page at a time: no transaction is open while the caller works on them."""
     columns = [getattr(table, name) for name in order]
-    query, after = select(table).order_by(*columns).limit(PAGE), None
+    query, after = select(table).where(true() if where is None else where).order_by(*columns).limit(PAGE), None
     while True:
         page_after = query if after is None else query.where(tuple_(*columns) > tuple_(*map(literal, after)))
         with plane.transaction(OPERATOR, clock(), read_only=True) as tx:

@@ -45,7 +45,12 @@ def test_an_emptied_bucket_is_no_sign_of_health_until_it_is_written_again(
         run(worker_services, close(services, make_full_account(services)))
         advance(worker_services)
     require_replayed(services)
-    before = {key: services.ledger.get(key) for prefix in ("ledger/", "log/") for key in services.ledger.keys(prefix)}
+    assert len(list(services.ledger.keys("certificates/"))) == 2
+    before = {
+        key: services.ledger.get(key)
+        for prefix in ("certificates/", "ledger/", "log/")
+        for key in services.ledger.keys(prefix)
+    }
     worker_services.ledger.delete_below("")
     with pytest.raises(RestoredError, match="lacks what the database knows"):
         require_replayed(services)
