@@ -1,7 +1,7 @@
 """A worker's grip on a purge: a lease in the purge's row, renewed by every transaction, taken over when it runs out."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -12,6 +12,7 @@ from sqlalchemy import or_, select, update
 from cloudpriv.controller.tables import Account
 from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.db import Plane, Tx
+from cloudpriv.platform.errors import BusyError
 from cloudpriv.platform.ids import new_id
 from cloudpriv.platform.renewal import renewed
 from cloudpriv.retention.tables import WORKABLE, Purge
@@ -19,6 +20,7 @@ from cloudpriv.retention.tables import WORKABLE, Purge
 # With the schedule's round of 5 s, a stopped worker is followed within 30 s. A transaction may wait as long for a lock: the
 # purge's own row, locked meanwhile, keeps others off even when the lease runs out.
 LEASE: Final = timedelta(seconds=20)
+PAUSE: Final = timedelta(seconds=5)  # before what met a server away is tried again
 RENEWAL_SECONDS: Final = 5.0  # thrice missed is still in time
 
 
@@ -83,6 +85,12 @@ class Grip:
     def kept(self, seconds: float = RENEWAL_SECONDS) -> AbstractContextManager[None]:
         """Renew the lease beside the block: however long the object store takes, nobody takes the purge over meanwhile."""
         return renewed(self._renew, seconds, str(self.purge_id))
+
+    def give_up(self) -> None:
+        """Let the next worker try in a moment, since a server is away; if that is the database, the lease just runs out."""
+        with suppress(BusyError), self.plane.transaction(WORKER, self.clock()) as tx:
+            ours = update(Purge).where(Purge.purge_id == self.purge_id, Purge.lease_owner == self.owner)
+            tx.session.execute(ours.values(lease_owner=None, lease_until=tx.now + PAUSE))
 
     def _renew(self) -> bool:
         now = self.clock()

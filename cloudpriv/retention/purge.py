@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, or_, select
 from cloudpriv.audit import events
 from cloudpriv.controller import accounts
 from cloudpriv.platform.db import Plane, Tx
-from cloudpriv.platform.errors import NotFoundError
+from cloudpriv.platform.errors import BusyError, NotFoundError
 from cloudpriv.policy.register import Policy
 from cloudpriv.retention import runs
 from cloudpriv.retention.lease import LEASE, Grip, NotOursError
@@ -77,7 +77,7 @@ def waiting(tx: Tx, limit: int) -> list[UUID]:
 def run(plane: Plane, stores: Stores, policy: Policy, purge_id: UUID, clock: Callable[[], datetime]) -> None:
     """Carry a purge on from its step until it is done, cancelled, or has to wait; nothing to do for one that another holds.
 
-    Raises BusyError when a server is away: the purge is unfinished again once its lease has run out.
+    Raises BusyError when a server is away: the purge is unfinished again in a moment, or once its lease has run out.
     """
     grip = Grip(plane, purge_id, clock)
     try:
@@ -85,5 +85,8 @@ def run(plane: Plane, stores: Stores, policy: Policy, purge_id: UUID, clock: Cal
         work = Erasure(grip, stores, policy, account_id)
         while step is not None:
             step = WORK[step](work)
+    except BusyError:
+        grip.give_up()
+        raise
     except NotOursError:
         log.debug("purge_not_ours", purge=str(purge_id))

@@ -229,4 +229,6 @@ def everything_queued(redis: Redis) -> Iterator[str]:
         b"stream": redis.xrange,
     }
     for key in redis.scan_iter():
-        yield f"{key.decode()} {read[redis.type(key)](key)}"
+        kind = redis.type(key)
+        if kind != b"none":  # gone since
+            yield f"{key.decode()} {read[kind](key)}"

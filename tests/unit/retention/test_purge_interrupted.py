@@ -14,9 +14,9 @@ from cloudpriv.platform.errors import (
     BusyError,
 )
 from cloudpriv.retention import erase, purge
-from cloudpriv.retention.lease import LEASE
+from cloudpriv.retention.lease import LEASE, PAUSE
 from tests.exports import make_sessions
-from tests.factories import NOW
+from tests.factories import NOW, transaction
 from tests.purges import (
     Killed,
     Moments,
@@ -151,3 +151,17 @@ def test_a_worker_whose_lease_was_taken_over_changes_nothing_more(
 
 def test_a_purge_that_does_not_exist_is_nothing_to_do(worker_services: Services) -> None:
     run(worker_services, UUID(int=0))
+
+
+def test_what_met_a_server_away_is_tried_again_in_a_moment(services: Services, worker_services: Services) -> None:
+    purge_id = close(services, make_full_account(services))
+    nowhere = objectstore.connect(
+        "bucket", region="none", endpoint="http://127.0.0.1:1", access_key_id="none", secret_access_key="none"
+    )
+    stores = replace(services.stores, objects=nowhere)
+    with pytest.raises(BusyError):
+        purge.run(worker_services.controller, stores, services.policy, purge_id, lambda: NOW)
+    with transaction(services, now=NOW + PAUSE) as tx:
+        assert purge.unfinished(tx) == [purge_id]
+    run(worker_services, purge_id, NOW + PAUSE)
+    assert purge_of(services, purge_id).status == "done"
