@@ -73,7 +73,8 @@ def test_an_exported_log_is_verified_offline(certificate: Path, key: Path, datab
 def test_the_running_database_is_verified(
     certificate: Path, database: TestDatabase, worker_services: Services, owner_engine: Engine
 ) -> None:
-    assert online(database, "audit", "verify", "--json").stdout == '[{"log": "privacy.example.com/log/1", "leaves": 32, "signed": 32}]\n'
+    told = online(database, "audit", "verify", "--json").stdout
+    assert told == '[{"log": "privacy.example.com/log/1", "leaves": 32, "signed": 32}]\n'
     changed = make_events(worker_services, 1)[0]
     advance(worker_services)
     change(owner_engine, "UPDATE audit_events SET actor_id = 'nobody' WHERE event_id = :id", id=changed)
