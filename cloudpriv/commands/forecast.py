@@ -32,12 +32,15 @@ MARGIN: Final = 6  # of the month's name
 @click.option("--service", type=click.Choice(SERVICES), help="One service only.")
 @click.option("--csv", "csv_file", type=TO_FILE, help="Also write the months to this file, as CSV (RFC 4180).")
 @click.option("--png", "png_file", type=TO_FILE, help="Also draw them into this file.")
+@click.option("--anew", is_flag=True, help="Count now; otherwise the figures are up to a day old.")
 @as_json
 @click.pass_context
-def show_forecast(ctx: click.Context, service: str | None, csv_file: Path | None, png_file: Path | None,
+def show_forecast(ctx: click.Context, service: str | None, *, csv_file: Path | None, png_file: Path | None, anew: bool,
                   json_output: bool) -> None:  # fmt: skip
     """Show what falls due in each month of the policy's period, and how much of it is held."""
     with services(ctx, "worker") as built, built.controller.transaction(OPERATOR, built.clock()) as tx:
+        if anew:
+            forecasts.count(tx, built.policy)
         found = forecasts.read(tx, built.policy, service=service)
     document: dict[str, Any] = {
         "counted_at": found.counted_at,
@@ -76,7 +79,8 @@ def _print_chart(found: Forecast) -> None:
     """A section for each service, a block for each year, a bar for each month."""
     if not any(row.accounts for row in found.months):
         months = f"{found.months[0].month:%B %Y} to {found.months[-1].month:%B %Y}"
-        click.echo(f"Nothing falls due from {months}: no account is kept by {found.rule}.")
+        counted = f"no account was kept by {found.rule} at {found.counted_at:%Y-%m-%d %H:%M} UTC (--anew counts again)"
+        click.echo(f"Nothing falls due from {months}: {counted}.")
         return
     _print(Text(f"Falling due by {found.rule}", style="bold"))
     _print(Text(f"Counted at {found.counted_at:%Y-%m-%d %H:%M} UTC. The first month has what is overdue."))

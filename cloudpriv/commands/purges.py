@@ -1,5 +1,7 @@
 """`cloudpriv purge`: plan what is due, look at the plan, carry it out, approve what the guards stopped."""
 
+import shlex
+from collections import Counter
 from dataclasses import asdict
 from typing import Any, Final
 from uuid import UUID
@@ -7,13 +9,14 @@ from uuid import UUID
 import click
 
 from cloudpriv.bootstrap import Services
-from cloudpriv.commands.context import as_json, fail, operator, report, require_replayed, services
+from cloudpriv.commands.context import as_json, fail, operator, report, report_one, require_replayed, services
 from cloudpriv.platform.actor import SERVICES
 from cloudpriv.retention import due, plans, runs, verdicts
 from cloudpriv.retention import purge as purges
 from cloudpriv.retention.tables import PurgeRun
 
 LIMIT: Final = 1000
+COUNTED: Final = ("people", "devices", "traffic", "other_rows")
 PLAN: Final = click.argument("run_id", metavar="PLAN", type=click.UUID)
 
 
@@ -36,7 +39,7 @@ def plan(ctx: click.Context, chosen: tuple[str, ...], limit: int, json_output: b
     _report(shown, json_output, empty=f"Nothing is due by {due.rule_name(built.policy)}.")
     if not json_output:
         for run in proposed:
-            click.echo(f"Nothing was erased. To erase these accounts for good: cloudpriv purge run {run.run_id} --execute")
+            click.echo(_next_step(ctx, run))
 
 
 @purge.command("run")
@@ -55,9 +58,9 @@ def run_plan(ctx: click.Context, run_id: UUID, execute: bool, json_output: bool)
         shown = _shown(built, run)
     _report([shown], json_output)
     if execute and run.status == "waiting":
-        fail(f"the guards stopped this plan; somebody else may let it go ahead: cloudpriv purge approve {run_id}")
-    if not execute and not json_output:
-        click.echo(f"This was a dry run. To erase these accounts for good: cloudpriv purge run {run_id} --execute")
+        fail(f"the guards stopped this plan; somebody else may let it go ahead: {_command(ctx, 'approve', run)}")
+    if shown["accounts"] and not json_output:
+        click.echo(_next_step(ctx, run))
 
 
 @purge.command()
@@ -72,10 +75,8 @@ def approve(ctx: click.Context, run_id: UUID, json_output: bool) -> None:
         shown = _shown(built, run)
     _report([shown], json_output)
     if not json_output:
-        approved = f"Approved: workers begin. Without one: cloudpriv purge run {run_id} --execute"
-        click.echo(
-            approved if run.status == "approved" else "Not approved: the guards find more now. Look, and approve again."
-        )
+        more = "Not approved: the guards find more now. Look, and approve again."
+        click.echo(_next_step(ctx, run) if run.status == "approved" else more)
 
 
 @purge.command("list")
@@ -86,7 +87,7 @@ def list_plans(ctx: click.Context, limit: int, json_output: bool) -> None:
     """List plans and how they stand."""
     with services(ctx, "worker") as built, built.controller.transaction(operator(), built.clock()) as tx:
         rows = [_summary(run) for run in runs.list_runs(tx, after=None, limit=limit)[:limit]]
-    report(rows, json_output, empty="No plans yet.")
+    report(rows if json_output else [_listed(row) for row in rows], json_output, empty="No plans yet.")
 
 
 @purge.command()
@@ -97,7 +98,10 @@ def why(ctx: click.Context, account_id: UUID, json_output: bool) -> None:
     """Say whether an account would be erased now, and what stands in the way."""
     with services(ctx, "worker") as built, built.controller.transaction(operator(), built.clock()) as tx:
         found = verdicts.judge(tx, built.policy, account_id)
-    report([asdict(found)], json_output)
+    if json_output:
+        report([asdict(found)], True)
+    else:
+        report_one(asdict(found), False)
 
 
 def _execute(built: Services, run: PurgeRun) -> PurgeRun:
@@ -140,8 +144,55 @@ def _report(shown: list[dict[str, Any]], json_output: bool, *, empty: str = "") 
         return
     for each in shown:
         click.echo(f"Plan {each['plan']} ({each['service']}): {each['status']}")
-        report(each["accounts"], False, empty="No account is left to erase.")
+        report([_short(account) for account in each["accounts"]], False, empty="No account is left to erase.")
+        if each["accounts"]:
+            click.echo(_sum(each["accounts"]))
         if each["erased"]:
             report(each["erased"], False, title="Erased")
         for finding in each["findings"]:
             click.echo(f"Guard {finding['guard']}: {finding['detail']}.")
+
+
+def _listed(row: dict[str, Any]) -> dict[str, Any]:
+    """What of a plan fits in a terminal of 80 columns."""
+    return {
+        "plan": row["plan"],
+        "service": row["service"],
+        "status": row["status"],
+        "planned": f"{row['planned_at']:%Y-%m-%d}",
+    }
+
+
+def _short(account: dict[str, Any]) -> dict[str, Any]:
+    """What of an account fits in a terminal of 80 columns, its id in one piece."""
+    return {
+        "account_id": account["account_id"],
+        "status": account["status"],
+        "due_since": f"{account['due_since']:%Y-%m-%d}",
+        "rows": f"{sum(account[name] for name in COUNTED):,}",
+    }
+
+
+def _sum(accounts: list[dict[str, Any]]) -> str:
+    statuses = Counter(account["status"] for account in accounts)
+    standing = ", ".join(f"{status} {number:,}" for status, number in statuses.items())
+    held = ", ".join(f"{name.replace('_', ' ')} {sum(account[name] for account in accounts):,}" for name in COUNTED)
+    return f"In all: accounts {len(accounts):,} ({standing}), {held}."
+
+
+def _next_step(ctx: click.Context, run: PurgeRun) -> str:
+    """What there is to do with a plan that has accounts left."""
+    if run.status == "waiting":
+        return f"It waits for the approval of somebody other than {run.planned_by}: {_command(ctx, 'approve', run)}"
+    if run.status == "approved":
+        why = "Of what stays, `cloudpriv purge why ACCOUNT` tells why."
+        return f"Approved: workers erase what is planned. Without one: {_command(ctx, 'run', run)} --execute\n{why}"
+    stopped = "The guards will have it wait for a second person. " if run.findings else ""
+    return f"Nothing was erased. {stopped}To erase these accounts for good: {_command(ctx, 'run', run)} --execute"
+
+
+def _command(ctx: click.Context, verb: str, run: PurgeRun) -> str:
+    """A command about a plan, on the same servers as this one."""
+    folder = ctx.find_root().obj
+    chosen = f" --embedded {shlex.quote(str(folder))}" if folder else ""
+    return f"cloudpriv{chosen} purge {verb} {run.run_id}"

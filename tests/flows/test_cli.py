@@ -96,6 +96,21 @@ def test_a_purge_is_a_dry_run_unless_told_to_execute(operator: Operator, service
     assert operator("purge", "why", str(due)).exit_code == 1
 
 
+def test_what_purge_prints_fits_in_eighty_columns_with_whole_ids_and_the_next_step(
+    operator: Operator, services: Services, owner_engine: Engine
+) -> None:
+    due = factories.make_account(services, created_at=LONG_AGO).row.account_id
+    clear_the_way(services, owner_engine, services.clock())
+    told = operator("purge", "plan", COLUMNS="80").stdout
+    (plan,) = operator.json("purge", "list")
+    assert f"cloudpriv purge run {plan['plan']} --execute" in told.splitlines()[-1]
+    for shown in (told, operator("purge", "list", COLUMNS="80").stdout, operator("purge", "why", str(due)).stdout):
+        assert max(len(line) for line in shown.splitlines() if not line.startswith("Nothing")) <= 80
+        assert plan["plan"] in shown or str(due) in shown
+    done = operator("purge", "run", plan["plan"], "--execute").stdout
+    assert "--execute" not in done, "nothing is left to erase"
+
+
 def test_a_plan_that_the_guards_stop_waits_for_somebody_else(
     operator: Operator, services: Services, owner_engine: Engine
 ) -> None:

@@ -66,6 +66,13 @@ def test_the_chart_has_a_bar_for_each_month_in_eighty_columns_without_colour(dat
     assert (mine.count("█"), mine.count("░")) == (24, 12)
 
 
+def test_what_came_since_the_last_count_is_seen_when_counted_anew(database: TestDatabase, services: Services) -> None:
+    assert "no account was kept" in run(database).stdout
+    make_account(services, created_at=OLD)
+    assert "--anew" in run(database).stdout, "a figure of before tells how to get a new one"
+    assert "█" in run(database, "--anew").stdout
+
+
 def test_json_is_what_the_api_answers(database: TestDatabase, three: str) -> None:
     found = json.loads(run(database, "--json", "--service", "talk2m").stdout)
     assert list(found) == ["counted_at", "rule", "items"]
