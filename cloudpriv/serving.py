@@ -1,11 +1,15 @@
 """Running the API under gunicorn, and API, worker and schedule side by side for trying out."""
 
+import errno
+import http.client
 import os
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +22,7 @@ from cloudpriv.config import Settings
 
 GRACE_SECONDS: Final = 20
 RESTART_SECONDS: Final = 1.0
+RETRY_SECONDS: Final = 0.1
 LAUNCHER: Final = Path(__file__).with_name("embedded") / "launcher.py"
 SIDE_BY_SIDE: Final = ("serve", "worker", "schedule")
 
@@ -56,6 +61,37 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]  # gunicorn carries no t
 def serve(settings: Settings) -> None:
     """Serve the API until SIGTERM or SIGINT; running requests are finished first."""
     _Gunicorn(settings).run()
+
+
+def is_free(bind: str) -> bool:
+    """Whether nothing listens on `bind` (host:port); gunicorn would try it again for seconds, and log each time."""
+    with socket.socket(socket.AF_INET6 if bind.startswith("[") else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(_address(bind))
+        except OSError as fault:
+            return fault.errno != errno.EADDRINUSE
+    return True
+
+
+def await_answer(bind: str, api: "subprocess.Popen[bytes]") -> bool:
+    """Wait until the API answers on `bind`; False when its process ended instead."""
+    host, port = _address(bind)
+    while api.poll() is None:
+        connection = http.client.HTTPConnection(host, port, timeout=RESTART_SECONDS)
+        try:
+            connection.request("GET", "/healthz")
+            return connection.getresponse().status == HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
+            time.sleep(RETRY_SECONDS)
+        finally:
+            connection.close()
+    return False
+
+
+def _address(bind: str) -> tuple[str, int]:
+    host, _, port = bind.rpartition(":")
+    return host.strip("[]"), int(port)
 
 
 @contextmanager

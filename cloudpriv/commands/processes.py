@@ -7,7 +7,7 @@ import click
 
 from cloudpriv import serving
 from cloudpriv.app import configure_logging
-from cloudpriv.commands.context import environment, require_replayed, services
+from cloudpriv.commands.context import environment, fail, require_replayed, services
 from workers import main as worker_main
 from workers import schedule as worker_schedule
 
@@ -27,6 +27,8 @@ def serve(ctx: click.Context, embedded: Path | None, bind: str | None) -> None:
     with environment(given), services(ctx, "api") as built:
         require_replayed(built)
         settings = built.settings
+        if not serving.is_free(settings.bind):
+            fail(f"{settings.bind} is in use: stop what listens there, or choose another with --bind")
         if root.obj is not None:
             _serve_side_by_side(settings.bind, root.obj)
             return
@@ -34,15 +36,20 @@ def serve(ctx: click.Context, embedded: Path | None, bind: str | None) -> None:
 
 
 def _serve_side_by_side(bind: str, folder: Path) -> None:
-    click.echo(f"Serving on http://{bind} (API, worker, schedule; data in {folder}). Ctrl-C stops everything.")
-    click.echo(f"Read http://{bind}/docs, and make a client with: cloudpriv --embedded {folder} client create …")
     with serving.side_by_side({}) as children:
         try:
+            if serving.await_answer(bind, children["serve"]):
+                _say_where(bind, folder)
             serving.keep_running(children, {})
         except KeyboardInterrupt:
             click.echo("Stopping.")
             return
     raise click.ClickException("the API ended; its messages are above")
+
+
+def _say_where(bind: str, folder: Path) -> None:
+    click.echo(f"Serving on http://{bind} (API, worker, schedule; data in {folder}). Ctrl-C stops everything.")
+    click.echo(f"Read http://{bind}/docs, and make a client with: cloudpriv --embedded {folder} client create …")
 
 
 @click.command()
