@@ -31,6 +31,7 @@ from cloudpriv.retention.ledger import LedgerError
 
 EXPECTED: Final = (SettingsError, StackError, DomainError, KeyFault, PolicyError, ApiError, MapError, OSError)
 MAY_BEGIN: Final = frozenset({"serve", "upgrade"})  # a mistyped folder must not answer like an empty installation
+UNSET: Final = "Environment variable not set."  # as the reader of settings words it
 as_json = click.option("--json", "json_output", is_flag=True, help="Print JSON instead of a table.")
 screen = Console()
 
@@ -47,8 +48,11 @@ class Group(click.Group):
         try:
             with stop_on_sigterm():
                 return super().invoke(ctx)
+        except SettingsError as fault:
+            hint = "" if ctx.obj else "; for the embedded stack give --embedded DIR before the command"
+            fail(f"{str(fault).replace(UNSET, 'is not set')}{hint}")
         except (*EXPECTED, SchemaError, LedgerError) as fault:
-            fail(str(fault))
+            fail("There is nothing with that id." if str(fault) == NotFoundError.detail else str(fault))
         except OperationalError:
             fail("The database does not answer.")
 

@@ -22,6 +22,7 @@ from cloudpriv.commands.context import (
 )
 from cloudpriv.controller import clients
 from cloudpriv.platform.actor import SERVICES, Service
+from cloudpriv.platform.errors import NotFoundError
 from cloudpriv.policy import register
 
 
@@ -68,6 +69,8 @@ def create_client(ctx: click.Context, name: str, service: Service, scopes: tuple
     """Register a backend; its secret is printed this once."""
     wanted = {scope for given in scopes for scope in given.split()}
     granted = sorted(clients.SCOPES if wanted == {"all"} else wanted)
+    if not granted or not clients.SCOPES.issuperset(granted):
+        raise click.BadParameter(f"choose from all, {', '.join(sorted(clients.SCOPES))}", param_hint="'--scope'")
     with services(ctx, "migration") as built, built.controller.transaction(operator(), built.clock()) as tx:
         made, secret = clients.register_client(tx, name, service, granted)
         shown: dict[str, Any] = {"client_id": made.client_id, "client_secret": secret, "service": service}
@@ -99,7 +102,10 @@ def list_clients(ctx: click.Context, json_output: bool) -> None:
 def revoke_client(ctx: click.Context, client_id: str) -> None:
     """Take a backend's right to new tokens; running ones end within ten minutes."""
     with services(ctx, "migration") as built, built.controller.transaction(operator(), built.clock()) as tx:
-        clients.revoke_client(tx, client_id)
+        try:
+            clients.revoke_client(tx, client_id)
+        except NotFoundError:
+            fail("no client that may have tokens has this id; `cloudpriv client list` shows the ids")
     click.echo("Revoked.")
 
 

@@ -68,6 +68,7 @@ def test_a_client_is_made_listed_and_revoked_and_its_secret_shown_once(operator:
     assert operator("client", "revoke", made["client_id"]).exit_code == 0
     again = operator("client", "revoke", made["client_id"])
     assert (again.exit_code, len(again.stderr.splitlines())) == (1, 1)
+    assert "client list" in operator("client", "revoke", "backend").stderr, "a name is no id"
 
 
 def test_the_chosen_stack_wins_over_servers_that_the_environment_names(operator: Operator, tmp_path: Path) -> None:
@@ -175,6 +176,12 @@ def test_a_missing_or_malformed_setting_is_one_clear_line(
     assert failed.exit_code == 1
     assert len(failed.stderr.splitlines()) == 1
     assert said in failed.stderr
+    assert "--embedded DIR" in failed.stderr
+
+
+def test_what_is_not_there_is_one_line_that_blames_no_lack_of_rights(operator: Operator) -> None:
+    nobody = operator("purge", "why", "01a00000-0000-7000-8000-000000000000")
+    assert (nobody.exit_code, nobody.stderr) == (1, "cloudpriv: There is nothing with that id.\n")
 
 
 def test_a_database_that_is_away_or_old_is_one_clear_line(operator: Operator, database: TestDatabase) -> None:
@@ -191,7 +198,14 @@ def test_a_database_that_is_away_or_old_is_one_clear_line(operator: Operator, da
 
 @pytest.mark.parametrize(
     "words",
-    [["nothing"], ["ingest"], ["export", "no-id"], ["client", "create", "x", "--service", "other", "--scope", "all"]],
+    [
+        ["nothing"],
+        ["ingest"],
+        ["export", "no-id"],
+        ["client", "create", "x", "--service", "other", "--scope", "all"],
+        ["client", "create", "x", "--service", "talk2m", "--scope", "no:such"],
+        ["client", "create", "x", "--service", "talk2m", "--scope", ""],
+    ],
 )
 def test_wrong_usage_ends_with_two(operator: Operator, words: list[str]) -> None:
     assert operator(*words).exit_code == 2
