@@ -106,7 +106,8 @@ def _work(services: Services, watch: Watch, *, burst: bool) -> bool:
             return worker is not None and worker.told_to_stop
     if worker.refusal is not None:
         raise worker.refusal
-    return True
+    # RQ logs a fault that it meets between two jobs, such as a broken connection, and ends its work as if it were done.
+    return burst or worker.told_to_stop
 
 
 @contextmanager
