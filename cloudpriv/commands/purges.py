@@ -13,10 +13,11 @@ from cloudpriv.commands.context import as_json, fail, operator, report, report_o
 from cloudpriv.platform.actor import SERVICES
 from cloudpriv.retention import due, plans, runs, verdicts
 from cloudpriv.retention import purge as purges
-from cloudpriv.retention.tables import PurgeRun
+from cloudpriv.retention.tables import OPEN, PurgeRun
 
 LIMIT: Final = 1000
 COUNTED: Final = ("people", "devices", "traffic", "other_rows")
+UNDER_WAY: Final = frozenset({"proposed", *OPEN})
 PLAN: Final = click.argument("run_id", metavar="PLAN", type=click.UUID)
 
 
@@ -59,7 +60,7 @@ def run_plan(ctx: click.Context, run_id: UUID, execute: bool, json_output: bool)
     _report([shown], json_output)
     if execute and run.status == "waiting":
         fail(f"the guards stopped this plan; somebody else may let it go ahead: {_command(ctx, 'approve', run)}")
-    if shown["accounts"] and not json_output:
+    if not json_output and any(each["status"] in UNDER_WAY for each in shown["accounts"]):
         click.echo(_next_step(ctx, run))
 
 
