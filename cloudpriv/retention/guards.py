@@ -128,7 +128,8 @@ def trust(tx: Tx, terms: Terms, service: str) -> None:
 
 
 def _too_many(tx: Tx, service: str, found: int, terms: Terms) -> Finding | None:
-    limits, number = terms.limits, found + _at_once(tx, service, terms.clocks)
+    others, gone = _at_once(tx, service, terms.clocks)
+    limits, number = terms.limits, found + others
     if number > limits.accounts:
         detail = f"{number} accounts are due at once; {limits.accounts} a day may be erased without approval"
         return Finding("too_many", detail, {"due": number, "limit": limits.accounts})
@@ -136,19 +137,24 @@ def _too_many(tx: Tx, service: str, found: int, terms: Terms) -> Finding | None:
     enough = math.ceil(number / limits.share) if limits.share else number
     # The order keeps PostgreSQL to the index, where all of a service's accounts may lie behind those of the other.
     some = select(Account.account_id).where(Account.service == service).order_by(Account.account_id).limit(enough)
-    accounts = tx.session.scalar(select(func.count()).select_from(some.subquery())) or 0
+    accounts = gone + (tx.session.scalar(select(func.count()).select_from(some.subquery())) or 0)
     if number > 1 and number > accounts * limits.share:
         detail = f"{number} of {accounts} accounts are due at once; {limits.share:.1%} a day may be erased without approval"
         return Finding("too_large_a_share", detail, {"due": number, "accounts": accounts, "limit": limits.share})
     return None
 
 
-def _at_once(tx: Tx, service: str, clocks: Clocks) -> int:
-    """What waits, and what was planned within a day and nobody approved: many small plans are as much as a large one."""
+def _at_once(tx: Tx, service: str, clocks: Clocks) -> tuple[int, int]:
+    """What waits or was planned within a day and nobody approved, and how much of it is gone by now.
+
+    For many small plans are as much as a large one.
+    """
     unseen = exists().where(PurgeRun.run_id == Purge.run_id, PurgeRun.approved_by.is_(None))
     lately = and_(Purge.planned_at > clocks.host - DAY, Purge.status.in_(("planned", "running", "done")), unseen)
-    query = select(func.count()).where(Purge.service == service, or_(Purge.status == "waiting", lately))
-    return tx.session.scalar(query) or 0
+    counts = (func.count(), func.count().filter(Purge.status == "done"))
+    query = select(*counts).where(Purge.service == service, or_(Purge.status == "waiting", lately))
+    number, gone = tx.session.execute(query).one()
+    return number, gone
 
 
 def _no_traffic(tx: Tx, clocks: Clocks) -> Finding | None:

@@ -20,6 +20,7 @@ from cloudpriv.retention.guards import QUIET, Clocks, Terms
 from cloudpriv.retention.tables import PurgeRun
 from tests.factories import BOSS, NOW, make_account, transaction
 from tests.purges import LONG_AGO, clear_the_way, let_traffic_come, tell_owners, terms
+from tests.purges import run as run_purge
 
 DAY = timedelta(days=1)
 
@@ -320,3 +321,17 @@ def test_a_share_is_taken_of_all_accounts_that_matter(services: Services, owner_
     for _ in range(65):
         make_account(services)
     assert plan(services, terms(services, share=0.03)).status == "approved", "2 of 67 are less than 3 %"
+
+
+def test_what_went_today_counts_among_the_accounts_there_were(
+    services: Services, worker_services: Services, owner_engine: Engine
+) -> None:
+    for _ in range(2):
+        make_account(services)
+    for _ in range(2):
+        make_due(services, owner_engine)
+        with transaction(services) as tx:
+            [planned] = runs.plan_due(tx, terms(services, share=0.5))
+            assert planned.status == "approved", "two of four, though the first of them is gone"
+            [purge] = purges.list_purges(tx, after=None, limit=9, run_id=planned.run_id)
+        run_purge(worker_services, purge.purge_id)
