@@ -249,8 +249,7 @@ def test_notices_are_in_the_accounts_export(services: Services, give: Give, work
     give()
     export_id = ask(services, account_id)
     run_export(worker_services, export_id)
-    members = json.loads(open_archive(services, export_id).read("notices.json"))
-    [told] = members if isinstance(members, list) else members["items"]
+    [told] = json.loads(open_archive(services, export_id).read("notices.json"))
     assert (told["due_on"], told["days_before"], told["mails"]) == ("2026-08-30", 90, 1)
 
 
