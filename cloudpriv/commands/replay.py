@@ -1,6 +1,7 @@
 """`cloudpriv purge replay`: after a restore, erase again what the ledger outside the database knows as erased."""
 
 from dataclasses import asdict, replace
+from typing import Any
 
 import click
 
@@ -8,7 +9,7 @@ from cloudpriv.audit import log
 from cloudpriv.bootstrap import Services
 from cloudpriv.commands.context import as_json, fail, operator, report, report_one, services
 from cloudpriv.retention import replay as replays
-from cloudpriv.retention.replay import State
+from cloudpriv.retention.replay import Returned, State
 
 
 @click.command()
@@ -19,6 +20,8 @@ from cloudpriv.retention.replay import State
 @click.pass_context
 def replay(ctx: click.Context, plan: str | None, execute: bool, even_in_use: bool, json_output: bool) -> None:
     """After a restore: erase again what was erased since the backup."""
+    if execute and plan is None:
+        raise click.UsageError("--execute needs the PLAN that a dry run has shown.")
     with services(ctx, "worker") as built:
         found = _look(built)
         if execute:
@@ -48,8 +51,19 @@ def _report(found: State, executed: bool, json_output: bool) -> None:
     if json_output:
         report_one(asdict(found), True)
         return
-    report_one(asdict(found) | {"returned": len(found.returned)}, False)
+    rows = sum(account.rows for account in found.returned)
+    report_one(asdict(found) | {"returned": len(found.returned), "rows_of_returned": rows}, False)
     title = "Erased again" if executed else "To be erased again"
-    report([asdict(each) for each in found.returned], False, title=title, empty="No erased account came back.")
+    report([_short(each) for each in found.returned], False, title=title, empty="No erased account came back.")
     if not executed and found.needs_replay:
         click.echo(f"This was a dry run. To erase these accounts for good: cloudpriv purge replay {found.plan} --execute")
+
+
+def _short(account: Returned) -> dict[str, Any]:
+    """What of an account fits in a terminal of 80 columns, its id in one piece."""
+    used = account.last_used_at
+    return {
+        "account_id": account.account_id,
+        "erased_at": f"{account.erased_at:%Y-%m-%d %H:%M}",
+        "last_used_at": used and f"{used:%Y-%m-%d %H:%M}",
+    }

@@ -202,6 +202,7 @@ def test_a_database_that_is_away_or_old_is_one_clear_line(operator: Operator, da
         ["nothing"],
         ["ingest"],
         ["export", "no-id"],
+        ["purge", "replay", "--execute"],
         ["client", "create", "x", "--service", "other", "--scope", "all"],
         ["client", "create", "x", "--service", "talk2m", "--scope", "no:such"],
         ["client", "create", "x", "--service", "talk2m", "--scope", ""],
