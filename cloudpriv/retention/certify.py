@@ -51,6 +51,7 @@ def enter(tx: Tx, entry: Entry, certificate_id: UUID | None) -> None:
 
 def certificate_body(policy: Policy, purge: Purge, account_hash: bytes) -> dict[str, Any]:
     """What the certificate says: what was erased, by which rule, when."""
+    moments = {"planned_at": purge.planned_at, "key_destroyed_at": purge.shredded_at, "erased_at": purge.erased_at}
     return {
         "type": "erasure",
         "statement": STATEMENT,
@@ -61,9 +62,7 @@ def certificate_body(policy: Policy, purge: Purge, account_hash: bytes) -> dict[
         "rule": purge.rule,
         "policy_version": purge.policy_version,
         "erased": {"categories": by_category(purge.counts), "tables": purge.counts},
-        "planned_at": purge.planned_at.isoformat(),
-        "key_destroyed_at": purge.shredded_at and purge.shredded_at.isoformat(),
-        "erased_at": purge.erased_at and purge.erased_at.isoformat(),
+        **{name: at for name, at in moments.items() if at is not None},  # a backup may have been of after its key went
     }
 
 

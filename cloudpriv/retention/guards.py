@@ -209,7 +209,7 @@ def _notice_pending(tx: Tx, policy: Policy, found: Sequence[DueAccount]) -> Find
     pending = len(notices.pending_among(tx, policy, found))
     if not pending:
         return None
-    detail = f"the owners of {pending} accounts have not had the last notice for {notices.LAST_DAYS} days"
+    detail = f"of {pending} of the accounts the owners have not had the last notice for {notices.LAST_DAYS} days"
     return Finding("notice_pending", detail, {"accounts": pending, "days": notices.LAST_DAYS})
 
 
