@@ -52,7 +52,7 @@ class Grip:
         Raises NotOursError when the purge has ended or is another's, so that what two workers do never adds up.
         """
         with self.plane.transaction(WORKER, self.clock()) as tx:
-            unit = self._taken(tx, step)
+            unit = self._taken(tx, step, skip_locked=False)
             with tx.session.no_autoflush:  # the purge's row is written once, at the end
                 yield unit
 
@@ -65,15 +65,19 @@ class Grip:
             account = tx.session.scalar(query.where(Purge.purge_id == self.purge_id).with_for_update(of=Account))
             if account is None:
                 raise NotOursError
-            unit = self._taken(tx)
+            unit = self._taken(tx, None, skip_locked=True)
             with tx.session.no_autoflush:
                 yield unit, account
 
-    def _taken(self, tx: Tx, step: str | None = None) -> Unit:
-        """The purge's row, locked, with our lease in it."""
+    def _taken(self, tx: Tx, step: str | None, *, skip_locked: bool) -> Unit:
+        """The purge's row, locked, with our lease in it.
+
+        Whoever begins leaves a locked one alone: another works on it. Whoever is at work waits, since a lock is then only a
+        look at it, such as that of a hold being released.
+        """
         free = or_(Purge.lease_owner.is_(None), Purge.lease_owner == self.owner, Purge.lease_until <= tx.now)
         query = select(Purge).where(Purge.purge_id == self.purge_id, Purge.status.in_(WORKABLE), free)
-        purge = tx.session.scalar(query.with_for_update(skip_locked=True))
+        purge = tx.session.scalar(query.with_for_update(skip_locked=skip_locked))
         if purge is None:
             raise NotOursError
         if purge.lease_owner != self.owner:

@@ -79,9 +79,11 @@ class Survival:
 
     def _is_over(self) -> bool:
         try:
-            return self._state()[0] == "done"
+            with self.stage.owner.connect() as connection:
+                step = connection.scalar(text("SELECT step FROM purges WHERE purge_id = :id"), {"id": self.purge_id})
         except OperationalError:
             return False
+        return bool(step == "done")
 
     def _state(self) -> tuple[str, bool]:
         read = text("SELECT step FROM purges WHERE purge_id = :id")

@@ -23,6 +23,7 @@ from tests.purges import (
     close,
     device_of,
     die,
+    is_blocked,
     ledger,
     make_full_account,
     purge_of,
@@ -165,3 +166,23 @@ def test_what_met_a_server_away_is_tried_again_in_a_moment(services: Services, w
         assert purge.unfinished(tx) == [purge_id]
     run(worker_services, purge_id, NOW + PAUSE)
     assert purge_of(services, purge_id).status == "done"
+
+
+def test_a_look_at_a_purge_does_not_turn_its_worker_away(
+    services: Services, worker_services: Services, owner_engine: Engine
+) -> None:
+    account_id = make_full_account(services)
+    purge_id = close(services, account_id)
+    with owner_engine.connect() as somebody:
+
+        def look() -> None:
+            somebody.execute(text("SELECT FROM purges FOR UPDATE"))
+
+        clock = Moments(3, look)
+        worker = threading.Thread(target=run_with, args=(worker_services, purge_id, clock))
+        worker.start()
+        while not is_blocked(owner_engine):
+            assert worker.is_alive(), "it went away"
+        somebody.rollback()
+    worker.join()
+    assert (purge_of(services, purge_id).status, purge_of(services, purge_id).attempts) == ("done", 1)
