@@ -59,12 +59,15 @@ class Entry:
         return _key(self.erased_at, self.account_hash)
 
 
-def store(objects: ObjectStore, entry: Entry) -> None:
-    """Write an entry once; the same one again changes nothing.
+def store(objects: ObjectStore, entry: Entry, *, first: bool = False) -> None:
+    """Write an entry once; the same one again changes nothing. `first` says that nobody can have written it before.
 
     Raises BusyError when the store is away, LedgerError when another entry lies in its place, which then stays.
     """
     content = _written(entry)
+    if first:
+        objects.put(entry.key, content)
+        return
     try:
         found = objects.get(entry.key)
     except NotFoundError:

@@ -141,11 +141,11 @@ def _verify(work: Erasure) -> str | None:
             log.error("erasure_incomplete", purge=str(work.grip.purge_id), objects=objects_left, tables=tables_left)
             release(unit.purge, unit.tx.now + LEASE)
             return None
-        unit.purge.erased_at = unit.purge.erased_at or unit.tx.now
+        unit.purge.erased_at = unit.tx.now
         unit.purge.counts = {**unit.purge.counts, erase.ACCOUNTS: 1}
         unit.purge.step = "certificate"
         entry = certify.ledger_entry(unit.purge, work.account_id)
-    _conclude(work, entry)
+    _conclude(work, entry, first=True)  # its key has the time of this moment
     return None
 
 
@@ -153,13 +153,13 @@ def _certify(work: Erasure) -> None:
     """Go on where a worker stopped after everything was verified."""
     with work.grip.unit("certificate") as unit:
         entry = certify.ledger_entry(unit.purge, work.account_id)
-    _conclude(work, entry)
+    _conclude(work, entry, first=False)
 
 
-def _conclude(work: Erasure, entry: Entry) -> None:
+def _conclude(work: Erasure, entry: Entry, *, first: bool) -> None:
     """Write the ledger's object, then the certificate and the ledger's row in the transaction that ends the purge."""
     with work.grip.kept():
-        ledger.store(work.stores.ledger, entry)
+        ledger.store(work.stores.ledger, entry, first=first)
     with work.grip.unit("certificate") as unit:
         tx, purge = unit.tx, unit.purge
         erase.erase_account(tx, work.account_id)
