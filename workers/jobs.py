@@ -25,7 +25,7 @@ from cloudpriv.rights import export
 log = structlog.get_logger(__name__)
 
 PURGES_A_JOB: Final = 20
-PURGES_AT_ONCE: Final = 2
+PURGES_AT_ONCE: Final = 4  # with a renewal each, within the nine connections of the pool
 FAULTS: Final = (LedgerError, NotFoundError, KeyFault)  # an object, a bucket or a key is not as it has to be
 SERVICES: Final[ContextVar[Services]] = ContextVar("services")
 
@@ -49,7 +49,7 @@ def run_export(export_id: str) -> None:
 
 
 def run_purge(purge_id: str) -> None:
-    """Carry on a purge, and with it others that wait, two at a time: while the database erases for one, the other goes on.
+    """Carry on a purge, and with it others that wait, four at a time: while servers work for some, others go on.
 
     The jobs of those others then find nothing to do. It is a part only, so that other jobs have their turn.
     """
