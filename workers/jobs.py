@@ -25,7 +25,7 @@ from cloudpriv.rights import export
 log = structlog.get_logger(__name__)
 
 PURGES_A_JOB: Final = 20
-PURGES_AT_ONCE: Final = 4  # with a renewal each, within the nine connections of the pool
+PURGES_AT_ONCE: Final = 4
 FAULTS: Final = (LedgerError, NotFoundError, KeyFault)  # an object, a bucket or a key is not as it has to be
 SERVICES: Final[ContextVar[Services]] = ContextVar("services")
 
@@ -49,7 +49,7 @@ def run_export(export_id: str) -> None:
 
 
 def run_purge(purge_id: str) -> None:
-    """Carry on a purge, and with it others that wait, four at a time: while servers work for some, others go on.
+    """Carry on a purge, and with it others that wait, up to four at a time: while servers work for some, others go on.
 
     The jobs of those others then find nothing to do. It is a part only, so that other jobs have their turn.
     """
@@ -57,7 +57,9 @@ def run_purge(purge_id: str) -> None:
     chosen = [UUID(purge_id)]
     with _reported("purge", purge_id), services.controller.transaction(WORKER, services.clock()) as tx:
         chosen += purge.waiting(tx, PURGES_A_JOB)
-    with ThreadPoolExecutor(PURGES_AT_ONCE) as threads:
+    # Each may need two connections, one of them to renew its lease, and the pool has one for each of these threads.
+    at_once = max(1, min(PURGES_AT_ONCE, services.settings.web_threads // 2))
+    with ThreadPoolExecutor(at_once) as threads:
         for done in [threads.submit(_carry_on, services, each) for each in dict.fromkeys(chosen)]:
             done.result()
 

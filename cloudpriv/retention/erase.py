@@ -128,7 +128,7 @@ def _delete_rows(tx: Tx, name: str, account_id: UUID, *, limit: int | None = Non
     """Delete the account's rows; with a limit, so many by their place in the table, whatever its primary key is."""
     statement = f"DELETE FROM {name} {OF_ACCOUNT}"  # noqa: S608  our own table
     if limit is not None:
-        statement += f" AND ctid = ANY (ARRAY(SELECT ctid FROM {name} {OF_ACCOUNT} LIMIT {limit}))"  # noqa: S608
+        statement += f" AND ctid = ANY (ARRAY(SELECT ctid FROM {name} {OF_ACCOUNT} LIMIT {limit}))"  # noqa: S608  as above
     return _run(tx, statement, account_id).rowcount
 
 
@@ -142,7 +142,7 @@ def _holding(tx: Tx, names: Iterable[str], account_id: UUID) -> list[str]:
 def _sizes() -> str:
     """Name and number of rows, COUNTED at most, of each table to be erased."""
     some = f"SELECT FROM {{}} {OF_ACCOUNT} LIMIT {COUNTED}"
-    return " UNION ALL ".join(f"SELECT '{name}', (SELECT count(*) FROM ({some.format(name)}) s)" for name in _erased())  # noqa: S608
+    return " UNION ALL ".join(f"SELECT '{name}', (SELECT count(*) FROM ({some.format(name)}) s)" for name in _erased())  # noqa: S608  our own
 
 
 @cache

@@ -8,7 +8,7 @@ from cloudpriv.platform.jobs import SUBJECTS
 
 OF_ACCOUNT: Final = "WHERE account_id = %(account_id)s"
 # Made of names of our own tables only; values are parameters.
-FIND: Final = " UNION ALL ".join(f"SELECT {column} FROM {table} {OF_ACCOUNT}" for table, column in SUBJECTS.values())  # noqa: S608
+FIND: Final = " UNION ALL ".join(f"SELECT {column} FROM {table} {OF_ACCOUNT}" for table, column in SUBJECTS.values())  # noqa: S608  ours
 # From then on the sweep wakes nobody for them.
 END: Final = (
     f"UPDATE exports SET status = 'failed' {OF_ACCOUNT} AND status IN ('pending', 'running')",  # noqa: S608  our own

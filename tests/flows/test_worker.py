@@ -103,7 +103,7 @@ def queue_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
 def test_a_worker_outlives_a_queue_that_is_killed_and_comes_back_empty(
     services: Services, database: TestDatabase, owner_engine: Engine, queue_server: Callable[[], Server]
 ) -> None:
-    url: str = queue_server.url  # type: ignore[attr-defined]
+    url: str = queue_server.url  # type: ignore[attr-defined]  # set by the fixture
     make_account(services, created_at=LONG_AGO)
     [purge_id] = plan(services, owner_engine)
     first = queue_server()
@@ -125,7 +125,7 @@ def test_a_worker_outlives_a_queue_that_is_killed_and_comes_back_empty(
 def test_a_worker_that_is_started_before_its_queue_waits_for_it(
     services: Services, database: TestDatabase, owner_engine: Engine, queue_server: Callable[[], Server]
 ) -> None:
-    url: str = queue_server.url  # type: ignore[attr-defined]
+    url: str = queue_server.url  # type: ignore[attr-defined]  # set by the fixture
     make_account(services, created_at=LONG_AGO)
     [purge_id] = plan(services, owner_engine)
     with process("worker", {**database.environment(), "CLOUDPRIV_REDIS_URL": url}) as worker:
