@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import psycopg
 
-from cloudpriv.embedded.credentials import Credentials
+from cloudpriv.embedded.credentials import Credentials, write_private
 from cloudpriv.embedded.errors import StartFailed
 from cloudpriv.embedded.identity import Identity, hand_over
 from cloudpriv.embedded.process import (
@@ -27,7 +27,12 @@ from cloudpriv.embedded.process import (
 
 NAME = "PostgreSQL"
 DATABASE = "cloudpriv"
-OWNER, API, WORKER = "cloudpriv_owner", "cloudpriv_api", "cloudpriv_worker"
+OWNER, API, WORKER, TELLER = "cloudpriv_owner", "cloudpriv_api", "cloudpriv_worker", "cloudpriv_teller"
+PROCESSOR_OWNER, PROCESSOR_API, PROCESSOR_WORKER, ERASER = (
+    "cloudpriv_processor_owner", "cloudpriv_processor_api", "cloudpriv_processor_worker", "cloudpriv_eraser",
+)  # fmt: skip
+PROCESSOR_SCHEMA = "processor"
+_SEPARATED = "planes-separated"  # the file that says that the cluster has the processor plane's roles and schema
 
 _SETTINGS = {
     "listen_addresses": "",
@@ -65,7 +70,8 @@ def program() -> Path:
 def start(folder: Path, private: Path, credentials: Credentials, identity: Identity, *, durable: bool) -> Server:
     """Start PostgreSQL as `identity`, with its cluster in `folder`/data and its socket in `private`.
 
-    The cluster, its roles and its empty database are made first if absent.
+    The cluster, its roles and its empty database are made first if absent; to a cluster of a version that had one plane,
+    the other's roles and schema are added.
     """
     programs = _copied(private, identity) if identity.is_other_user else program().parent
     cluster = folder / "data"
@@ -73,6 +79,9 @@ def start(folder: Path, private: Path, credentials: Credentials, identity: Ident
         _initialise(folder, programs, identity, credentials, durable=durable)
     hand_over(cluster, identity)
     _drop_stale_pid(cluster / "postmaster.pid")
+    if not (folder / _SEPARATED).exists():
+        _single(programs, cluster, identity, DATABASE, _processor_statements(credentials))
+        write_private(folder / _SEPARATED, b"")
     settings = _SETTINGS | {"unix_socket_directories": str(private)} | ({} if durable else _NOT_DURABLE)
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     with _opened(cluster) as (descriptor, name):
@@ -146,10 +155,7 @@ def _initialise(folder: Path, programs: Path, identity: Identity, credentials: C
     ]  # fmt: skip
     _run(initdb, draft, identity)
     (draft / "pg_hba.conf").write_text("local all all scram-sha-256\n", encoding="ascii")
-    # Errors are wanted, the statements that hold the passwords are not.
-    quiet = ["-c", "log_min_messages=error", "-c", "log_min_error_statement=panic"]
-    single: Command = [programs / "postgres", "--single", *quiet, "postgres"]
-    _run(single, draft, identity, _first_statements(credentials))
+    _single(programs, draft, identity, "postgres", _first_statements(credentials))
     draft.rename(folder / "data")
 
 
@@ -161,6 +167,30 @@ def _first_statements(credentials: Credentials) -> str:
         f"CREATE ROLE {WORKER} LOGIN PASSWORD '{credentials.worker_password}'\n"
         f"CREATE DATABASE {DATABASE} OWNER {OWNER}\n"
     )
+
+
+def _processor_statements(credentials: Credentials) -> str:
+    # They may have been cut short before. The superuser makes them all, so that no role is an admin of another.
+    passwords = {
+        PROCESSOR_OWNER: credentials.processor_owner_password,
+        PROCESSOR_API: credentials.processor_api_password,
+        PROCESSOR_WORKER: credentials.processor_worker_password,
+        ERASER: credentials.eraser_password,
+        TELLER: credentials.teller_password,
+    }
+    roles = [
+        f"DO $$ BEGIN CREATE ROLE {role}; EXCEPTION WHEN duplicate_object THEN NULL; END $$\n"
+        f"ALTER ROLE {role} LOGIN PASSWORD '{password}'\n"
+        for role, password in passwords.items()
+    ]
+    return "".join(roles) + f"CREATE SCHEMA IF NOT EXISTS {PROCESSOR_SCHEMA} AUTHORIZATION {PROCESSOR_OWNER}\n"
+
+
+def _single(programs: Path, cluster: Path, identity: Identity, database: str, statements: str) -> None:
+    """Execute statements as the superuser, in the mode that needs no password and that nobody can connect to."""
+    # Errors are wanted, the statements that hold the passwords are not.
+    quiet = ["-c", "log_min_messages=error", "-c", "log_min_error_statement=panic"]
+    _run([programs / "postgres", "--single", *quiet, database], cluster, identity, statements)
 
 
 def _run(command: Command, cluster: Path, identity: Identity, statements: str = "") -> None:

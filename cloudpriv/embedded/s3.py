@@ -11,11 +11,12 @@ from cloudpriv.embedded.errors import StartFailed
 from cloudpriv.embedded.process import Command, Server, await_answer, clean_environment, spawn
 
 NAME = "rclone"
+LOG_DATA = "rclone-logdata"  # the processor plane's own server, with folder, keys and bucket of its own
 REGION = "us-east-1"
 
 
-def start(folder: Path, access_key_id: str, secret_access_key: str, buckets: Iterable[str]) -> Server:
-    """Start the server on a free loopback port with its data in `folder`/data, which then has the `buckets`."""
+def start(name: str, folder: Path, access_key_id: str, secret_access_key: str, buckets: Iterable[str]) -> Server:
+    """Start the server `name` on a free loopback port with its data in `folder`/data, which then has the `buckets`."""
     data, scratch = folder / "data", folder / "scratch"
     for bucket in buckets:
         (data / bucket).mkdir(parents=True, exist_ok=True)
@@ -29,7 +30,7 @@ def start(folder: Path, access_key_id: str, secret_access_key: str, buckets: Ite
     ]  # fmt: skip
     # In the environment, which other users cannot read, not on the command line, which they can.
     keys = {"RCLONE_AUTH_KEY": f'"{access_key_id},{secret_access_key}"'}
-    return spawn(NAME, command, folder=folder, workplace=data, environment=keys)
+    return spawn(name, command, folder=folder, workplace=data, environment=keys)
 
 
 def await_endpoint(server: Server) -> str:

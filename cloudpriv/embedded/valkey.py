@@ -21,9 +21,9 @@ def start(folder: Path, sockets: Path, password: str, *, durable: bool) -> Serve
     return spawn(NAME, [_program(), "valkey.conf"], folder=folder)
 
 
-def url(sockets: Path, password: str) -> str:
-    """The address for redis-py and RQ."""
-    return f"unix://:{password}@{quote(str(sockets / 'valkey.sock'))}?db=0"
+def url(sockets: Path, password: str, database: int = 0) -> str:
+    """The address of one of its numbered databases for redis-py and RQ."""
+    return f"unix://:{password}@{quote(str(sockets / 'valkey.sock'))}?db={database}"
 
 
 def version(address: str) -> str | None:

@@ -50,6 +50,25 @@ def test_the_database_is_utf_8_in_utc_and_only_its_owner_may_make_things(stack: 
                     limited.execute(statement)
 
 
+def test_no_role_is_a_member_or_an_administrator_of_another(stack: Stack) -> None:
+    with connect(stack.environment) as database:
+        ours = "SELECT rolname FROM pg_roles WHERE rolname LIKE 'cloudpriv%'"
+        assert len(database.execute(ours).fetchall()) == 8
+        members = "SELECT 1 FROM pg_auth_members WHERE roleid::regrole::text LIKE 'cloudpriv%'"
+        assert database.execute(members).fetchall() == []
+
+
+def test_the_schema_of_log_data_is_made_and_only_its_owner_may_use_it(stack: Stack) -> None:
+    urls = [name for name in stack.environment if name.endswith("DATABASE_URL")]
+    assert len(urls) == 8
+    for name in urls:
+        with connect(stack.environment, name) as database:
+            may = "SELECT has_schema_privilege('processor', '{}') FROM pg_namespace WHERE nspname = 'processor'"
+            found = [database.execute(may.format(right)).fetchone() for right in ("USAGE", "CREATE")]
+            is_owner = name == "CLOUDPRIV_PROCESSOR_MIGRATION_DATABASE_URL"
+            assert found == [(is_owner,)] * 2, name
+
+
 def test_there_is_no_way_in_without_a_password_nor_as_superuser(stack: Stack) -> None:
     host = str(make_url(stack.environment[OWNER]).query["host"])
     for user in ("cloudpriv_owner", "postgres"):
@@ -80,8 +99,10 @@ def test_only_loopback_is_listened_on(stack: Stack) -> None:
         for row in (line.split() for line in Path(table).read_text().splitlines()[1:])
         if row[3] == "0A" and f"socket:[{row[9]}]" in sockets
     ]
-    port = int(stack.environment["CLOUDPRIV_S3_ENDPOINT"].rsplit(":", 1)[1])
-    assert listening == [["0100007F", f"{port:04X}"]]
+    endpoints = (stack.environment[f"CLOUDPRIV_{plane}S3_ENDPOINT"] for plane in ("", "PROCESSOR_"))
+    ports = {int(endpoint.rsplit(":", 1)[1]) for endpoint in endpoints}
+    assert sorted(listening) == sorted(["0100007F", f"{port:04X}"] for port in ports)
+    assert len(ports) == 2
 
 
 def test_secrets_are_in_no_command_line_and_no_open_file(stack: Stack) -> None:

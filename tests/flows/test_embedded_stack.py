@@ -16,7 +16,18 @@ from cloudpriv.embedded.errors import StackInUse, StartFailed
 from cloudpriv.embedded.folder import make_private_folder
 from cloudpriv.embedded.identity import choose
 from cloudpriv.embedded.stack import running
-from tests.flows.embedded_data import KEPT, OWNER, read_everywhere, write_everywhere
+from tests.flows.embedded_data import KEPT, OWNER, connect, read_everywhere, write_everywhere
+
+OF_ONE_PLANE = frozenset(
+    {"owner_password", "api_password", "worker_password", "valkey_password", "s3_access_key_id", "s3_secret_access_key"}
+)
+PROCESSOR_URLS = (
+    "CLOUDPRIV_PROCESSOR_MIGRATION_DATABASE_URL",
+    "CLOUDPRIV_PROCESSOR_DATABASE_URL",
+    "CLOUDPRIV_PROCESSOR_WORKER_DATABASE_URL",
+    "CLOUDPRIV_PROCESSOR_TELLER_DATABASE_URL",
+    "CLOUDPRIV_ERASER_DATABASE_URL",
+)
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +117,41 @@ def test_a_first_start_that_cannot_make_its_roles_fails_and_keeps_no_cluster(tmp
     with pytest.raises(StartFailed, match="unrecognized role option"), running(tmp_path, durable=False):
         pass
     assert not (tmp_path / "postgresql" / "data").exists()
+
+
+def test_a_cluster_of_a_version_with_one_plane_gets_the_other_and_keeps_its_data(folder: Path) -> None:
+    with running(folder, durable=False) as stack:
+        write_everywhere(stack.environment)
+    _forget_the_processor_plane(folder)
+    with running(folder, durable=False) as stack:
+        assert read_everywhere(stack.environment) == KEPT
+        for name in PROCESSOR_URLS:
+            connect(stack.environment, name).close()
+        with connect(stack.environment, "CLOUDPRIV_PROCESSOR_MIGRATION_DATABASE_URL") as owner:
+            owner.execute("CREATE TABLE processor.theirs ()")
+    with running(folder, durable=False) as stack, connect(stack.environment, PROCESSOR_URLS[0]) as owner:
+        owner.execute("DROP TABLE processor.theirs")
+
+
+def test_a_plane_whose_making_was_cut_short_is_made_again(folder: Path) -> None:
+    (folder / "postgresql" / "planes-separated").unlink()
+    with running(folder, durable=False) as stack:
+        for name in PROCESSOR_URLS:
+            connect(stack.environment, name).close()
+
+
+def _forget_the_processor_plane(folder: Path) -> None:
+    """Make of a stopped stack what a version with one plane left: neither its roles and schema nor its credentials."""
+    kept = {name: value for name, value in vars(credentials_in(folder)).items() if name in OF_ONE_PLANE}
+    assert len(kept) == len(OF_ONE_PLANE)
+    (folder / "credentials.json").write_text(json.dumps(kept))
+    (folder / "postgresql" / "planes-separated").unlink()
+    roles = (postgres.PROCESSOR_OWNER, postgres.PROCESSOR_API, postgres.PROCESSOR_WORKER, postgres.ERASER, postgres.TELLER)
+    statements = ["DROP SCHEMA processor", *(f"DROP ROLE {role}" for role in roles)]
+    identity = choose(postgres.program(), namespaces=True)
+    postgres._single(
+        postgres.program().parent, folder / "postgresql" / "data", identity, postgres.DATABASE, "\n".join(statements) + "\n"
+    )
 
 
 def test_uploads_cut_short_leave_nothing(folder: Path) -> None:
