@@ -1,14 +1,15 @@
-"""Settings to everything a process works with: one frozen `Services`, made once at start."""
+"""Settings to everything a process works with: one frozen `Services` or `ProcessorServices`, made once at start."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from redis import Redis
 
-from cloudpriv.config import Settings
+from cloudpriv.config import WITHOUT, ProcessorSettings, Settings
 from cloudpriv.platform import clock, db, jobs, keys, objectstore
 from cloudpriv.platform.db import Plane, Tx
 from cloudpriv.platform.mail import Mailer
@@ -17,6 +18,8 @@ from cloudpriv.policy.register import Policy
 from cloudpriv.policy.register import load as load_policy
 from cloudpriv.retention.guards import Limits, Terms, read_clocks
 from cloudpriv.retention.steps import Stores
+
+PURGES_AT_ONCE: Final = 4  # of one worker, each of which may ask for the erasure of its log data
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,12 @@ class Services:
     redis: Redis
     policy: Policy
     clock: Callable[[], datetime]
+    eraser: Plane | None = None
+
+    @property
+    def plane(self) -> Plane:
+        """The plane that these services are of."""
+        return self.controller
 
     def terms(self, tx: Tx) -> Terms:
         """What a run of purges is judged by at this moment."""
@@ -78,4 +87,57 @@ def build(settings: Settings, *, now: Callable[[], datetime] = clock.utc_now) ->
         redis=redis,
         policy=load_policy(Path(settings.policy_file) if settings.policy_file else None),
         clock=now,
+        eraser=_eraser(settings),
+    )
+
+
+def _eraser(settings: Settings) -> Plane | None:
+    url = settings.eraser_database_url
+    return None if url is None or url == WITHOUT else _across(url, PURGES_AT_ONCE, db.PROCESSOR_SCHEMA)
+
+
+def _across(url: str, pool_size: int, schema: str) -> Plane:
+    """The other plane's database, by a role that may do next to nothing there, without its keys and its queue."""
+    return Plane(db.connect(url, pool_size=pool_size, schema=schema), keys.NO_KEYS, lambda _job, _subject: None)
+
+
+@dataclass(frozen=True)
+class ProcessorServices:
+    """The processor plane, its bucket and the policy in force; `teller` reaches the controller plane's mailbox, no more."""
+
+    settings: ProcessorSettings
+    plane: Plane
+    objects: ObjectStore
+    redis: Redis
+    policy: Policy
+    clock: Callable[[], datetime]
+    teller: Plane | None = None
+
+
+def build_processor(settings: ProcessorSettings, *, now: Callable[[], datetime] = clock.utc_now) -> ProcessorServices:
+    """Connect lazily to what `settings` names. Raises KeyFault or PolicyError when keys or policy cannot be read."""
+    keyring = keys.load_keyring(
+        Path(settings.keyring_file),
+        "processor",
+        kms_key_id=settings.kms_key_id,
+        kms_endpoint=settings.kms_endpoint,
+        region=settings.s3_region,
+    )
+    redis = jobs.connect(settings.redis_url)
+    engine = db.connect(settings.database_url, pool_size=settings.web_threads + 1, schema=db.PROCESSOR_SCHEMA)
+    objects = objectstore.connect(
+        settings.s3_bucket,
+        region=settings.s3_region,
+        endpoint=settings.s3_endpoint,
+        access_key_id=settings.s3_access_key_id,
+        secret_access_key=settings.s3_secret_access_key,
+    )
+    return ProcessorServices(
+        settings=settings,
+        plane=Plane(engine, keyring, jobs.Waker(redis, jobs.PROCESSOR_QUEUE)),
+        objects=objects,
+        redis=redis,
+        policy=load_policy(Path(settings.policy_file) if settings.policy_file else None),
+        clock=now,
+        teller=_across(settings.teller_database_url, 1, db.CONTROLLER_SCHEMA) if settings.teller_database_url else None,
     )

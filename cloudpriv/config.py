@@ -7,7 +7,7 @@ process reads them with `load`; nothing else looks at the environment.
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from environs import Env, EnvValidationError, validate
@@ -17,6 +17,8 @@ from marshmallow import ValidationError
 from cloudpriv.platform import mail
 
 PREFIX = "CLOUDPRIV_"
+PROCESSOR_PREFIX = "CLOUDPRIV_PROCESSOR_"
+WITHOUT = "none"  # said where an installation has no processor plane, so that nobody forgets to name it
 Role = Literal["api", "worker", "migration"]
 DATABASE_SETTING: dict[Role, str] = {
     "api": "DATABASE_URL",
@@ -51,6 +53,11 @@ def _address(value: str) -> None:
         raise ValidationError("must be one e-mail address, without a name") from None
 
 
+def _eraser(value: str) -> None:
+    if value != WITHOUT:
+        _url("postgresql+psycopg")(value)
+
+
 def _rate(value: str) -> None:
     try:
         parse(value)
@@ -74,8 +81,9 @@ def _folder(value: str) -> None:
         raise ValidationError("names no folder")
 
 
-def _setting(doc: str, kind: str = "str", default: Any = MISSING, check: Any = None) -> Any:
-    metadata = {"doc": doc, "kind": kind, "default": default, "check": check}
+def _setting(doc: str, kind: str = "str", default: Any = MISSING, check: Any = None, only: Role | None = None) -> Any:
+    """`only` names the role that reads the setting: to every other process it is None."""
+    metadata = {"doc": doc, "kind": kind, "default": default, "check": check, "only": only}
     return field(metadata=metadata)
 
 
@@ -167,19 +175,97 @@ class Settings:
     )
     log_level: str = _setting("Lowest level that is logged", default="INFO",
                               check=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR"]))  # fmt: skip
+    eraser_database_url: str | None = _setting(
+        "PostgreSQL of the processor plane as the role `cloudpriv_eraser`, by which an account's log data goes with the "
+        "account; or `none` where there is no processor plane. Read by workers and the schedule, which need it",
+        check=_eraser,
+        only="worker",
+    )
+
+
+@dataclass(frozen=True, repr=False)
+class ProcessorSettings:
+    """What one process of the processor plane runs with: nothing of the controller plane's. Secrets stay out of its repr."""
+
+    database_url: str = _setting(
+        "PostgreSQL of the processor plane, as the role of this process: `…_DATABASE_URL` for the API, "
+        "`…_WORKER_DATABASE_URL` for workers, `…_MIGRATION_DATABASE_URL` for `db upgrade`",
+        check=_url("postgresql+psycopg"),
+    )
+    redis_url: str = _setting(
+        "Redis or Valkey of this plane: job queue and rate limits", check=_url("redis", "rediss", "unix")
+    )
+    s3_endpoint: str | None = _setting("S3 endpoint; unset for AWS", default=None, check=_url("http", "https"))
+    s3_region: str = _setting("S3 region", default="eu-north-1")
+    s3_access_key_id: str | None = _setting("S3 access key; unset for the instance's own role", default=None)
+    s3_secret_access_key: str | None = _setting("S3 secret key; unset for the instance's own role", default=None)
+    s3_bucket: str = _setting("Bucket of log data and of its archives")
+    keyring_file: str = _setting("Key-encryption keys of the processor plane (JSON, see docs/keys.md)", check=_file)
+    kms_key_id: str | None = _setting(
+        "AWS KMS key that wraps the keyring's entries; unset when they are plain", default=None
+    )
+    kms_endpoint: str | None = _setting("AWS KMS endpoint; unset for AWS", default=None, check=_url("http", "https"))
+    token_key_file: str | None = _setting(
+        "Public Ed25519 key (PEM) of the controller plane's access tokens: by it owners are known who make tokens of this "
+        "plane, and vendor's tokens are known and refused; needed by the API",
+        default=None,
+        check=_file,
+    )
+    token_issuer: str = _setting("`iss` of those access tokens: the controller API's public base URL",
+                                 default="http://127.0.0.1:8080", check=_url("http", "https"))  # fmt: skip
+    certificate_file: str | None = _setting(
+        "RSA private key and X.509 certificate (PEM) that sign answers to OpenDSR requests; without it there is no OpenDSR",
+        default=None,
+        check=_file,
+    )
+    url: str = _setting("Public base URL of this plane's API", default="http://127.0.0.1:8081", check=_url("http", "https"))
+    policy_file: str | None = _setting(
+        "Privacy policy as TOML; unset for the one of 30 March 2023", default=None, check=_file
+    )
+    bind: str = _setting("Address and port that `serve` listens on", default="127.0.0.1:8081", check=_listen)
+    web_processes: int = _setting("API processes", kind="int", default=1, check=AT_LEAST_ONE)
+    web_threads: int = _setting("Threads in each API process", kind="int", default=8, check=AT_LEAST_ONE)
+    rate_limit: str = _setting("Requests of one token", default="6000/minute", check=_rate)
+    access_log_dir: str | None = _setting(
+        "Folder of the API's access log, which holds addresses and is erased as the policy says; it needs a schedule on the "
+        "same host. Unset, no address is written anywhere",
+        default=None,
+        check=_folder,
+    )
+    log_level: str = _setting("Lowest level that is logged", default="INFO",
+                              check=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR"]))  # fmt: skip
+    teller_database_url: str | None = _setting(
+        "PostgreSQL of the controller plane as the role `cloudpriv_teller`, which may say when an account had traffic and "
+        "nothing else. Read by workers and the schedule, which need it",
+        check=_url("postgresql+psycopg"),
+        only="worker",
+    )
+
+
+Read = TypeVar("Read", Settings, ProcessorSettings)
 
 
 def load(role: Role) -> Settings:
     """Read the environment for a process of `role`. Raises SettingsError naming every fault in one line."""
-    env = Env(eager=False, prefix=PREFIX)
-    values = {item.name: _read(env, item, role) for item in fields(Settings)}
+    settings = _load(Settings, PREFIX, role)
+    if settings.smtp_url is not None and settings.mail_from is None:
+        raise SettingsError(f"{PREFIX}MAIL_FROM: is needed with {PREFIX}SMTP_URL")
+    return settings
+
+
+def load_processor(role: Role) -> ProcessorSettings:
+    """Read the environment for a process of the processor plane. Raises SettingsError naming every fault in one line."""
+    return _load(ProcessorSettings, PROCESSOR_PREFIX, role)
+
+
+def _load(kind: type[Read], prefix: str, role: Role) -> Read:
+    env = Env(eager=False, prefix=prefix)
+    values = {item.name: _read(env, item, role) for item in fields(kind)}
     try:
         env.seal()
     except EnvValidationError as fault:
         raise SettingsError(_one_line(fault)) from None
-    if values["smtp_url"] is not None and values["mail_from"] is None:
-        raise SettingsError(f"{PREFIX}MAIL_FROM: is needed with {PREFIX}SMTP_URL")
-    return Settings(**values)
+    return kind(**values)
 
 
 def setting_name(item: Field[Any], role: Role = "api") -> str:
@@ -188,6 +274,8 @@ def setting_name(item: Field[Any], role: Role = "api") -> str:
 
 
 def _read(env: Env, item: Field[Any], role: Role) -> Any:
+    if item.metadata["only"] not in (None, role):
+        return None
     default = item.metadata["default"]
     given = {} if default is MISSING else {"default": default}
     return getattr(env, item.metadata["kind"])(setting_name(item, role), validate=item.metadata["check"], **given)

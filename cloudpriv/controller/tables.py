@@ -185,3 +185,17 @@ class TrafficSession(ControllerBase):
     )
     end_reason: Mapped[str | None] = exported(Category.TRAFFIC, String, nullable=True, name="end_reason")
     received_at: Mapped[datetime] = exported(Category.TRAFFIC, UTC_TIME, name="received_at")
+
+
+class LogDataTraffic(ControllerBase):
+    """That an account's log data had traffic: how the processor plane tells it, in a box that it can only put into.
+
+    What is found here moves the account's `last_traffic_at`; a telling of an account that is gone is dropped.
+    """
+
+    __tablename__ = "log_data_traffic"
+    __table_args__ = (about(Erasure.ROWS, why=INTERNAL),)
+
+    account_id: Mapped[UUID] = withheld(Category.OPERATION, Uuid, primary_key=True, why=INTERNAL)
+    told_id: Mapped[UUID] = withheld(Category.OPERATION, Uuid, primary_key=True, why=INTERNAL)
+    at: Mapped[datetime] = withheld(Category.TRAFFIC, UTC_TIME, why=INTERNAL)

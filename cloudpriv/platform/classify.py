@@ -13,6 +13,7 @@ from sqlalchemy import Column, MetaData, Table
 from sqlalchemy.orm import MappedColumn, mapped_column
 
 CLOUD_SERVICES: Final = "cloud_services"  # the activity of the policy that most columns serve
+LOG_DATA: Final = "cloud_log_data"  # the one that every column of the processor plane serves
 
 
 class Category(StrEnum):
@@ -23,6 +24,7 @@ class Category(StrEnum):
     DEVICES = "connected_devices"
     TRAFFIC = "traffic_metadata"
     CREDENTIALS = "credentials"
+    LOG_DATA = "log_data"
     OPERATION = "operation"
 
 

@@ -28,12 +28,20 @@ NAMING = {
     "fk": "fk_%(table_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
+CONTROLLER_SCHEMA = "public"
+PROCESSOR_SCHEMA = "processor"  # where the processor plane's tables are, in the same database as the other's or its own
 # 25P03: an export waited longer for the object store than a session may idle in a transaction.
 RETRYABLE = frozenset({"25P03", "40001", "40P01", "55P03", "57P01", "57P02", "57P03", "53300", "08006", "08001"})
 
 
 class ControllerBase(DeclarativeBase):
     """Tables of the controller plane's database."""
+
+    metadata = MetaData(naming_convention=NAMING)
+
+
+class ProcessorBase(DeclarativeBase):
+    """Tables of the processor plane's database: no table, key or role is common to both."""
 
     metadata = MetaData(naming_convention=NAMING)
 
@@ -172,8 +180,9 @@ def violated_constraint(fault: DBAPIError) -> str | None:
     return getattr(diagnostics, "constraint_name", None)
 
 
-def connect(url: str, *, pool_size: int) -> Engine:
+def connect(url: str, *, pool_size: int, schema: str = CONTROLLER_SCHEMA) -> Engine:
     """An engine whose pool never waits long, whose sessions are UTC, and whose errors carry no parameter values."""
+    options = f"-c search_path={schema} -c TimeZone=UTC -c lock_timeout=20s -c idle_in_transaction_session_timeout=60s"
     return create_engine(
         url,
         pool_size=pool_size,
@@ -181,5 +190,5 @@ def connect(url: str, *, pool_size: int) -> Engine:
         pool_timeout=10,
         pool_pre_ping=False,
         hide_parameters=True,
-        connect_args={"options": "-c TimeZone=UTC -c lock_timeout=20s -c idle_in_transaction_session_timeout=60s"},
+        connect_args={"options": options},
     )

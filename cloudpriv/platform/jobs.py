@@ -22,10 +22,12 @@ from cloudpriv.platform.errors import BusyError
 log = structlog.get_logger(__name__)
 
 QUEUE: Final = "cloudpriv"
+PROCESSOR_QUEUE: Final = "cloudpriv-processor"
 JOBS: Final[dict[str, str]] = {
     "export": "workers.jobs.run_export",
     "purge": "workers.jobs.run_purge",
     "mail": "workers.jobs.run_mail",
+    "task": "workers.processor.run_task",
 }
 SUBJECTS: Final = {"export": ("exports", "export_id"), "mail": ("outbox", "mail_id")}  # whose jobs go with an account
 TIMEOUT: Final = timedelta(hours=6)  # longer than the largest export; a stopped worker is found by its lease long before
@@ -37,16 +39,16 @@ def connect(url: str) -> Redis:
     return Redis.from_url(url, socket_connect_timeout=2, socket_timeout=5)
 
 
-def queue(redis: Redis) -> Queue:
-    """The one queue of cloudpriv."""
-    return Queue(QUEUE, connection=redis, serializer=JSONSerializer)
+def queue(redis: Redis, name: str = QUEUE) -> Queue:
+    """The one queue of a plane."""
+    return Queue(name, connection=redis, serializer=JSONSerializer)
 
 
 class Waker:
     """Enqueues wake-ups; a lost one is logged and left to the sweep."""
 
-    def __init__(self, redis: Redis) -> None:
-        self._queue = queue(redis)
+    def __init__(self, redis: Redis, name: str = QUEUE) -> None:
+        self._queue = queue(redis, name)
 
     def __call__(self, job: str, subject: UUID) -> None:
         """Wake a worker for `job` (a key of JOBS) on `subject`. Never raises for a queue that is away."""

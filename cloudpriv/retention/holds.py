@@ -22,7 +22,8 @@ from cloudpriv.retention import scope
 from cloudpriv.retention.tables import WORKABLE, Hold, Purge
 
 SCOPES: Final = ("account", "person", "category")
-CATEGORIES: Final = tuple(category.value for category in Category if category is not Category.OPERATION)
+APART: Final = (Category.OPERATION, Category.LOG_DATA)  # no personal data; the customer's, in the other plane
+CATEGORIES: Final = tuple(category.value for category in Category if category not in APART)
 
 
 def active(tx: Tx, account_id: UUID) -> list[Hold]:
