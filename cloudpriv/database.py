@@ -1,36 +1,40 @@
-"""The schema of the controller plane's database: bring it up to date, and check that it is."""
+"""The schema of each plane's database: bring it up to date, and check that it is. The engine is of that plane's owner."""
 
 from importlib.resources import files
+from typing import Final, Literal
 
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine
+from sqlalchemy import Engine, MetaData
 
-from cloudpriv.metadata import CONTROLLER
+from cloudpriv.metadata import CONTROLLER, PROCESSOR
 
-LOCK = 7_235_001  # any number, the same for every `db upgrade`, so that two of them take turns
+PlaneName = Literal["controller", "processor"]
+
+LOCK: Final = 7_235_001  # any number, the same for every `db upgrade`, so that two of them take turns
+TABLES: Final[dict[PlaneName, MetaData]] = {"controller": CONTROLLER, "processor": PROCESSOR}
 
 
-def upgrade(engine: Engine) -> str:
-    """Apply all revisions, one process at a time; the revision that the database then has. The URL is the owner's."""
+def upgrade(engine: Engine, plane: PlaneName = "controller") -> str:
+    """Apply all revisions, one process at a time; the revision that the database then has."""
     with engine.connect() as connection:
         connection.exec_driver_sql(f"SELECT pg_advisory_lock({LOCK})")
         connection.commit()
-        config = _config()
+        config = _config(plane)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
         connection.commit()
         connection.exec_driver_sql(f"SELECT pg_advisory_unlock({LOCK})")
         connection.commit()
-    return head()
+    return head(plane)
 
 
-def head() -> str:
+def head(plane: PlaneName = "controller") -> str:
     """The newest revision that this version knows."""
-    return ScriptDirectory.from_config(_config()).get_current_head() or ""
+    return ScriptDirectory.from_config(_config(plane)).get_current_head() or ""
 
 
 def current(engine: Engine) -> str | None:
@@ -39,14 +43,14 @@ def current(engine: Engine) -> str | None:
         return MigrationContext.configure(connection).get_current_revision()
 
 
-def differences(engine: Engine) -> list[str]:
+def differences(engine: Engine, plane: PlaneName = "controller") -> list[str]:
     """How the database's tables differ from the classified ones; empty when they agree."""
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
-        return [repr(change) for change in compare_metadata(context, CONTROLLER)]
+        return [repr(change) for change in compare_metadata(context, TABLES[plane])]
 
 
-def _config() -> Config:
+def _config(plane: PlaneName) -> Config:
     config = Config()
-    config.set_main_option("script_location", str(files("migrations.controller")))
+    config.set_main_option("script_location", str(files(f"migrations.{plane}")))
     return config

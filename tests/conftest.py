@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Engine
 
-from cloudpriv.bootstrap import Services
+from cloudpriv.bootstrap import ProcessorServices, Services
 from cloudpriv.embedded.stack import Stack, running
 from tests.stack import TestDatabase, fresh_database, migrate_template
 
@@ -40,6 +40,28 @@ def worker_services(database: TestDatabase) -> Iterator[Services]:
     built = database.services("worker")
     yield built
     built.controller.engine.dispose()
+    if built.eraser is not None:
+        built.eraser.engine.dispose()
+    built.redis.close()
+
+
+@pytest.fixture
+def processor(database: TestDatabase) -> Iterator[ProcessorServices]:
+    """Services of the processor plane's API on this test's database, with a bucket of its own."""
+    built = database.processor("api")
+    yield built
+    built.plane.engine.dispose()
+    built.redis.close()
+
+
+@pytest.fixture
+def processor_worker(database: TestDatabase) -> Iterator[ProcessorServices]:
+    """Services of a worker of the processor plane on this test's database and the same bucket."""
+    built = database.processor("worker")
+    yield built
+    built.plane.engine.dispose()
+    if built.teller is not None:
+        built.teller.engine.dispose()
     built.redis.close()
 
 
@@ -47,5 +69,13 @@ def worker_services(database: TestDatabase) -> Iterator[Services]:
 def owner_engine(database: TestDatabase) -> Iterator[Engine]:
     """The owner's engine, which sees every table."""
     engine = database.engine("migration")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def processor_owner(database: TestDatabase) -> Iterator[Engine]:
+    """The engine of the processor plane's owner, which sees every table of log data."""
+    engine = database.engine("migration", "processor")
     yield engine
     engine.dispose()
