@@ -187,3 +187,27 @@ def test_a_key_of_another_installation_unwraps_nothing() -> None:
         ring(one=secrets.token_bytes(32)).data_key(ACCOUNT, ring(one=secrets.token_bytes(32)).new_data_key(ACCOUNT))
     with pytest.raises(KeyFault):
         ring().data_key(ACCOUNT, WrappedKey("one", b""))
+
+
+def test_a_sealed_object_opens_under_its_own_name_and_account_alone() -> None:
+    keyring = ring()
+    wrapped, elsewhere = keyring.new_data_key(ACCOUNT), keyring.new_data_key(RECORD)
+    key, others = keyring.data_key(ACCOUNT, wrapped), keyring.data_key(RECORD, elsewhere)
+    sealed = key.seal_object("chunks/one", b"21.5 C")
+    assert b"21.5" not in sealed
+    assert key.open_object("chunks/one", sealed) == b"21.5 C"
+    for opener, name, content in (
+        (key, "chunks/two", sealed),
+        (others, "chunks/one", sealed),
+        (key, "chunks/one", sealed[:-1] + bytes([sealed[-1] ^ 1])),
+        (key, "chunks/one", b""),
+    ):
+        with pytest.raises(KeyFault):
+            opener.open_object(name, content)
+
+
+def test_the_other_planes_keyring_unwraps_no_data_key_even_with_the_same_key() -> None:
+    keyring = ring()
+    wrapped = keyring.new_data_key(ACCOUNT)
+    with pytest.raises(KeyFault):
+        replace(keyring, plane="processor").data_key(ACCOUNT, wrapped)
