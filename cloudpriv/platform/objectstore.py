@@ -88,6 +88,12 @@ class ObjectStore:
         """The content of a small object. Raises NotFoundError."""
         return b"".join(self.get_stream(key)[1])
 
+    def get_range(self, key: str, offset: int, size: int) -> bytes:
+        """`size` bytes of an object from `offset` on. Raises NotFoundError."""
+        with _faults():
+            answer = self._s3.get_object(Bucket=self.bucket, Key=key, Range=f"bytes={offset}-{offset + size - 1}")
+        return b"".join(_chunks(answer["Body"], size))
+
     def has(self, key: str) -> bool:
         """Whether an object lies at `key`. Raises NotFoundError for an absent bucket alone, as `get` does for both."""
         return key in self.keys_after(key, key[:1])
