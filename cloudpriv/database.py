@@ -1,5 +1,7 @@
 """The schema of each plane's database: bring it up to date, and check that it is. The engine is of that plane's owner."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 from typing import Final, Literal
 
@@ -8,14 +10,37 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, MetaData
+from sqlalchemy import Engine, MetaData, create_engine
 
+from cloudpriv.config import load, load_processor
 from cloudpriv.metadata import CONTROLLER, PROCESSOR
+from cloudpriv.platform.db import CONTROLLER_SCHEMA, PROCESSOR_SCHEMA
 
 PlaneName = Literal["controller", "processor"]
 
 LOCK: Final = 7_235_001  # any number, the same for every `db upgrade`, so that two of them take turns
 TABLES: Final[dict[PlaneName, MetaData]] = {"controller": CONTROLLER, "processor": PROCESSOR}
+SCHEMAS: Final[dict[PlaneName, str]] = {"controller": CONTROLLER_SCHEMA, "processor": PROCESSOR_SCHEMA}
+
+
+@contextmanager
+def owner_engine(plane: PlaneName = "controller") -> Iterator[Engine]:
+    """An engine of the owner of a plane's tables, as the environment names it. Raises SettingsError."""
+    named = load("migration") if plane == "controller" else load_processor("migration")
+    options = {"options": f"-c search_path={SCHEMAS[plane]}"}
+    engine = create_engine(named.database_url, hide_parameters=True, connect_args=options)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def upgrade_named() -> str:
+    """Apply all revisions of both planes to the databases that the environment names; the controller plane's newest."""
+    for plane in TABLES:
+        with owner_engine(plane) as engine:
+            upgrade(engine, plane)
+    return head()
 
 
 def upgrade(engine: Engine, plane: PlaneName = "controller") -> str:

@@ -1,4 +1,4 @@
-"""Running the API under gunicorn, and API, worker and schedule side by side for trying out."""
+"""Running a plane's API under gunicorn, and the processes of both planes side by side, each with its plane's settings."""
 
 import errno
 import http.client
@@ -7,18 +7,21 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
+from flask import Flask
 from gunicorn.app.base import BaseApplication
 
 from cloudpriv import connections
-from cloudpriv.app import configure_logging, create_app
-from cloudpriv.bootstrap import build
-from cloudpriv.config import Settings
+from cloudpriv.app import configure_logging, create_app, create_processor_app
+from cloudpriv.bootstrap import build, build_processor
+from cloudpriv.config import ProcessorSettings, Settings
+from cloudpriv.database import PlaneName
+from cloudpriv.embedded.stack import of_plane
 
 GRACE_SECONDS: Final = 20
 RESTART_SECONDS: Final = 1.0
@@ -26,9 +29,12 @@ RETRY_SECONDS: Final = 0.1
 LAUNCHER: Final = Path(__file__).with_name("embedded") / "launcher.py"
 SIDE_BY_SIDE: Final = ("serve", "worker", "schedule")
 
+Process = tuple[PlaneName, str]  # of a plane, and the command that runs it, with its options
+Children = dict[Process, "subprocess.Popen[bytes]"]
+
 
 class _Gunicorn(BaseApplication):  # type: ignore[misc]  # gunicorn carries no types
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings | ProcessorSettings) -> None:
         self.settings = settings
         super().__init__()
 
@@ -53,14 +59,20 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]  # gunicorn carries no t
     def load(self) -> Any:
         # In the worker, after the fork: connections must not be shared between processes.
         configure_logging(self.settings.log_level)
-        app = create_app(build(self.settings))
+        app = _app(self.settings)
         connections.install(app)
         return app
 
 
-def serve(settings: Settings) -> None:
-    """Serve the API until SIGTERM or SIGINT; running requests are finished first."""
+def serve(settings: Settings | ProcessorSettings) -> None:
+    """Serve the API of the plane whose settings these are, until SIGTERM or SIGINT; running requests are finished first."""
     _Gunicorn(settings).run()
+
+
+def _app(settings: Settings | ProcessorSettings) -> Flask:
+    if isinstance(settings, ProcessorSettings):
+        return create_processor_app(build_processor(settings))
+    return create_app(build(settings))
 
 
 def is_free(bind: str) -> bool:
@@ -95,12 +107,15 @@ def _address(bind: str) -> tuple[str, int]:
 
 
 @contextmanager
-def side_by_side(environment: Mapping[str, str]) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
-    """API, worker and schedule as child processes that are stopped at the end, and die with this process."""
-    children: dict[str, subprocess.Popen[bytes]] = {}
+def side_by_side(processes: Collection[Process], environment: Mapping[str, str]) -> Iterator[Children]:
+    """These processes as children that are stopped at the end, and die with this process.
+
+    Each finds in its environment what `environment` and this process's own name for its plane, and nothing of the other.
+    """
+    children: Children = {}
     try:
-        for command in SIDE_BY_SIDE:
-            children[command] = _start(command, environment)
+        for process in processes:
+            children[process] = _start(process, environment)
         yield children
     finally:
         for child in children.values():
@@ -109,16 +124,26 @@ def side_by_side(environment: Mapping[str, str]) -> Iterator[dict[str, subproces
             _await_end(child)
 
 
-def keep_running(children: dict[str, subprocess.Popen[bytes]], environment: Mapping[str, str]) -> None:
-    """Restart the worker or the schedule when one ends; return when the API ends."""
-    while children["serve"].poll() is None:
-        for command, child in children.items():
-            if command != "serve" and child.poll() is not None:
-                children[command] = _start(command, environment)
+def keep_running(children: Children, environment: Mapping[str, str]) -> None:
+    """Restart a worker or a schedule when one ends; return when an API ends."""
+    while all(child.poll() is None for (_, command), child in children.items() if command == "serve"):
+        for process, child in children.items():
+            if process[1] != "serve" and child.poll() is not None:
+                children[process] = _start(process, environment)
         time.sleep(RESTART_SECONDS)
 
 
-def _start(command: str, environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+def await_end(children: Children, *, of_all: bool) -> int:
+    """Wait until the first of the children has ended, or all; the highest of their exit codes, 1 for one that was killed."""
+    enough = all if of_all else any
+    while not enough(child.poll() is not None for child in children.values()):
+        time.sleep(RETRY_SECONDS)
+    codes = [child.returncode for child in children.values() if child.returncode is not None]
+    return max(1 if code < 0 else code for code in codes)
+
+
+def _start(process: Process, environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+    plane, command = process
     words = [
         sys.executable,
         "-P",
@@ -129,11 +154,14 @@ def _start(command: str, environment: Mapping[str, str]) -> "subprocess.Popen[by
         sys.executable,
         "-m",
         "cloudpriv.cli",
-        command,
+        *command.split(),
+        "--plane",
+        plane,
     ]
+    named = of_plane({**os.environ, **environment}, plane)
     # The servers are named already: a child that chose the stack again would run everything once more.
-    named = {name: value for name, value in os.environ.items() if name != "CLOUDPRIV_EMBEDDED"}
-    return subprocess.Popen(words, env={**named, **environment}, stdin=subprocess.DEVNULL, start_new_session=True)
+    named.pop("CLOUDPRIV_EMBEDDED", None)
+    return subprocess.Popen(words, env=named, stdin=subprocess.DEVNULL, start_new_session=True)
 
 
 def _await_end(child: "subprocess.Popen[bytes]") -> None:

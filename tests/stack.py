@@ -17,7 +17,7 @@ from sqlalchemy.exc import ProgrammingError
 from cloudpriv import bootstrap, config, database
 from cloudpriv.bootstrap import ProcessorServices, Services, build, build_processor
 from cloudpriv.config import ProcessorSettings, Role, Settings
-from cloudpriv.database import PlaneName
+from cloudpriv.database import SCHEMAS, PlaneName
 from cloudpriv.embedded.postgres import DATABASE
 from cloudpriv.embedded.stack import Stack
 from cloudpriv.metadata import CONTROLLER
@@ -26,7 +26,6 @@ from cloudpriv.platform.clock import utc_now
 
 TEMPLATE = "cloudpriv_template"
 PREFIXES: dict[PlaneName, str] = {"controller": config.PREFIX, "processor": config.PROCESSOR_PREFIX}
-SCHEMAS: dict[PlaneName, str] = {"controller": db.CONTROLLER_SCHEMA, "processor": db.PROCESSOR_SCHEMA}
 ERASER, TELLER = f"{config.PREFIX}ERASER_DATABASE_URL", f"{config.PROCESSOR_PREFIX}TELLER_DATABASE_URL"
 CHEAP: dict[str, Any] = {"argon2_time_cost": 1, "argon2_memory_kib": 8, "argon2_parallelism": 1}
 numbers = count()
@@ -70,8 +69,8 @@ class TestDatabase:
         with _named(self.stack):
             loaded = config.load(role)
         eraser = self._here(ERASER) if role == "worker" else None
-        own = {"database_url": self.url(role), "eraser_database_url": eraser, "s3_ledger_bucket": self.ledger_bucket}
-        return replace(loaded, **own, **CHEAP)
+        own: dict[str, Any] = {"database_url": self.url(role), "eraser_database_url": eraser}
+        return replace(loaded, s3_ledger_bucket=self.ledger_bucket, **own, **CHEAP)
 
     def processor_settings(self, role: Role) -> ProcessorSettings:
         """Settings of a process of the processor plane on this database, with a bucket of its own."""
@@ -97,7 +96,8 @@ class TestDatabase:
         shared = _shared_processor(self.stack.environment["CLOUDPRIV_REDIS_URL"], self)
         settings = replace(self.processor_settings(role), s3_bucket=self.log_data_bucket)
         engine = db.connect(settings.database_url, pool_size=settings.web_threads + 1, schema=db.PROCESSOR_SCHEMA)
-        teller = bootstrap._across(settings.teller_database_url, 1, db.CONTROLLER_SCHEMA) if role == "worker" else None
+        url = settings.teller_database_url
+        teller = None if url is None else bootstrap._across(url, 1, db.CONTROLLER_SCHEMA)
         own_plane, objects = replace(shared.plane, engine=engine), shared.objects.of_bucket(settings.s3_bucket)
         return replace(shared, settings=settings, plane=own_plane, objects=objects, teller=teller)
 

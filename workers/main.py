@@ -1,4 +1,4 @@
-"""The worker: takes jobs from the queue and carries them out, one after another, until it is told to stop.
+"""The worker of a plane: takes jobs from its queue and carries them out, one after another, until it is told to stop.
 
 It runs them in its own process. A child for each job, RQ's default, would have to connect to everything anew, since
 connections must not cross a fork; and what a child is for, surviving a job that kills its process, the leases in Postgres do
@@ -7,26 +7,28 @@ better: another worker goes on.
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from types import FrameType
 from typing import Final
 
 import structlog
+from redis import Redis
 from redis.exceptions import RedisError
 from rq import Queue, SimpleWorker
 from rq.exceptions import StopRequested
 from rq.job import Job
 from rq.serializers import JSONSerializer
+from sqlalchemy import Engine
 
 import cloudpriv.metadata  # noqa: F401  registers every table, so that no erasure overlooks one
-from cloudpriv.bootstrap import Services, build
-from cloudpriv.config import Settings
+from cloudpriv.bootstrap import build, build_processor
+from cloudpriv.config import ProcessorSettings, Settings
 from cloudpriv.platform.errors import RestoredError
-from cloudpriv.platform.jobs import queue
+from cloudpriv.platform.jobs import PROCESSOR_QUEUE, queue
 from cloudpriv.retention.restored import Watch
-from workers import jobs
+from workers import jobs, processor
 
 log = structlog.get_logger(__name__)
 
@@ -76,28 +78,50 @@ def run(settings: Settings, *, burst: bool = False) -> None:
     """
     services, watch = build(settings), Watch()
     jobs.SERVICES.set(services)
+    engines = [plane.engine for plane in (services.controller, services.eraser) if plane is not None]
+    look = partial(watch.require_replayed, services.controller, services.ledger, services.clock)
+    with _closing(services.redis, engines):
+        _run(queue(services.redis), look, burst=burst)
+
+
+def run_processor(settings: ProcessorSettings, *, burst: bool = False) -> None:
+    """Carry out the processor plane's tasks, in the same way."""
+    services = build_processor(settings)
+    processor.SERVICES.set(services)
+    engines = [plane.engine for plane in (services.plane, services.teller) if plane is not None]
+    with _closing(services.redis, engines):
+        _run(queue(services.redis, PROCESSOR_QUEUE), lambda: None, burst=burst)
+
+
+@contextmanager
+def _closing(redis: Redis, engines: Iterable[Engine]) -> Iterator[None]:
     try:
-        while not _work(services, watch, burst=burst):
-            time.sleep(RECONNECT_SECONDS)
+        yield
     finally:
-        services.controller.engine.dispose()
-        services.redis.close()
+        for engine in engines:
+            engine.dispose()
+        redis.close()
 
 
-def _work(services: Services, watch: Watch, *, burst: bool) -> bool:
+def _run(waiting: Queue, look: Callable[[], None], *, burst: bool) -> None:
+    while not _work(waiting, look, burst=burst):
+        time.sleep(RECONNECT_SECONDS)
+
+
+def _work(waiting: Queue, look: Callable[[], None], *, burst: bool) -> bool:
     """Work until there is a reason to end, which is True, or Redis goes away in the middle of something, which is False."""
     worker: _Worker | None = None
     with _signals_restored():
         try:
             worker = _Worker(
-                [queue(services.redis)],
-                connection=services.redis,
+                [waiting],
+                connection=waiting.connection,
                 serializer=JSONSerializer,
                 worker_ttl=WORKER_TTL,
                 maintenance_interval=MAINTENANCE_SECONDS,
                 log_job_description=False,
             )
-            worker.look_with(partial(watch.require_replayed, services.controller, services.ledger, services.clock))
+            worker.look_with(look)
             worker.work(burst=burst, logging_level="WARNING")
         except StopRequested:
             return True

@@ -16,6 +16,7 @@ from uuid import UUID
 
 import structlog
 from redis.exceptions import RedisError
+from rq import Queue
 
 from cloudpriv.audit import log as audit_log
 from cloudpriv.audit.tiles import LogError
@@ -23,7 +24,7 @@ from cloudpriv.bootstrap import Services
 from cloudpriv.controller import outbox
 from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.clock import APART
-from cloudpriv.platform.db import database_time
+from cloudpriv.platform.db import Plane, database_time
 from cloudpriv.platform.errors import BusyError
 from cloudpriv.platform.ids import new_id
 from cloudpriv.platform.jobs import queue
@@ -61,23 +62,27 @@ class Sweep:
 
     def __call__(self, services: Services) -> None:
         """Enqueue every unfinished purge, export and mail, unless workers have ENOUGH to do as it is."""
-        if _waiting(services) >= ENOUGH:
+        if waiting(queue(services.redis)) >= ENOUGH:
             return
         now = services.clock()
         with services.controller.transaction(WORKER, now, read_only=True) as tx:
             found = {"purge": purge.unfinished(tx), "export": export.unfinished(tx), "mail": outbox.unfinished(tx)}
-        unfinished = [(job, each) for job, subjects in found.items() for each in subjects]
+        self.wake(services.controller, [(job, each) for job, subjects in found.items() for each in subjects], now)
+
+    def wake(self, plane: Plane, unfinished: Iterable[tuple[str, UUID]], now: datetime) -> None:
+        """Enqueue those jobs on their subjects that were not enqueued just before."""
         # A time ahead of now was set by a clock that has been put back since.
         self._woken = {work: at for work, at in self._woken.items() if now - REWAKE < at <= now}
         for work in unfinished:
             if work not in self._woken:
-                services.controller.enqueue(*work)
+                plane.enqueue(*work)
                 self._woken[work] = now
 
 
-def _waiting(services: Services) -> int:
+def waiting(jobs: Queue) -> int:
+    """How many jobs wait in a queue; 0 while it is away."""
     try:
-        return queue(services.redis).count
+        return jobs.count
     except RedisError:
         return 0  # the wake-ups will be lost, and logged
 
@@ -154,6 +159,17 @@ def every_duty(sweep: Sweep, services: Services) -> Iterator[Duty]:
     yield Duty("forecast", count_forecast, DAILY)
 
 
+@contextmanager
+def reported(duty: str) -> Iterator[None]:
+    """What stops a duty is told in one line; it is tried again in the next round."""
+    try:
+        yield
+    except (BusyError, OSError) as fault:
+        log.warning("duty_postponed", duty=duty, fault=type(fault).__name__)
+    except Exception as fault:  # noqa: BLE001  whatever ails one duty, the erasures of the others are promised too
+        log.error("duty_failed", duty=duty, fault=type(fault).__name__)
+
+
 class Schedule:
     """One schedule: what it knows of its duties, and its name in the leases that it takes."""
 
@@ -170,12 +186,8 @@ class Schedule:
         too; the others go on.
         """
         for duty in self._listed(services):
-            try:
+            with reported(duty.name):
                 self._do(duty, services)
-            except (BusyError, OSError) as fault:
-                log.warning("duty_postponed", duty=duty.name, fault=type(fault).__name__)
-            except Exception as fault:  # noqa: BLE001  whatever ails one duty, the erasures of the others are promised too
-                log.error("duty_failed", duty=duty.name, fault=type(fault).__name__)
 
     def _do(self, duty: Duty, services: Services) -> None:
         if duty.slots is None:

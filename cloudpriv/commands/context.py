@@ -11,14 +11,15 @@ from typing import Any, Final
 import click
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
 from cloudpriv import database
-from cloudpriv.bootstrap import Services, build
+from cloudpriv.bootstrap import ProcessorServices, Services, build, build_processor
 from cloudpriv.client.api import ApiError
 from cloudpriv.client.csvmap import MapError
-from cloudpriv.config import Role, SettingsError, load
+from cloudpriv.config import Role, SettingsError, load, load_processor
+from cloudpriv.database import PlaneName
 from cloudpriv.embedded.errors import StackError
 from cloudpriv.embedded.joining import joined
 from cloudpriv.embedded.signals import stop_on_sigterm
@@ -33,6 +34,11 @@ EXPECTED: Final = (SettingsError, StackError, DomainError, KeyFault, PolicyError
 MAY_BEGIN: Final = frozenset({"serve", "upgrade"})  # a mistyped folder must not answer like an empty installation
 UNSET: Final = "Environment variable not set."  # as the reader of settings words it
 as_json = click.option("--json", "json_output", is_flag=True, help="Print JSON instead of a table.")
+of_planes = click.option(
+    "--plane",
+    type=click.Choice([*database.TABLES, "all"]),
+    help="Which of the two planes; by default all of the embedded stack, else the controller's.",
+)
 screen = Console()
 
 
@@ -68,7 +74,7 @@ def chosen_stack(ctx: click.Context) -> Iterator[None]:
     """The environment names servers while this lasts: the embedded ones when chosen, else those it named before.
 
     The embedded stack is joined when another process runs it on the same folder, started and stopped otherwise, and its
-    database brought up to date.
+    databases brought up to date.
     """
     folder: Path | None = ctx.find_root().obj
     if folder is None:
@@ -76,8 +82,7 @@ def chosen_stack(ctx: click.Context) -> Iterator[None]:
         return
     require_stack(folder, may_begin=ctx.info_name in MAY_BEGIN)
     with joined(folder) as servers, environment(servers.environment):
-        with owner_engine() as engine:
-            database.upgrade(engine)
+        database.upgrade_named()
         yield
 
 
@@ -90,6 +95,12 @@ def require_stack(folder: Path, *, may_begin: bool) -> None:
     # A start that was killed at once leaves its lock.
     if folder.exists() and any(entry.name != "lock" for entry in folder.iterdir()):
         raise StackError(f"{folder} is not empty and holds no embedded stack")
+
+
+def chosen_planes(ctx: click.Context, given: str | None) -> tuple[PlaneName, ...]:
+    """The planes that a command is for: those `given` with --plane, by default both of an embedded stack, else the one."""
+    chosen = given or ("controller" if ctx.find_root().obj is None else "all")
+    return tuple(plane for plane in database.TABLES if chosen in (plane, "all"))
 
 
 @contextmanager
@@ -108,22 +119,45 @@ def environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def services(ctx: click.Context, role: Role) -> Iterator[Services]:
-    """Services of `role`, on a database that is up to date. Raises SettingsError, SchemaError."""
-    with chosen_stack(ctx):
-        built = build(load(role))
-        try:
-            require_current_schema(built.controller.engine)
-            yield built
-        finally:
-            built.controller.engine.dispose()
-            built.redis.close()
+    """Services of `role` on the chosen stack, on a database that is up to date. Raises SettingsError, SchemaError."""
+    with chosen_stack(ctx), controller_services(role) as built:
+        yield built
 
 
-def require_current_schema(engine: Engine) -> None:
+@contextmanager
+def controller_services(role: Role) -> Iterator[Services]:
+    """The controller plane's services for `role`, as the environment names them. Raises SettingsError, SchemaError."""
+    built = build(load(role))
+    try:
+        require_current_schema(built.controller.engine)
+        yield built
+    finally:
+        built.controller.engine.dispose()
+        if built.eraser is not None:
+            built.eraser.engine.dispose()
+        built.redis.close()
+
+
+@contextmanager
+def processor_services(role: Role) -> Iterator[ProcessorServices]:
+    """The processor plane's services for `role`, as the environment names them. Raises SettingsError, SchemaError."""
+    built = build_processor(load_processor(role))
+    try:
+        require_current_schema(built.plane.engine, "processor")
+        yield built
+    finally:
+        built.plane.engine.dispose()
+        if built.teller is not None:
+            built.teller.engine.dispose()
+        built.redis.close()
+
+
+def require_current_schema(engine: Engine, plane: PlaneName = "controller") -> None:
     """Raises SchemaError unless the database is at the newest revision."""
-    found = database.current(engine)
-    if found != database.head():
-        raise SchemaError(f"the database is at revision {found}, not {database.head()}: run `cloudpriv db upgrade`")
+    found, newest = database.current(engine), database.head(plane)
+    if found != newest:
+        advice = f"run `cloudpriv db upgrade{'' if plane == 'controller' else ' --plane processor'}`"
+        raise SchemaError(f"the database of the {plane} plane is at revision {found}, not {newest}: {advice}")
 
 
 def require_replayed(built: Services) -> None:
@@ -133,16 +167,6 @@ def require_replayed(built: Services) -> None:
     except (BusyError, NotFoundError):
         line = "cannot be read, and without it nobody knows whether erased accounts came back with a backup"
         raise RestoredError(f"the erasure ledger in the bucket {built.ledger.bucket} {line}") from None
-
-
-@contextmanager
-def owner_engine() -> Iterator[Engine]:
-    """An engine of the schema's owner."""
-    engine = create_engine(load("migration").database_url, hide_parameters=True)
-    try:
-        yield engine
-    finally:
-        engine.dispose()
 
 
 def operator() -> Actor:

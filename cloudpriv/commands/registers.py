@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -11,45 +11,62 @@ from cloudpriv.api.openapi import as_yaml, document
 from cloudpriv.app import documented_app
 from cloudpriv.commands.context import (
     as_json,
+    chosen_planes,
     chosen_stack,
     fail,
+    of_planes,
     operator,
-    owner_engine,
     report,
     report_one,
     screen,
     services,
 )
 from cloudpriv.controller import clients
+from cloudpriv.database import PlaneName
 from cloudpriv.platform.actor import SERVICES, Service
 from cloudpriv.platform.errors import NotFoundError
 from cloudpriv.policy import register
 
+BEGINNINGS: Final[dict[PlaneName, str]] = {"controller": "", "processor": "processor_"}  # of what is told of a plane
+
 
 @click.group()
 def db() -> None:
-    """The database's schema."""
+    """The schema of each plane's database."""
 
 
 @db.command()
+@of_planes
 @as_json
 @click.pass_context
-def upgrade(ctx: click.Context, json_output: bool) -> None:
+def upgrade(ctx: click.Context, plane: str | None, json_output: bool) -> None:
     """Bring the schema up to date, as its owner."""
-    with chosen_stack(ctx), owner_engine() as engine:
-        report_one({"revision": database.upgrade(engine)}, json_output)
+    reached = {}
+    with chosen_stack(ctx):
+        for each in chosen_planes(ctx, plane):
+            with database.owner_engine(each) as engine:
+                reached[f"{BEGINNINGS[each]}revision"] = database.upgrade(engine, each)
+    report_one(reached, json_output)
 
 
 @db.command()
+@of_planes
 @as_json
 @click.pass_context
-def check(ctx: click.Context, json_output: bool) -> None:
+def check(ctx: click.Context, plane: str | None, json_output: bool) -> None:
     """Compare the schema with this version; exit 1 when they differ."""
-    with chosen_stack(ctx), owner_engine() as engine:
-        found, differences = database.current(engine), database.differences(engine)
-    report_one({"revision": found, "newest": database.head(), "differences": differences or "none"}, json_output)
-    if differences or found != database.head():
-        fail("the schema is not that of this version: run `cloudpriv db upgrade`")
+    with chosen_stack(ctx):
+        found = {each: _compared(each) for each in chosen_planes(ctx, plane)}
+    report_one({BEGINNINGS[each] + name: value for each, told in found.items() for name, value in told.items()}, json_output)
+    stale = [each for each, told in found.items() if told["revision"] != told["newest"] or told["differences"] != "none"]
+    if stale:
+        fail(f"the schema of the {' and the '.join(stale)} plane is not that of this version: run `cloudpriv db upgrade`")
+
+
+def _compared(plane: PlaneName) -> dict[str, Any]:
+    with database.owner_engine(plane) as engine:
+        found, differences = database.current(engine), database.differences(engine, plane)
+    return {"revision": found, "newest": database.head(plane), "differences": differences or "none"}
 
 
 @click.group()

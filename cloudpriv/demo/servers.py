@@ -18,7 +18,7 @@ from cloudpriv.config import PREFIX, load
 from cloudpriv.controller import clients
 from cloudpriv.embedded.joining import JoinedStack, joined
 from cloudpriv.platform.actor import OPERATOR, Service
-from cloudpriv.serving import side_by_side
+from cloudpriv.serving import SIDE_BY_SIDE, side_by_side
 
 READY_SECONDS: Final = 60.0  # a slow machine needs some ten for the imports of three processes
 CLOSE: Final = {"Connection": "close"}  # a server that stops waits for connections that are kept
@@ -27,11 +27,11 @@ TRIES: Final = 3  # of a request: the server is ours, and one that ended is not 
 
 @contextmanager
 def stack(folder: Path) -> Iterator[tuple[JoinedStack, Services, str]]:
-    """The servers of `folder`, services of the schema's owner, and the database's revision. Raises StackError."""
+    """The servers of `folder`, services of the schema's owner, and the revision of its database. Raises StackError."""
     with joined(folder) as servers, only(servers.environment):
         owner = build(load("migration"))
         try:
-            yield servers, owner, database.upgrade(owner.controller.engine)
+            yield servers, owner, database.upgrade_named()
         finally:
             owner.controller.engine.dispose()
             owner.redis.close()
@@ -43,8 +43,9 @@ def processes() -> Iterator[str]:
     address = _free_address()
     url = f"http://{address}"
     # Requests are not logged: the steps tell what happens.
-    with side_by_side({"CLOUDPRIV_BIND": address, "CLOUDPRIV_ISSUER": url, "CLOUDPRIV_LOG_LEVEL": "WARNING"}) as children:
-        _await_ready(url, children["serve"])
+    settings = {"CLOUDPRIV_BIND": address, "CLOUDPRIV_ISSUER": url, "CLOUDPRIV_LOG_LEVEL": "WARNING"}
+    with side_by_side([("controller", command) for command in SIDE_BY_SIDE], settings) as children:
+        _await_ready(url, children["controller", "serve"])
         yield url
 
 

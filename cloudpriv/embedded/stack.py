@@ -86,11 +86,10 @@ def _start(folder: Path, cleanup: ExitStack, *, durable: bool, namespaces: bool)
     cleanup.callback(lambda: stop(servers.values()))
     # The quick ones first, to come up while PostgreSQL makes its cluster.
     servers[valkey.NAME] = valkey.start(places[valkey.NAME], private, secret.valkey_password, durable=durable)
-    for name, *keys, buckets in (
-        (s3.NAME, secret.s3_access_key_id, secret.s3_secret_access_key, (EXPORT_BUCKET, LEDGER_BUCKET)),
-        (s3.LOG_DATA, secret.processor_s3_access_key_id, secret.processor_s3_secret_access_key, (LOG_DATA_BUCKET,)),
-    ):
-        servers[name] = s3.start(name, places[name], *keys, buckets)
+    pair = (secret.s3_access_key_id, secret.s3_secret_access_key)
+    servers[s3.NAME] = s3.start(s3.NAME, places[s3.NAME], *pair, (EXPORT_BUCKET, LEDGER_BUCKET))
+    pair = (secret.processor_s3_access_key_id, secret.processor_s3_secret_access_key)
+    servers[s3.LOG_DATA] = s3.start(s3.LOG_DATA, places[s3.LOG_DATA], *pair, (LOG_DATA_BUCKET,))
     servers[postgres.NAME] = postgres.start(places[postgres.NAME], private, secret, identity, durable=durable)
     return _await(folder, private, secret, servers)
 
