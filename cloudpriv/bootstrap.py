@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from redis import Redis
 
 from cloudpriv.config import WITHOUT, ProcessorSettings, Settings
 from cloudpriv.platform import clock, db, jobs, keys, objectstore
+from cloudpriv.platform.certificate import Certificate, load_certificate
 from cloudpriv.platform.db import Plane, Tx
 from cloudpriv.platform.mail import Mailer
 from cloudpriv.platform.objectstore import ObjectStore
@@ -103,7 +105,10 @@ def _across(url: str, pool_size: int, schema: str) -> Plane:
 
 @dataclass(frozen=True)
 class ProcessorServices:
-    """The processor plane, its bucket and the policy in force; `teller` reaches the controller plane's mailbox, no more."""
+    """The processor plane, its bucket and the policy in force; `teller` reaches the controller plane's mailbox, no more.
+
+    Without `certificate` there is no OpenDSR: nothing could be signed.
+    """
 
     settings: ProcessorSettings
     plane: Plane
@@ -112,6 +117,7 @@ class ProcessorServices:
     policy: Policy
     clock: Callable[[], datetime]
     teller: Plane | None = None
+    certificate: Certificate | None = None
 
 
 def build_processor(settings: ProcessorSettings, *, now: Callable[[], datetime] = clock.utc_now) -> ProcessorServices:
@@ -140,4 +146,11 @@ def build_processor(settings: ProcessorSettings, *, now: Callable[[], datetime] 
         policy=load_policy(Path(settings.policy_file) if settings.policy_file else None),
         clock=now,
         teller=_across(settings.teller_database_url, 1, db.CONTROLLER_SCHEMA) if settings.teller_database_url else None,
+        certificate=_certificate(settings),
     )
+
+
+def _certificate(settings: ProcessorSettings) -> Certificate | None:
+    if settings.certificate_file is None:
+        return None
+    return load_certificate(Path(settings.certificate_file), urlsplit(settings.url).hostname or "")

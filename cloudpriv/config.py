@@ -6,6 +6,7 @@ process reads them with `load`; nothing else looks at the environment.
 
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -56,6 +57,14 @@ def _address(value: str) -> None:
 def _eraser(value: str) -> None:
     if value != WITHOUT:
         _url("postgresql+psycopg")(value)
+
+
+def _networks(value: str) -> None:
+    try:
+        for text in filter(None, value.split(",")):
+            ip_network(text.strip())
+    except ValueError:
+        raise ValidationError("must be networks such as 10.20.0.0/16, with commas between them") from None
 
 
 def _rate(value: str) -> None:
@@ -217,6 +226,12 @@ class ProcessorSettings:
         "RSA private key and X.509 certificate (PEM) that sign answers to OpenDSR requests; without it there is no OpenDSR",
         default=None,
         check=_file,
+    )
+    opendsr_callback_networks: str = _setting(
+        "Networks that OpenDSR callbacks may reach beside public addresses, there also without TLS; such as `10.20.0.0/16`, "
+        "with commas between several",
+        default="",
+        check=_networks,
     )
     url: str = _setting("Public base URL of this plane's API", default="http://127.0.0.1:8081", check=_url("http", "https"))
     policy_file: str | None = _setting(
