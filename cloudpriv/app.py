@@ -1,8 +1,9 @@
-"""The API as a WSGI application: the only place where blueprints meet authentication."""
+"""The APIs of both planes as WSGI applications: the only place where blueprints meet authentication."""
 
 import logging
 import sys
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any, Final
@@ -31,33 +32,45 @@ from cloudpriv.api import (
     purge_runs,
     retention,
     rights,
+    sessions,
     traffic,
 )
-from cloudpriv.api.auth import Tokens
-from cloudpriv.api.endpoint import EXTENSION, Runtime, access_of
-from cloudpriv.bootstrap import Services
+from cloudpriv.api.auth import Checker, Tokens, public_checker
+from cloudpriv.api.endpoint import EXTENSION, PLANES, Common, Served, access_of
+from cloudpriv.api.logdata import access
+from cloudpriv.api.logdata import access_log as log_access
+from cloudpriv.api.logdata import tokens as log_tokens
+from cloudpriv.api.runtime import Runtime
+from cloudpriv.bootstrap import ProcessorServices, Services
 from cloudpriv.config import SettingsError
 from cloudpriv.platform.passwords import Passwords
 from cloudpriv.retention.restored import Watch
 
-BLUEPRINTS: Final = (
-    accounts.blueprint,
-    people.blueprint,
-    credentials.blueprint,
-    devices.blueprint,
-    traffic.blueprint,
-    retention.blueprint,
-    retention.purges,
-    holds.blueprint,
-    purge_runs.blueprint,
-    forecast.blueprint,
-    rights.blueprint,
-    audit.blueprint,
-    proof.blueprint,
-    policy.blueprint,
-    oauth.blueprint,
-    operations.blueprint,
-)
+BLUEPRINTS: Final[dict[Served, tuple[Any, ...]]] = {
+    "controller": (
+        accounts.blueprint,
+        people.blueprint,
+        credentials.blueprint,
+        devices.blueprint,
+        traffic.blueprint,
+        retention.blueprint,
+        retention.purges,
+        holds.blueprint,
+        purge_runs.blueprint,
+        forecast.blueprint,
+        rights.blueprint,
+        audit.blueprint,
+        proof.blueprint,
+        policy.blueprint,
+        sessions.blueprint,
+        oauth.blueprint,
+    ),
+    "processor": (
+        log_tokens.blueprint,
+        log_access.blueprint,
+    ),
+    "both": (operations.blueprint,),
+}
 READINESS: Final = timedelta(seconds=30)  # balancers ask every few seconds, and a look is a few requests to the object store
 MAX_BODY: Final = 64 * 1024  # of all routes but bulk ones, which set their own; the longest person has half of it
 
@@ -70,30 +83,48 @@ class _Api(Api):  # type: ignore[misc]  # flask-smorest carries no types
 
 
 def create_app(services: Services) -> Flask:
-    """The app on these services. Raises UndeclaredRouteError for a route without a declared scope."""
-    app = documented_app()
-    app.config.update(MAX_CONTENT_LENGTH=MAX_BODY, MAX_FORM_MEMORY_SIZE=MAX_BODY)
+    """The controller plane's app on these services. Raises UndeclaredRouteError for a route without a declared scope."""
     run = Runtime(services, _tokens(services), _passwords(services), Watch(READINESS))
-    app.extensions[EXTENSION] = run
-    problems.install(app)
-    operations.install(app)
-    access_log.install(app)
-    limits.install(app, run)
+    app = _installed(documented_app("controller"), run)
+    limits.install(app, run, verification=services.settings.verify_rate_limit)
     oauth.install(app)
     return app
 
 
-def documented_app() -> Flask:
-    """The routes alone, enough to describe the API. Raises UndeclaredRouteError for a route without a declared scope."""
+def create_processor_app(services: ProcessorServices) -> Flask:
+    """The processor plane's app on these services. Raises UndeclaredRouteError for a route without a declared scope."""
+    run = access.Runtime(services, _checker(services))
+    app = _installed(documented_app("processor"), run)
+    limits.install(app, run)
+    return app
+
+
+def documented_app(*planes: Served) -> Flask:
+    """The routes alone, of these planes or all, enough to describe the API.
+
+    Raises UndeclaredRouteError for a route without a declared scope.
+    """
     app = Flask("cloudpriv", static_folder=None)
     app.url_map.merge_slashes = False  # //v1 is nothing of ours; Werkzeug would redirect, in HTML
     app.config.update(API_TITLE="cloudpriv", API_VERSION="v1", OPENAPI_VERSION="3.1.0")
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of Flask's default provider
     api = _Api(app)
-    for blueprint in BLUEPRINTS:
+    served = {plane: BLUEPRINTS[plane] for plane in BLUEPRINTS if not planes or plane in (*planes, "both")}
+    for blueprint in chain.from_iterable(served.values()):
         api.register_blueprint(blueprint)
+    app.extensions[PLANES] = {blueprint.name: plane for plane, of in served.items() for blueprint in of}
     for rule in app.url_map.iter_rules():
         access_of(app, rule.endpoint)
+    return app
+
+
+def _installed(app: Flask, run: Common) -> Flask:
+    """The app with what every response of either plane goes through."""
+    app.config.update(MAX_CONTENT_LENGTH=MAX_BODY, MAX_FORM_MEMORY_SIZE=MAX_BODY)
+    app.extensions[EXTENSION] = run
+    problems.install(app)
+    operations.install(app)
+    access_log.install(app)
     return app
 
 
@@ -134,6 +165,16 @@ def _tokens(services: Services) -> Tokens:
     if key_file is None:
         raise SettingsError("CLOUDPRIV_SIGNING_KEY_FILE: Environment variable not set.")
     return Tokens(Path(key_file), services.settings.issuer)
+
+
+def _checker(services: ProcessorServices) -> Checker:
+    settings = services.settings
+    if settings.token_key_file is None:
+        raise SettingsError("CLOUDPRIV_PROCESSOR_TOKEN_KEY_FILE: Environment variable not set.")
+    try:
+        return public_checker(Path(settings.token_key_file), settings.token_issuer)
+    except ValueError as fault:
+        raise SettingsError(f"CLOUDPRIV_PROCESSOR_TOKEN_KEY_FILE: {fault}") from None
 
 
 def _passwords(services: Services) -> Passwords:

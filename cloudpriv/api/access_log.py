@@ -13,7 +13,7 @@ from uuid import UUID
 import structlog
 from flask import Flask, Response, request
 
-from cloudpriv.api.endpoint import now, runtime
+from cloudpriv.api.endpoint import call, now
 from cloudpriv.api.operations import METHODS
 from cloudpriv.platform import accesslog
 
@@ -30,7 +30,7 @@ def install(app: Flask) -> None:
 
 
 def _write(response: Response) -> Response:
-    folder = runtime().services.settings.access_log_dir
+    folder = call().run.services.settings.access_log_dir
     if folder is not None:
         try:
             accesslog.append(Path(folder), now(), _line(response))

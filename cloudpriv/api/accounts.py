@@ -8,7 +8,8 @@ from marshmallow import fields, validate
 
 from cloudpriv.api.answers import CREATED, LISTED, STARTED, VERSIONED
 from cloudpriv.api.body import Blueprint
-from cloudpriv.api.endpoint import call, endpoint, etag, expected_version, runtime
+from cloudpriv.api.endpoint import call, endpoint, etag, expected_version
+from cloudpriv.api.runtime import runtime
 from cloudpriv.api.schemas import PageArgs, Strict, UtcTime, after_id, any_text, example, page, page_of, short_text
 from cloudpriv.controller import accounts
 from cloudpriv.controller.accounts import OpenedAccount

@@ -1,6 +1,7 @@
-"""Access tokens: Ed25519 JWTs of ten minutes (RFC 9068), checked without a look at the database.
+"""Tokens that the controller plane signs: Ed25519 JWTs of ten minutes, checked without a look at the database.
 
-A token that was checked is remembered until it ends, since one backend sends the same token thousands of times.
+Backends have access tokens (RFC 9068); account holders have sessions, which open nothing but the processor plane. A token
+that was checked is remembered until it ends, since one backend sends the same token thousands of times.
 """
 
 import hashlib
@@ -9,15 +10,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 from joserfc.jwt import ClaimsOption
 
-from cloudpriv.controller.clients import Client
-from cloudpriv.platform.actor import SERVICES, Actor
+from cloudpriv.platform.actor import LOG_DATA_SCOPES, SERVICES, Actor
 from cloudpriv.platform.errors import UnauthenticatedError
 
 ALGORITHM: Final = "Ed25519"  # RFC 9864 deprecates the name EdDSA, which leaves the curve open
@@ -25,34 +25,57 @@ LIFETIME: Final = timedelta(minutes=10)
 SKEW: Final = timedelta(seconds=30)  # that the clock of another server, which issued the token, may be ahead of ours
 REMEMBERED: Final = 1000
 LONGEST: Final = 4096  # characters of a token; ours have some 500
+ACCESS: Final = "at+jwt"
+SESSION: Final = "session+jwt"
 
 
 class Tokens:
-    """Issues and checks access tokens with one Ed25519 key."""
+    """Issues tokens with one Ed25519 key, and checks backends' access tokens."""
 
     def __init__(self, key_file: Path, issuer: str) -> None:
-        key = OKPKey.import_key(key_file.read_bytes())
-        self._key = OKPKey.import_key({**key.as_dict(private=True), "kid": key.thumbprint(), "use": "sig", "alg": ALGORITHM})
+        self._key = _load(key_file)
         self._issuer = issuer
-        self._checked: OrderedDict[bytes, tuple[float, Actor]] = OrderedDict()
-        self._lock = Lock()
+        self._checker = Checker(self._key, issuer, kinds=frozenset({ACCESS}))
 
-    def issue(self, client: Client, scope: str, now: datetime) -> str:
-        """A token for `client` with these scopes, valid for LIFETIME from `now`."""
-        subject = str(client.client_id)
-        claims = {
+    def issue(self, client_id: UUID, service: str, scope: str, now: datetime) -> str:
+        """An access token for a client with these scopes, valid for LIFETIME from `now`."""
+        claims = {"sub": str(client_id), "client_id": str(client_id), "service": service, "scope": scope}
+        return self._sign(ACCESS, claims, now)
+
+    def issue_session(self, service: str, account_id: UUID, person_id: UUID, role: str, now: datetime) -> str:
+        """A session of a person of an account, valid for LIFETIME from `now`."""
+        claims = {"sub": str(person_id), "account_id": str(account_id), "role": role, "service": service}
+        return self._sign(SESSION, claims, now)
+
+    def actor(self, token: str, now: datetime) -> Actor:
+        """On whose behalf a token's bearer acts. Raises UnauthenticatedError for one that is not ours, altered or over."""
+        return self._checker.actor(token, now)
+
+    def key_set(self) -> dict[str, Any]:
+        """The public key as a JWK set (RFC 7517)."""
+        return {"keys": [self._key.as_dict(private=False)]}
+
+    def _sign(self, kind: str, claims: dict[str, str], now: datetime) -> str:
+        common = {
             "iss": self._issuer,
             "aud": self._issuer,
-            "sub": subject,
-            "client_id": subject,
-            "service": client.service,
-            "scope": scope,
             "iat": int(now.timestamp()),
             "exp": int((now + LIFETIME).timestamp()),
             "jti": str(uuid4()),
         }
-        header = {"alg": ALGORITHM, "typ": "at+jwt", "kid": self._key.kid}
-        return jwt.encode(header, claims, self._key, algorithms=[ALGORITHM])
+        return jwt.encode({"alg": ALGORITHM, "typ": kind, "kid": self._key.kid}, common | claims, self._key,
+                          algorithms=[ALGORITHM])  # fmt: skip
+
+
+class Checker:
+    """Checks tokens of some kinds with the public half of the key that signs them."""
+
+    def __init__(self, key: OKPKey, issuer: str, *, kinds: frozenset[str]) -> None:
+        self._key = key
+        self._issuer = issuer
+        self._kinds = kinds
+        self._checked: OrderedDict[bytes, tuple[float, Actor]] = OrderedDict()
+        self._lock = Lock()
 
     def actor(self, token: str, now: datetime) -> Actor:
         """On whose behalf a token's bearer acts. Raises UnauthenticatedError for one that is not ours, altered or over."""
@@ -67,21 +90,16 @@ class Tokens:
         self._remember(digest, ends, actor)
         return actor
 
-    def key_set(self) -> dict[str, Any]:
-        """The public key as a JWK set (RFC 7517)."""
-        return {"keys": [self._key.as_dict(private=False)]}
-
     def _check(self, token: str, now: datetime) -> tuple[float, Actor]:
         try:
             decoded = jwt.decode(token, self._key, algorithms=[ALGORITHM])
             self._registry(now).validate(decoded.claims)
         except (JoseError, ValueError):
             raise UnauthenticatedError from None
-        claims = decoded.claims
-        if decoded.header.get("typ") != "at+jwt" or claims["service"] not in SERVICES or claims["exp"] <= now.timestamp():
+        claims, kind = decoded.claims, decoded.header.get("typ")
+        if kind not in self._kinds or claims["service"] not in SERVICES or claims["exp"] <= now.timestamp():
             raise UnauthenticatedError
-        actor = Actor("client", claims["sub"], claims["service"], frozenset(claims["scope"].split()))
-        return claims["exp"], actor
+        return claims["exp"], _backend(claims) if kind == ACCESS else _holder(claims)
 
     def _registry(self, now: datetime) -> jwt.JWTClaimsRegistry:
         ours: ClaimsOption = {"essential": True, "value": self._issuer}
@@ -102,9 +120,35 @@ class Tokens:
                 self._checked.popitem(last=False)
 
 
+def public_checker(key_file: Path, issuer: str) -> Checker:
+    """Checks access tokens and sessions by the public key of whoever signs them.
+
+    Raises ValueError for a file with another key in it, and for one with the private key: who has it could sign.
+    """
+    key = _load(key_file)
+    if key.is_private:
+        raise ValueError("the private key is in it, which belongs to the controller plane alone")
+    return Checker(key, issuer, kinds=frozenset({ACCESS, SESSION}))
+
+
 def bearer(authorization: str | None) -> str:
     """The token of an Authorization header (RFC 6750, 2.1). Raises UnauthenticatedError for any other."""
     scheme, _, token = (authorization or "").partition(" ")
     if scheme.lower() != "bearer" or not token or " " in token:
         raise UnauthenticatedError
     return token
+
+
+def _load(key_file: Path) -> OKPKey:
+    key = OKPKey.import_key(key_file.read_bytes())
+    named = {"kid": key.thumbprint(), "use": "sig", "alg": ALGORITHM}
+    return OKPKey.import_key({**key.as_dict(private=key.is_private), **named})
+
+
+def _backend(claims: dict[str, Any]) -> Actor:
+    return Actor("client", claims["sub"], claims["service"], frozenset(claims["scope"].split()))
+
+
+def _holder(claims: dict[str, Any]) -> Actor:
+    kind: Final = "owner" if claims["role"] == "owner" else "member"
+    return Actor(kind, claims["sub"], claims["service"], LOG_DATA_SCOPES[kind], UUID(claims["account_id"]))

@@ -6,8 +6,9 @@ from flask import Response
 from marshmallow import fields, validate
 
 from cloudpriv.api.body import Blueprint
-from cloudpriv.api.endpoint import current_actor, endpoint, runtime, transaction
+from cloudpriv.api.endpoint import current_actor, endpoint, transaction
 from cloudpriv.api.limits import limit_verification
+from cloudpriv.api.runtime import runtime
 from cloudpriv.api.schemas import Strict, any_text
 from cloudpriv.controller import credentials, hints
 from cloudpriv.platform.actor import SERVICES

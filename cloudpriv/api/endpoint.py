@@ -1,6 +1,7 @@
-"""What every route goes through: who calls, may they, one transaction, one answer however often it is asked.
+"""What every route goes through: who calls, may they, one transaction, one answer.
 
 A view is decorated with `endpoint`, which names the scope that it needs; an app with a view that names none does not start.
+What is here serves the APIs of both planes, and knows of neither: an app has a runtime of its plane (`Common`).
 """
 
 import time
@@ -9,50 +10,85 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import wraps
-from typing import Any, Final, ParamSpec
+from typing import Any, Final, Literal, NoReturn, ParamSpec, Protocol
 from uuid import UUID
 
 from flask import Flask, Response, current_app, g, request
+from redis import Redis
 
-from cloudpriv.api.auth import Tokens, bearer
-from cloudpriv.api.body import whole_body
-from cloudpriv.bootstrap import Services
-from cloudpriv.controller import idempotency
-from cloudpriv.controller.idempotency import Answer
+from cloudpriv.api.auth import bearer
 from cloudpriv.platform.actor import Actor
-from cloudpriv.platform.db import Tx
-from cloudpriv.platform.errors import (
-    FieldError,
-    ForbiddenError,
-    InvalidError,
-    PreconditionMissingError,
-    StaleError,
-)
+from cloudpriv.platform.db import Plane, Tx
+from cloudpriv.platform.errors import PreconditionMissingError, StaleError
 from cloudpriv.platform.ids import new_id
-from cloudpriv.platform.passwords import Passwords
-from cloudpriv.retention.restored import Watch
 
 PUBLIC: Final = "public"
 INTERNAL: Final = "internal"  # for probes and scrapers inside the installation; not to be routed to from outside
 OPEN: Final = frozenset({PUBLIC, INTERNAL})
 EXTENSION: Final = "cloudpriv"
-KEPT_HEADERS: Final = ("ETag", "Location", "Content-Type")
+PLANES: Final = "cloudpriv_planes"  # which plane serves which blueprint, by its name
 P = ParamSpec("P")
 View = Callable[..., Response]
+Served = Literal["controller", "processor", "both"]
 
 
 class UndeclaredRouteError(Exception):
     """A route does not say what it demands (law 8: such an app does not start)."""
 
 
-@dataclass(frozen=True)
-class Runtime:
-    """What the routes of one app work with."""
+class CommonSettings(Protocol):
+    """What the settings of either plane name."""
 
-    services: Services
-    tokens: Tokens
-    passwords: Passwords
-    watch: Watch
+    @property
+    def access_log_dir(self) -> str | None:
+        """The folder of the access log, if one is written."""
+
+    @property
+    def rate_limit(self) -> str:
+        """Requests of one caller."""
+
+
+class CommonServices(Protocol):
+    """What the services of either plane have."""
+
+    @property
+    def settings(self) -> CommonSettings:
+        """Settings of the process."""
+
+    @property
+    def plane(self) -> Plane:
+        """Database and keys."""
+
+    @property
+    def redis(self) -> Redis:
+        """Where rate limits are counted."""
+
+    @property
+    def clock(self) -> Callable[[], datetime]:
+        """The time."""
+
+
+class Common(Protocol):
+    """What the routes of an app work with, whichever plane it serves."""
+
+    @property
+    def services(self) -> CommonServices:
+        """What the process works with."""
+
+    def actor(self, token: str, now: datetime) -> Actor:
+        """On whose behalf a token's bearer acts. Raises UnauthenticatedError."""
+
+    def refuse(self) -> NoReturn:
+        """Raises ForbiddenError: the caller of this request lacks the scope of the route."""
+
+    def answer(self, tx: Tx, view: Callable[..., Any], kwargs: dict[str, Any], *, names_account: bool) -> Any:
+        """Have the view answer within the transaction."""
+
+    def check_ready(self, now: datetime) -> None:
+        """Raises BusyError or RestoredError while something that requests need does not answer or fit."""
+
+    def figures(self, now: datetime) -> bytes:
+        """What the database tells of the plane's work, as Prometheus reads it; nothing while it is away."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +107,9 @@ def access_of(app: Flask, name: str) -> Access:
     return access
 
 
-def runtime() -> Runtime:
-    """The runtime of the current app."""
-    found: Runtime = current_app.extensions[EXTENSION]
+def plane_of(app: Flask, name: str) -> Served:
+    """Which plane's app serves the route of an endpoint's name."""
+    found: Served = app.extensions[PLANES][name.partition(".")[0]]
     return found
 
 
@@ -82,7 +118,7 @@ class Call:
 
     __slots__ = ("_actor", "allowance", "began", "id", "limit", "now", "run")
 
-    def __init__(self, run: Runtime) -> None:
+    def __init__(self, run: Common) -> None:
         self.run = run
         self.now = run.services.clock()
         self.id = new_id()
@@ -94,24 +130,27 @@ class Call:
     def actor(self) -> Actor:
         """Who calls. Raises UnauthenticatedError."""
         if self._actor is None:
-            self._actor = self.run.tokens.actor(bearer(request.headers.get("Authorization")), self.now)
+            self._actor = self.run.actor(bearer(request.headers.get("Authorization")), self.now)
         return self._actor
 
+    def act_as(self, actor: Actor) -> None:
+        """From here on the caller is `actor`: for routes whose callers are known by something else than a bearer token."""
+        self._actor = actor
+
     def transaction(self, *, read_only: bool = False) -> AbstractContextManager[Tx]:
-        """A unit of work on the controller plane on behalf of the caller."""
-        plane = self.run.services.controller
-        return plane.transaction(self.actor(), self.now, request_id=self.id, read_only=read_only)
+        """A unit of work on the app's plane on behalf of the caller."""
+        return self.run.services.plane.transaction(self.actor(), self.now, request_id=self.id, read_only=read_only)
 
     def statement(self) -> AbstractContextManager[Tx]:
-        """A unit of work of one statement on the controller plane on behalf of the caller."""
-        return self.run.services.controller.statement(self.actor(), self.now, request_id=self.id)
+        """A unit of work of one statement on the app's plane on behalf of the caller."""
+        return self.run.services.plane.statement(self.actor(), self.now, request_id=self.id)
 
 
 def call() -> Call:
     """The current request."""
     found: Call | None = g.get("call")
     if found is None:
-        found = g.call = Call(runtime())
+        found = g.call = Call(current_app.extensions[EXTENSION])
     return found
 
 
@@ -131,7 +170,7 @@ def current_actor() -> Actor:
 
 
 def transaction(*, read_only: bool = False) -> AbstractContextManager[Tx]:
-    """A unit of work on the controller plane on behalf of the caller."""
+    """A unit of work on the app's plane on behalf of the caller."""
     return call().transaction(read_only=read_only)
 
 
@@ -149,11 +188,11 @@ def endpoint(scope: str, *, unit: bool = True, answer_names_account: bool = Fals
                 return view(*args, **kwargs)
             this = call()
             if scope not in this.actor().scopes:
-                raise ForbiddenError
+                this.run.refuse()
             if not unit:
                 return view(*args, **kwargs)
             with this.transaction() as tx:
-                return _once(tx, view, kwargs, answer_names_account)
+                return this.run.answer(tx, view, kwargs, names_account=answer_names_account)
 
         guarded.access = Access(scope, unit)  # type: ignore[attr-defined]  # read by `access_of`
         return guarded
@@ -175,37 +214,3 @@ def expected_version() -> int:
 def etag(version: int) -> dict[str, str]:
     """The ETag header of a version."""
     return {"ETag": f'"{version}"'}
-
-
-def _once(tx: Tx, view: Callable[..., Any], kwargs: dict[str, Any], names_account: bool) -> Any:
-    header = request.headers.get("Idempotency-Key") if request.method == "POST" else None
-    if header is None:
-        return view(tx, **kwargs)
-    claimed = idempotency.claim(tx, _idempotency_key(header), _fingerprint())
-    if claimed.earlier is not None:
-        return _given_again(claimed.earlier)
-    response = current_app.make_response(view(tx, **kwargs))
-    kept = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
-    account_id = UUID(response.get_json()["id"]) if names_account else kwargs.get("account_id")
-    answer = Answer(response.status_code, {"headers": kept, "body": response.get_data(as_text=True)})
-    until = runtime().services.policy.rule_for("idempotency_keys").erasable_from(tx.now)
-    idempotency.keep_answer(tx, claimed, account_id, request_id(), answer, expires_at=until)
-    return response
-
-
-def _idempotency_key(header: str) -> str:
-    """The key, an RFC 8941 string: quoted, printable ASCII, up to 255 characters."""
-    inner = header[1:-1]
-    quoted = len(header) > 2 and header[0] == header[-1] == '"' and '"' not in inner
-    if not (quoted and inner.isascii() and inner.isprintable() and len(inner) <= 255):
-        problem = FieldError("Idempotency-Key", "must be a quoted string of printable ASCII, 1 to 255 characters", "query")
-        raise InvalidError(errors=(problem,))
-    return inner
-
-
-def _fingerprint() -> bytes:
-    return b"\0".join((request.method.encode(), request.full_path.encode(), whole_body()))
-
-
-def _given_again(earlier: Answer) -> Response:
-    return Response(earlier.content["body"], earlier.status, headers=earlier.content["headers"])

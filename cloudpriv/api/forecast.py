@@ -5,7 +5,8 @@ from typing import Any, Final
 from marshmallow import fields, validate
 
 from cloudpriv.api.body import Blueprint
-from cloudpriv.api.endpoint import endpoint, runtime
+from cloudpriv.api.endpoint import endpoint
+from cloudpriv.api.runtime import runtime
 from cloudpriv.api.schemas import Pattern, QueryInteger, Strict, UtcTime
 from cloudpriv.platform.actor import SERVICES
 from cloudpriv.platform.db import Tx

@@ -15,11 +15,13 @@ from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import FixedWindowRateLimiter
 from redis.exceptions import RedisError
 
-from cloudpriv.api.endpoint import EXTENSION, Runtime, call, current_actor, runtime
+from cloudpriv.api.endpoint import EXTENSION, Common, call, current_actor
 from cloudpriv.platform.errors import RateLimitedError, UnauthenticatedError
 from cloudpriv.platform.text import normalised
 
 POLICY: Final = "default"
+CALLER: Final = "caller"
+VERIFICATION: Final = "verification"
 LIMITS: Final = "cloudpriv_limits"
 UNLIMITED: Final = frozenset({"operations.healthz", "operations.readyz", "operations.metrics"})
 PORTIONS: Final = 100
@@ -38,7 +40,7 @@ class Allowance:
 class Limits:
     """Hands out allowances of one limit."""
 
-    def __init__(self, item: RateLimitItem, run: Runtime) -> None:
+    def __init__(self, item: RateLimitItem, run: Common) -> None:
         self.item = item
         pool = run.services.redis.connection_pool
         self._shared = FixedWindowRateLimiter(RedisStorage("redis://", connection_pool=pool))
@@ -75,27 +77,35 @@ class Limits:
             return _consume(self._alone, self.item, key, 1)
 
 
-def install(app: Flask, run: Runtime) -> None:
-    """Limit every route of the app but probes, and tell callers where they stand (draft-ietf-httpapi-ratelimit-headers)."""
-    settings = run.services.settings
-    app.extensions[LIMITS] = {
-        "caller": Limits(parse(settings.rate_limit), run),
-        "verification": Limits(parse(settings.verify_rate_limit), run),
-    }
+def install(app: Flask, run: Common, **rates: str) -> None:
+    """Limit every route of the app but probes, and tell callers where they stand (draft-ietf-httpapi-ratelimit-headers).
+
+    `rates` are limits beside that of a caller, by the names that routes know them by.
+    """
+    named = {CALLER: run.services.settings.rate_limit, **rates}
+    app.extensions[LIMITS] = {name: Limits(parse(rate), run) for name, rate in named.items()}
     app.before_request(_limit_caller)
     app.after_request(_tell)
 
 
 def limit_verification(account_name: str) -> None:
     """Count one password check of an account, whose name never reaches Redis. Raises RateLimitedError."""
-    keys = runtime().services.controller.keys
-    name = keys.blind_index("verification limit", normalised(account_name)).hex()
-    _take("verification", f"{current_actor().id}:{name}")
+    _take(VERIFICATION, f"{current_actor().id}:{_hidden(account_name)}")
+
+
+def limit_sign_in(service: str, account_name: str) -> None:
+    """Count one attempt to sign in, of the account from wherever and of the address to whatever. Raises RateLimitedError."""
+    _take(VERIFICATION, f"address:{request.remote_addr or 'unknown'}")
+    _take(VERIFICATION, f"{service}:{_hidden(account_name)}")
+
+
+def _hidden(account_name: str) -> str:
+    return call().run.services.plane.keys.blind_index("verification limit", normalised(account_name)).hex()
 
 
 def _limit_caller() -> None:
     if request.endpoint not in UNLIMITED:
-        _take("caller", _caller())
+        _take(CALLER, _caller())
 
 
 def _take(kind: str, key: str) -> None:

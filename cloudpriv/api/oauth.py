@@ -13,7 +13,8 @@ from marshmallow import EXCLUDE, Schema, fields, validate
 
 from cloudpriv.api.auth import LIFETIME
 from cloudpriv.api.body import Blueprint, whole_body
-from cloudpriv.api.endpoint import PUBLIC, endpoint, now, request_id, runtime
+from cloudpriv.api.endpoint import PUBLIC, endpoint, now, request_id
+from cloudpriv.api.runtime import runtime
 from cloudpriv.audit import events
 from cloudpriv.controller import clients
 from cloudpriv.controller.clients import Client
@@ -212,7 +213,7 @@ def _make_token(grant_type: str, client: _Caller, scope: str = "", **_: Any) -> 
     granted = client.get_allowed_scope(scope)
     if not granted:
         raise InvalidScopeError
-    token = runtime().tokens.issue(client.client, granted, now())
+    token = runtime().tokens.issue(client.client.client_id, client.client.service, granted, now())
     return {
         "access_token": token,
         "token_type": "Bearer",

@@ -6,6 +6,7 @@ is a fault of this document or of the API.
 """
 
 import re
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any, Final
 
@@ -13,18 +14,27 @@ import yaml
 from flask import Flask
 
 from cloudpriv.api.answers import HEADERS, OF_ALL, OF_LIMITED, PROBLEM, headers, refusal, refusals
-from cloudpriv.api.endpoint import INTERNAL, OPEN, Access, access_of
+from cloudpriv.api.endpoint import INTERNAL, OPEN, Access, Served, access_of, plane_of
 from cloudpriv.api.links import add_links
 from cloudpriv.controller.clients import SCOPES
+from cloudpriv.platform.actor import LOG_DATA_SCOPES, Kind
 
-SCHEME: Final = "backend"
 METHODS: Final = ("get", "post", "put", "patch", "delete")
 ABOUT: Final = (
-    "The system of record for the personal data of an industrial-IoT cloud. Its backends call it with access tokens "
-    "from `/oauth2/token`; each is bound to one service and sees nothing of another. Refusals are problems (RFC 9457). "
+    "The system of record for the personal data of an industrial-IoT cloud. It has two planes, each served by processes of "
+    "its own (`x-plane`). Of the controller plane, backends call it with access tokens from `/oauth2/token`; each is bound "
+    "to one service and sees nothing of another. Of the processor plane, customers call it with tokens of their account, "
+    "which its owner makes with a session from `/v1/session`. Refusals are problems (RFC 9457). "
     "What reaches no operation is refused with 404 or 405, what is no HTTP that the server takes with 400, 414, 417, 431 "
     "or 501."
 )
+# Who may call, by the kinds of callers of the processor plane.
+BEARERS: Final[dict[Kind, str]] = {
+    "device": "A device's token (`cpd_…`): appends for that one device.",
+    "reader": "A reader's token (`cpr_…`): reads, deletes and instructs in its account.",
+    "owner": "A session of an account's owner, from `/v1/session` of the controller plane: also makes and revokes tokens.",
+}
+BACKEND: Final = "backend"
 IDEMPOTENCY_KEY: Final = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -48,14 +58,14 @@ def document(app: Flask) -> dict[str, Any]:
     components = spec["components"]
     components["schemas"].pop("PaginationMetadata")  # flask-smorest's own pages, which we do not use
     components["schemas"]["Problem"] = PROBLEM
-    components |= {"headers": HEADERS, "responses": refusals(), "securitySchemes": {SCHEME: _security_scheme()}}
+    components |= {"headers": HEADERS, "responses": refusals(), "securitySchemes": _security_schemes()}
     for rule in app.url_map.iter_rules():
         path = _template(rule.rule)
         for method in METHODS:
             if method.upper() in (rule.methods or ()):
                 operation = spec["paths"][path][method]
                 operation["operationId"] = rule.endpoint.rpartition(".")[2]
-                _complete(operation, access_of(app, rule.endpoint), path, method)
+                _complete(operation, access_of(app, rule.endpoint), plane_of(app, rule.endpoint), path, method)
     add_links(spec)
     return spec
 
@@ -72,12 +82,13 @@ class _Plain(yaml.SafeDumper):
         return True
 
 
-def _complete(operation: dict[str, Any], access: Access, path: str, method: str) -> None:
-    operation["security"] = [] if access.scope in OPEN else [{SCHEME: [access.scope]}]
+def _complete(operation: dict[str, Any], access: Access, plane: Served, path: str, method: str) -> None:
+    operation["x-plane"] = plane
+    operation["security"] = [] if access.scope in OPEN else [{scheme: [access.scope]} for scheme in _callers(access.scope)]
     parameters = operation.setdefault("parameters", [])
     for parameter in parameters:
         _without_null(parameter["schema"])
-    if method == "post" and access.unit and access.scope not in OPEN:
+    if method == "post" and access.unit and access.scope not in OPEN and plane == "controller":
         parameters.append(IDEMPOTENCY_KEY)
     if "If-Match" in operation["summary"]:
         parameters.append(IF_MATCH)
@@ -121,12 +132,21 @@ def _without_null(schema: dict[str, Any]) -> None:
         schema.pop("default", None)
 
 
-def _security_scheme() -> dict[str, Any]:
+def _callers(scope: str) -> Sequence[str]:
+    """The security schemes that a scope can come with."""
+    of_customers: list[str] = [kind for kind in BEARERS if scope in LOG_DATA_SCOPES[kind]]
+    return of_customers or [BACKEND]
+
+
+def _security_schemes() -> dict[str, Any]:
     flow = {
         "tokenUrl": "/oauth2/token",
         "scopes": {scope: scope.replace(":", ": ") for scope in sorted(SCOPES)},
     }
-    return {"type": "oauth2", "flows": {"clientCredentials": flow}}
+    bearers: dict[str, Any] = {
+        kind: {"type": "http", "scheme": "bearer", "description": text} for kind, text in BEARERS.items()
+    }
+    return {BACKEND: {"type": "oauth2", "flows": {"clientCredentials": flow}}, **bearers}
 
 
 def _template(rule: str) -> str:

@@ -6,17 +6,13 @@ from typing import Any, Final
 
 import structlog
 from flask import Flask, Response, current_app, jsonify, render_template, request
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
 from redis.exceptions import RedisError
-from sqlalchemy import text
 
 from cloudpriv.api.body import Blueprint
-from cloudpriv.api.endpoint import INTERNAL, PUBLIC, Call, call, endpoint, now, runtime
+from cloudpriv.api.endpoint import INTERNAL, PUBLIC, Call, call, endpoint, now
 from cloudpriv.api.openapi import document
-from cloudpriv.audit import figures as log_figures
-from cloudpriv.platform.actor import OPERATOR
-from cloudpriv.platform.errors import BusyError, UnauthenticatedError
-from cloudpriv.retention import figures
+from cloudpriv.platform.errors import UnauthenticatedError
 
 log = structlog.get_logger("cloudpriv.requests")
 blueprint: Final = Blueprint("operations", __name__, description="Health and documentation.")
@@ -43,11 +39,7 @@ def readyz() -> Any:
 
     Redis is told of, but requests do without it.
     """
-    services = runtime().services
-    with services.controller.transaction(OPERATOR, now()) as tx:
-        tx.session.execute(text("SELECT 1"))
-    services.exports.ready()
-    runtime().watch.require_replayed(services.controller, services.ledger, services.clock)
+    call().run.check_ready(now())
     return jsonify(status="ok", redis="ok" if _redis_answers() else "away")
 
 
@@ -55,8 +47,8 @@ def readyz() -> Any:
 @endpoint(INTERNAL)
 @blueprint.doc(responses={"200": {"description": "Prometheus text format", "content": {"text/plain": {}}}})
 def metrics() -> Response:
-    """Counters and timings by route, and the state of purges and log while the database answers, for Prometheus."""
-    return Response(generate_latest() + _figures(), content_type=CONTENT_TYPE_LATEST)
+    """Counters and timings by route, and the state of the plane's work while the database answers, for Prometheus."""
+    return Response(generate_latest() + call().run.figures(now()), content_type=CONTENT_TYPE_LATEST)
 
 
 @blueprint.route("/openapi.json", methods=["GET"])
@@ -126,36 +118,8 @@ def _log(this: Call, method: str, route: str, status: int, seconds: float) -> No
     )
 
 
-def _figures() -> bytes:
-    """What the database tells of purges and of the log; nothing while it is away, which is a signal too."""
-    services = runtime().services
-    try:
-        with services.controller.transaction(OPERATOR, now(), read_only=True) as tx:
-            found, of_log = figures.read(tx, services.policy), log_figures.read(tx)
-    except BusyError:
-        return b""
-    registry = CollectorRegistry()
-    for name, doc, value in (
-        ("accounts_due", "Accounts that may be erased", found.due),
-        ("oldest_due_seconds", "Since the first of them fell due", found.oldest_due),
-        ("oldest_open_purge_seconds", "Since the first open purge was planned", found.oldest_open),
-        ("purges_retried", "Open purges whose worker failed or stopped", found.retried),
-        ("log_pending", "Audit events and certificates that no published checkpoint covers", of_log.pending),
-        ("log_oldest_pending_seconds", "Since the first of them was made", of_log.oldest),
-    ):
-        Gauge(f"cloudpriv_{name}", doc, registry=registry).set(value)
-    for name, doc, counts in (
-        ("purges_open", "Purges that have not ended, by status", found.open),
-        ("purges_ended_last_day", "Purges that ended within a day, by status", found.ended),
-    ):
-        gauge = Gauge(f"cloudpriv_{name}", doc, ["status"], registry=registry)
-        for status, count in counts.items():
-            gauge.labels(status).set(count)
-    return generate_latest(registry)
-
-
 def _redis_answers() -> bool:
     try:
-        return bool(runtime().services.redis.ping())
+        return bool(call().run.services.redis.ping())
     except RedisError:
         return False

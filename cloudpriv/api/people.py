@@ -8,7 +8,8 @@ from marshmallow import fields, validate
 
 from cloudpriv.api.answers import CREATED, LISTED, VERSIONED
 from cloudpriv.api.body import Blueprint
-from cloudpriv.api.endpoint import endpoint, etag, expected_version, runtime, transaction
+from cloudpriv.api.endpoint import endpoint, etag, expected_version, transaction
+from cloudpriv.api.runtime import runtime
 from cloudpriv.api.schemas import PageArgs, Pattern, Strict, after_id, any_text, example, page, page_of, short_text
 from cloudpriv.controller import credentials, people
 from cloudpriv.controller.people import KnownPerson

@@ -7,7 +7,8 @@ from marshmallow import Schema, fields
 
 from cloudpriv.api.answers import headers
 from cloudpriv.api.body import Blueprint
-from cloudpriv.api.endpoint import PUBLIC, endpoint, runtime
+from cloudpriv.api.endpoint import PUBLIC, endpoint
+from cloudpriv.api.runtime import runtime
 from cloudpriv.policy.register import choose_language
 
 blueprint: Final = Blueprint("policy", __name__, url_prefix="/v1/policy", description="The privacy policy as a register.")

@@ -9,6 +9,7 @@ from marshmallow import fields
 
 from cloudpriv.api.body import Blueprint
 from cloudpriv.api.endpoint import PUBLIC, call, endpoint
+from cloudpriv.api.runtime import runtime
 from cloudpriv.api.schemas import Strict
 from cloudpriv.audit import certificates, log
 from cloudpriv.platform.actor import Actor
@@ -49,7 +50,7 @@ def read_certificate(certificate_id: UUID) -> Any:
             # there is nowhere: whoever asks for random ones, without a token, is not to cost a request to the store each.
             if not log.has_begun_anew(tx):
                 raise
-    return certificates.kept(call().run.services.ledger, certificate_id)
+    return certificates.kept(runtime().services.ledger, certificate_id)
 
 
 @blueprint.route("/audit/checkpoint", methods=["GET"])
@@ -82,4 +83,4 @@ def read_key() -> Response:
 
 def _reading() -> AbstractContextManager[Tx]:
     this = call()
-    return this.run.services.controller.transaction(ANYBODY, this.now, request_id=this.id, read_only=True)
+    return runtime().services.controller.transaction(ANYBODY, this.now, request_id=this.id, read_only=True)

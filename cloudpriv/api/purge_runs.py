@@ -7,7 +7,8 @@ from marshmallow import fields, validate
 
 from cloudpriv.api.answers import LISTED, VERSIONED
 from cloudpriv.api.body import Blueprint
-from cloudpriv.api.endpoint import endpoint, runtime
+from cloudpriv.api.endpoint import endpoint
+from cloudpriv.api.runtime import runtime
 from cloudpriv.api.schemas import PageArgs, Strict, UtcTime, after_id, page, page_of
 from cloudpriv.platform.actor import SERVICES
 from cloudpriv.platform.db import Tx

@@ -10,7 +10,8 @@ from marshmallow import fields, validate
 from cloudpriv.api.accounts import PurgeStarted
 from cloudpriv.api.answers import LISTED, STARTED, VERSIONED
 from cloudpriv.api.body import Blueprint
-from cloudpriv.api.endpoint import endpoint, runtime
+from cloudpriv.api.endpoint import endpoint
+from cloudpriv.api.runtime import runtime
 from cloudpriv.api.schemas import PageArgs, Strict, UtcTime, after, after_id, page, page_of
 from cloudpriv.platform.actor import SERVICES
 from cloudpriv.platform.db import Tx

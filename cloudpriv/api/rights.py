@@ -8,7 +8,8 @@ from marshmallow import fields, validate
 
 from cloudpriv.api.answers import CREATED, LISTED, VERSIONED, headers
 from cloudpriv.api.body import Blueprint
-from cloudpriv.api.endpoint import endpoint, etag, runtime, transaction
+from cloudpriv.api.endpoint import endpoint, etag, transaction
+from cloudpriv.api.runtime import runtime
 from cloudpriv.api.schemas import PageArgs, Strict, UtcTime, after_id, page, page_of
 from cloudpriv.platform.db import Tx
 from cloudpriv.rights import requests

@@ -11,7 +11,7 @@ from uuid import UUID
 from flask import request, url_for
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
-from cloudpriv.api.endpoint import runtime
+from cloudpriv.api.endpoint import call
 from cloudpriv.platform.errors import FieldError, InvalidError
 
 MAX_PAGE: Final = 500
@@ -147,7 +147,7 @@ def _cursor(position: bytes) -> str:
 def _tag(position: bytes) -> bytes:
     """Bound to the list, so that a cursor of one account or list is none of another."""
     scope = request.path.encode()
-    return runtime().services.controller.keys.blind_index("cursor", f"{scope.hex()}\0{position.hex()}")[:16]
+    return call().run.services.plane.keys.blind_index("cursor", f"{scope.hex()}\0{position.hex()}")[:16]
 
 
 def _next_link(cursor: str) -> str:

@@ -23,7 +23,7 @@ SCOPES: Final = frozenset({
     "accounts:read", "accounts:write", "credentials:verify", "credentials:write", "devices:read", "devices:write",
     "holds:read", "holds:write",
     "privacy:read", "privacy:write", "retention:read", "retention:write", "retention:approve",
-    "traffic:read", "traffic:write", "audit:read",
+    "traffic:read", "traffic:write", "audit:read", "logdata:support",
 })  # fmt: skip
 
 

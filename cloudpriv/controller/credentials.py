@@ -26,10 +26,11 @@ Transaction = Callable[[], AbstractContextManager[Tx]]
 
 @dataclass(frozen=True)
 class Verified:
-    """Whose password was right, and the state of the account."""
+    """Whose password was right, what that one is in the account, and the state of the account."""
 
     account_id: UUID
     person_id: UUID
+    role: str
     status: str
 
 
@@ -37,6 +38,7 @@ class Verified:
 class _Found:
     account_id: UUID | None = None
     person_id: UUID | None = None
+    role: str = "member"
     status: str = "purging"
     password_hash: str | None = None
 
@@ -89,7 +91,7 @@ def verify(
         _conclude(tx, found, right, rehashed)
     if not right or found.account_id is None or found.person_id is None:
         raise InvalidCredentialsError
-    return Verified(found.account_id, found.person_id, found.status)
+    return Verified(found.account_id, found.person_id, found.role, found.status)
 
 
 def _find(tx: Tx, service: str, account_name: str, username: str) -> _Found:
@@ -101,7 +103,7 @@ def _find(tx: Tx, service: str, account_name: str, username: str) -> _Found:
         return _Found(account.row.account_id)
     stored = tx.session.get(Credential, (person.account_id, person.person_id))
     password_hash = None if stored is None else _opened(account, stored)
-    return _Found(person.account_id, person.person_id, account.row.status, password_hash)
+    return _Found(person.account_id, person.person_id, person.role, account.row.status, password_hash)
 
 
 def _conclude(tx: Tx, found: _Found, right: bool, rehashed: str | None) -> None:

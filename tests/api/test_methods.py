@@ -6,7 +6,7 @@ from werkzeug.routing import Rule
 from cloudpriv.app import documented_app
 from tests.backend import Backend
 
-RULES = list(documented_app().url_map.iter_rules())
+RULES = list(documented_app("controller").url_map.iter_rules())
 PATHS = {rule.rule.replace("<uuid:", "").replace(">", ""): rule for rule in RULES}
 NO_ID = "01a00000-0000-7000-8000-000000000000"
 

@@ -17,7 +17,7 @@ BODIES = {
     "rights.receive_request": {"type": "access"},
     "holds.place_hold": {"scope": "account", "authority": "Example District Court", "reference": "T 1"},
 }
-APP = documented_app()
+APP = documented_app("controller")
 ROUTES = [
     (method, rule)
     for rule in APP.url_map.iter_rules()

@@ -1,0 +1,1 @@
+"""HTTP of the processor plane: log data, for the customers whose it is."""

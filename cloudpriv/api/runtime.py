@@ -1,0 +1,87 @@
+"""What the routes of the controller plane's API work with."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NoReturn
+
+from flask import current_app
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from sqlalchemy import text
+
+from cloudpriv.api.auth import Tokens
+from cloudpriv.api.endpoint import EXTENSION
+from cloudpriv.api.once import answer_once
+from cloudpriv.audit import figures as log_figures
+from cloudpriv.bootstrap import Services
+from cloudpriv.platform.actor import OPERATOR, Actor
+from cloudpriv.platform.db import Tx
+from cloudpriv.platform.errors import BusyError, ForbiddenError
+from cloudpriv.platform.passwords import Passwords
+from cloudpriv.retention import figures
+from cloudpriv.retention.restored import Watch
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Services, and what of them lives as long as the app: see `endpoint.Common`."""
+
+    services: Services
+    tokens: Tokens
+    passwords: Passwords
+    watch: Watch
+
+    def actor(self, token: str, now: datetime) -> Actor:
+        """The backend that a token was given to. Raises UnauthenticatedError."""
+        return self.tokens.actor(token, now)
+
+    def refuse(self) -> NoReturn:
+        """Raises ForbiddenError: the caller lacks the scope of the route."""
+        raise ForbiddenError
+
+    def answer(self, tx: Tx, view: Any, kwargs: dict[str, Any], *, names_account: bool) -> Any:
+        """The view's answer, once for each Idempotency-Key."""
+        return answer_once(tx, view, kwargs, self.services.policy, names_account=names_account)
+
+    def check_ready(self, now: datetime) -> None:
+        """Raises BusyError while database or object store are away, RestoredError before a replay that is due."""
+        services = self.services
+        with services.controller.transaction(OPERATOR, now) as tx:
+            tx.session.execute(text("SELECT 1"))
+        services.exports.ready()
+        self.watch.require_replayed(services.controller, services.ledger, services.clock)
+
+    def figures(self, now: datetime) -> bytes:
+        """What the database tells of purges and of the log; nothing while it is away, which is a signal too."""
+        services = self.services
+        try:
+            with services.controller.transaction(OPERATOR, now, read_only=True) as tx:
+                return _as_metrics(figures.read(tx, services.policy), log_figures.read(tx))
+        except BusyError:
+            return b""
+
+
+def runtime() -> Runtime:
+    """The runtime of the current app, which is one of the controller plane."""
+    found: Runtime = current_app.extensions[EXTENSION]
+    return found
+
+
+def _as_metrics(found: figures.Figures, of_log: log_figures.Figures) -> bytes:
+    registry = CollectorRegistry()
+    for name, doc, value in (
+        ("accounts_due", "Accounts that may be erased", found.due),
+        ("oldest_due_seconds", "Since the first of them fell due", found.oldest_due),
+        ("oldest_open_purge_seconds", "Since the first open purge was planned", found.oldest_open),
+        ("purges_retried", "Open purges whose worker failed or stopped", found.retried),
+        ("log_pending", "Audit events and certificates that no published checkpoint covers", of_log.pending),
+        ("log_oldest_pending_seconds", "Since the first of them was made", of_log.oldest),
+    ):
+        Gauge(f"cloudpriv_{name}", doc, registry=registry).set(value)
+    for name, doc, counts in (
+        ("purges_open", "Purges that have not ended, by status", found.open),
+        ("purges_ended_last_day", "Purges that ended within a day, by status", found.ended),
+    ):
+        gauge = Gauge(f"cloudpriv_{name}", doc, ["status"], registry=registry)
+        for status, count in counts.items():
+            gauge.labels(status).set(count)
+    return generate_latest(registry)
