@@ -91,7 +91,7 @@ class _Reader:
     def check_references(self) -> None:
         """Note a fault for every reference to a key that nothing read so far defines."""
         for place, collection, key in self._references:
-            if key not in self._defined.get((collection,), ()):
+            if key not in self._defined.get(tuple(collection.split(".")), ()):
                 self._fault(place, f"{key!r} is not among the {collection}")
 
     def _struct(self, kind: type[msgspec.Struct], value: Any, place: Place) -> Any:

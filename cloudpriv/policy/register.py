@@ -16,6 +16,8 @@ from cloudpriv.policy.schema import (
     Housekeeping,
     Language,
     LawfulBasis,
+    ProcessorTerms,
+    Recipient,
     Retention,
     Right,
     Service,
@@ -46,6 +48,17 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     rights: tuple[Right, ...]
     exercise: tuple[Statement, ...]
     housekeeping: tuple[Housekeeping, ...] = ()
+    processor: ProcessorTerms | None = None
+
+    def __post_init__(self) -> None:
+        if any(each.role != "processor" for each in self.sub_processors):
+            raise ValueError("a sub-processor is a recipient in the role of processor")
+
+    @property
+    def sub_processors(self) -> tuple[Recipient, ...]:
+        """Who processes log data for the vendor (GDPR article 28(2))."""
+        listed = self.processor.sub_processors if self.processor else ()
+        return tuple(each for each in self.sharing.recipients if each.key in listed)
 
     def controller_of(self, service: str) -> Controller:
         """Return the controller responsible for a service. Raises KeyError for an unknown one."""
@@ -70,6 +83,33 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         for controller in register["controllers"]:
             controller["services"] = [each.key for each in self.services if each.controller == controller["key"]]
         return {"language": language, **register}
+
+    def as_processor_record(self, language: str) -> dict[str, Any]:
+        """Return what the policy says of log data that is processed for customers, as `as_register` does (article 30(2)).
+
+        `processors` are the companies whose services keep log data; the customer's is that of its service. Texts are None
+        and lists empty where the policy says nothing of its terms.
+        """
+        register = self.as_register(language)
+        terms = register["processor"] or dict.fromkeys(ProcessorTerms.__struct_fields__)
+        named = {each.key for each in self.sub_processors}
+        serving = {self.controller_of(service).key for each in self.activities if each.role == "processor"
+                   for service in each.services}  # fmt: skip
+        return {
+            "language": language,
+            "policy_version": self.version,
+            "terms": {"version": terms["version"], "text": terms["text"]},
+            "controller": terms["controller"],
+            "processors": [each for each in register["controllers"] if each["key"] in serving],
+            "categories": terms["categories"] or [],
+            "sub_processors": [each for each in register["sharing"]["recipients"] if each["key"] in named],
+            "sub_processing": terms["sub_processing"],
+            "transfers": {"text": terms["transfers"], "safeguards": register["sharing"]["transfers"]["safeguards"]},
+            "security": terms["security"] or [],
+            "assistance": terms["assistance"] or [],
+            "audits": terms["audits"],
+            "end": terms["end"] or [],
+        }
 
 
 def load(path: Path | None = None) -> Policy:

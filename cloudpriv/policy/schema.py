@@ -23,6 +23,7 @@ ControllerKey = Annotated[Key, msgspec.Meta(extra={"refers_to": "controllers"})]
 ServiceKey = Annotated[Key, msgspec.Meta(extra={"refers_to": "services"})]
 BasisKey = Annotated[Key, msgspec.Meta(extra={"refers_to": "lawful_bases"})]
 AnchorKey = Annotated[Key, msgspec.Meta(extra={"refers_to": "anchors"})]
+RecipientKey = Annotated[Key, msgspec.Meta(extra={"refers_to": "sharing.recipients"})]
 
 
 class Statement(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,12 +178,32 @@ class Right(msgspec.Struct, frozen=True, kw_only=True):
     text: Text
 
 
+class ProcessorTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """On which terms the vendor processes log data for its customers (GDPR articles 28(3) and 30(2)).
+
+    Who processes follows from `services`, and which safeguards bind transfers from `sharing`.
+    """
+
+    version: Word
+    text: Text
+    controller: Text
+    categories: tuple[Statement, ...]
+    sub_processors: tuple[RecipientKey, ...]
+    sub_processing: Text
+    transfers: Text
+    security: tuple[Statement, ...]
+    assistance: tuple[Statement, ...]
+    audits: Text
+    end: tuple[Statement, ...]
+
+
 class Housekeeping(msgspec.Struct, frozen=True, kw_only=True):
-    """Something the service keeps for its own working, for a fixed period."""
+    """Something that a plane of the service keeps for its own working, for a fixed period."""
 
     key: Key
     title: Text
     retention: Retention
+    plane: Literal["controller", "processor"] = "controller"
 
     def __post_init__(self) -> None:
         if self.retention.kind != "fixed":

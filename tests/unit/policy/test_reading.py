@@ -52,6 +52,10 @@ SOLD = 'text.sv = "Personuppgifter säljs aldrig till någon tredje part."'
         ("activities[12].key", 'key = "crm"', 'key = "orders"', "duplicate key 'orders'"),
         ("activities[0].data[4].key", 'key = "credentials"', 'key = "account"', "duplicate key 'account'"),
         ("housekeeping[0].key", 'key = "export_archives"', 'key = "crm"', "duplicate key 'crm'"),
+        ("housekeeping[6].plane", 'plane = "processor"', 'plane = "third"', "Invalid enum value 'third'"),
+        ("processor.sub_processors[0]", '["it_providers"]', '["friends"]', "not among the sharing.recipients"),
+        ("processor.text.sv", 'text.sv = "Loggdata tillhör', 'text.sv = "" #', "missing translation"),
+        ("processor.categories[0].rule", 'key = "storage"', 'rule = "storage"', "unknown key"),
         ("rights[0].article", 'article = "15"', 'article = "fifteen"', "regex"),
         ("valid_from", "valid_from = 2023-03-30", 'valid_from = "30/3"', "Invalid"),
         ("supervisory_authority.website", "https://www.imy.se", "imy.se", "regex"),
@@ -113,6 +117,11 @@ def test_what_the_service_keeps_for_itself_needs_a_period(tmp_path: Path) -> Non
     [problem] = faults_of(text, tmp_path)
     assert (problem.line, problem.key) == (line_of(text, "[[housekeeping]]"), "housekeeping[0]")
     assert "fixed period" in problem.reason
+
+
+def test_a_sub_processor_that_is_no_processor_is_refused(tmp_path: Path) -> None:
+    [problem] = faults_of(changed('sub_processors = ["it_providers"]', 'sub_processors = ["carriers"]'), tmp_path)
+    assert "recipient in the role of processor" in problem.reason
 
 
 def test_all_faults_are_reported_at_once_in_the_order_of_their_lines(tmp_path: Path) -> None:

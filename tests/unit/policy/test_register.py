@@ -3,13 +3,14 @@
 import json
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
 from cloudpriv.policy.periods import Period, parse_period
-from cloudpriv.policy.register import Policy, choose_language, load
+from cloudpriv.policy.register import IN_FORCE, Policy, choose_language, load
 from cloudpriv.policy.schema import Retention
 
 POLICY = load()
@@ -131,9 +132,41 @@ def test_what_the_service_keeps_for_itself_has_rules_too() -> None:
         "proposed_plans": "P7D",
         "cancelled_purges": "P1Y",
         "finished_requests": "P3Y",
+        "log_batches": "P30D",
+        "log_exports": "P7D",
+        "log_transactions": "P30D",
+        "log_requests": "P3Y",
     }
+    of_log_data = [each.key for each in POLICY.housekeeping if each.plane == "processor"]
+    assert of_log_data == ["log_batches", "log_exports", "log_transactions", "log_requests"]
     kept = POLICY.rule_for("idempotency_keys")
     assert kept.erasable_from(at("2026-03-01T08:30:00Z")) == at("2026-03-02T08:30:00Z")
+
+
+def test_the_processors_record_has_all_that_the_law_asks_for() -> None:
+    record = POLICY.as_processor_record("en")
+    assert json.loads(json.dumps(record)) == record
+    assert [each["key"] for each in record["processors"]] == ["hms_sa", "hms_slu"], "those whose services keep log data"
+    assert [each["key"] for each in record["sub_processors"]] == ["it_providers"]
+    assert [each["article"] for each in record["transfers"]["safeguards"]] == ["45", "46(2)(c)"]
+    assert all(record[name] for name in record), "nothing is left empty"
+    assert set(record) == {
+        "language", "policy_version", "terms", "controller", "processors", "categories", "sub_processors", "sub_processing",
+        "transfers", "security", "assistance", "audits", "end",
+    }  # fmt: skip
+    swedish = POLICY.as_processor_record("sv")
+    assert (swedish["language"], swedish["end"][0]["key"]) == ("sv", "return")
+    assert swedish["end"][0]["text"].startswith("Innan kontot upphör")
+
+
+def test_a_policy_that_says_nothing_of_its_terms_still_has_a_record(tmp_path: Path) -> None:
+    before, _, rest = IN_FORCE.read_text().partition("[processor]\n")
+    path = tmp_path / "older.toml"
+    path.write_text(before + rest[rest.index("# What the service keeps for its own working") :])
+    record = load(path).as_processor_record("en")
+    assert (record["terms"], record["controller"]) == ({"version": None, "text": None}, None)
+    assert (record["sub_processors"], record["categories"], record["end"]) == ([], [], [])
+    assert [each["key"] for each in record["processors"]] == ["hms_sa", "hms_slu"]
 
 
 def test_no_clock_ends_a_rule_without_a_period() -> None:
