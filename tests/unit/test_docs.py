@@ -11,7 +11,7 @@ import pytest
 
 from cloudpriv.api.problems import STATUS
 from cloudpriv.cli import main
-from cloudpriv.config import DATABASE_SETTING, PREFIX, Settings, setting_name
+from cloudpriv.config import DATABASE_SETTING, PREFIX, PROCESSOR_PREFIX, ProcessorSettings, Settings, setting_name
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -34,10 +34,10 @@ def rows(page: Path, heading: str) -> list[list[str]]:
     return [_cells(line) for line in _while_table(lines)]
 
 
-def documented_setting(item: Field[Any]) -> list[str]:
+def documented_setting(item: Field[Any], prefix: str = PREFIX) -> list[str]:
     """A setting's row as it has to stand in the README."""
     roles = DATABASE_SETTING if item.name == "database_url" else (next(iter(DATABASE_SETTING)),)
-    names = " ".join(f"`{PREFIX}{setting_name(item, role)}`" for role in roles)
+    names = " ".join(f"`{prefix}{setting_name(item, role)}`" for role in roles)
     return [names, _documented_default(item.metadata["default"]), item.metadata["doc"]]
 
 
@@ -52,6 +52,8 @@ def commands(group: click.Group, words: str = "") -> Iterator[str]:
 
 def test_the_readme_tells_of_every_setting_and_of_no_other() -> None:
     assert rows(README, "variable") == [documented_setting(item) for item in fields(Settings)]
+    of_processor = [documented_setting(item, PROCESSOR_PREFIX) for item in fields(ProcessorSettings)]
+    assert rows(README, "variable of the processor plane") == of_processor
 
 
 def test_the_readme_tells_of_every_command_and_of_no_other() -> None:
