@@ -1,0 +1,278 @@
+"""Reading points: in order of time, exactly once each, whatever is appended, compacted or deleted meanwhile.
+
+What a reader sees is fixed by a place in the order of arrival: points up to it and no later ones. It goes forward in time,
+window by window. Each window is looked up and read whole before any of it is handed out; so when compaction or a deletion
+takes an object away, the window is looked up again, and nothing is told twice or left out.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from sqlalchemy import select
+
+from cloudpriv.platform.db import Tx
+from cloudpriv.platform.errors import BusyError, NotFoundError
+from cloudpriv.platform.keys import DataKey
+from cloudpriv.platform.objectstore import ObjectStore
+from cloudpriv.processor import accounts, chunks, columns
+from cloudpriv.processor.chunks import ALL_TAGS, Selection
+from cloudpriv.processor.tables import LogChunk, LogDeletion, LogDevice
+
+BULK: Final = 250_000  # points of a window, about 20 MB of columns; a window has one chunk more at most
+GETS_AT_ONCE: Final = 4
+CHUNKS_AT_ONCE: Final = 1_000  # rows of a look
+TRIES: Final = 5  # of a window whose objects go away again and again
+# Windows begin and end with an hour of UTC, so that sums by the hour do not depend on how the points lie in chunks.
+HOUR: Final = timedelta(hours=1)
+FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)  # no point is earlier
+LAST: Final = datetime.max.replace(tzinfo=UTC)
+
+Position = tuple[datetime, int]
+"""Time and place of the last point of a page."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """Rows of chunks as they were at one moment, all of those that have points before `horizon`, and what is deleted."""
+
+    chunks: Sequence[LogChunk]
+    masks: Sequence[Selection]
+    horizon: datetime
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What is selected of an account's points, up to the place that its latest had when it was asked."""
+
+    key: DataKey
+    selection: Selection
+    look: Callable[[Selection, int], Look]
+    devices: Callable[[], Sequence[UUID]]
+
+    def tables(self, objects: ObjectStore) -> Iterator[tuple[UUID, pa.Table]]:
+        """The points, device by device and of each by time and place, in tables of POINTS of bounded size.
+
+        Raises BusyError, NotFoundError when the account is erased meanwhile, KeyFault when an object was altered.
+        """
+        for device_id in self.devices():
+            narrowed = replace(self, selection=replace(self.selection, device_ids=[device_id]))
+            for points in narrowed.points(objects):
+                yield device_id, points
+
+    def points(self, objects: ObjectStore, enough: int = BULK) -> Iterator[pa.Table]:
+        """The points of all devices together, by time and place, in tables of POINTS, none of them empty.
+
+        A table holds about `enough` points or few more. Raises as `tables`.
+        """
+        since, rows, tries = self.selection.since or FIRST, CHUNKS_AT_ONCE, 0
+        while since < LAST:
+            look = self.look(replace(self.selection, since=since), rows)
+            if look.horizon <= since:  # more chunks begin in one hour than were looked up
+                rows *= 4
+                continue
+            try:
+                for until, points in self._windows(objects, look, since, enough):
+                    since, tries = until, 0
+                    if len(points):
+                        yield points
+                since = look.horizon
+            except NotFoundError:
+                tries += 1
+                if tries == TRIES:
+                    raise BusyError("The log data is being rearranged.") from None
+
+    def _windows(
+        self, objects: ObjectStore, look: Look, since: datetime, enough: int
+    ) -> Iterator[tuple[datetime, pa.Table]]:
+        waiting = sorted(look.chunks, key=lambda chunk: chunk.since)
+        while waiting:
+            since = max(since, waiting[0].since)
+            until = min(_end_of_window(waiting, self.selection, since, enough), look.horizon)
+            touched = [chunk for chunk in waiting if chunk.since < until]
+            window = replace(self.selection, since=since, until=min(until, self.selection.until or LAST))
+            yield until, self._load(objects, touched, look.masks, window)
+            since = until
+            waiting = [chunk for chunk in waiting if chunk.until >= until]
+            if until >= look.horizon:
+                return
+
+    def _load(
+        self, objects: ObjectStore, touched: Sequence[LogChunk], masks: Sequence[Selection], window: Selection
+    ) -> pa.Table:
+        def load(chunk: LogChunk) -> pa.Table:
+            found = chunks.matching(chunks.load(objects, self.key, chunk, window.tag_ids), window)
+            return without(found, chunk.device_id, masks)
+
+        if len(touched) == 1:
+            return _in_order(load(touched[0]))
+        with ThreadPoolExecutor(min(GETS_AT_ONCE, len(touched) or 1)) as pool:
+            return _in_order(columns.together(list(pool.map(load, touched))))
+
+
+def snapshot(tx: Tx, account_id: UUID, selection: Selection) -> Snapshot:
+    """What is selected of the account's points now. Raises NotFoundError for an account that has none, or is erased.
+
+    It is read while the transaction is open, which must see what others commit; `kept` has it read longer.
+    """
+    account = accounts.find_account(tx, account_id)
+    head = account.row.head_seq
+    up_to = head if selection.up_to_seq is None else min(head, selection.up_to_seq)
+    return Snapshot(
+        account.key,
+        replace(selection, up_to_seq=up_to),
+        lambda narrowed, rows: look_up(tx, account_id, narrowed, rows),
+        lambda: _devices(tx, account_id, selection),
+    )
+
+
+def kept(found: Snapshot, account_id: UUID, begin: Callable[[], AbstractContextManager[Tx]]) -> Snapshot:
+    """The same, to be read after its transaction: each look is one of its own."""
+
+    def look(narrowed: Selection, rows: int) -> Look:
+        with begin() as tx:
+            return look_up(tx, account_id, narrowed, rows)
+
+    def devices() -> Sequence[UUID]:
+        with begin() as tx:
+            return _devices(tx, account_id, found.selection)
+
+    return replace(found, look=look, devices=devices)
+
+
+def page(found: Snapshot, objects: ObjectStore, after: Position | None, limit: int) -> pa.Table:
+    """Up to `limit` selected points by time and place, those that come after a position. Reads no chunk that is not needed.
+
+    Raises as `Snapshot.tables`.
+    """
+    if after is not None:
+        found = replace(found, selection=replace(found.selection, since=after[0]))
+    rows, count = [], 0
+    for points in found.points(objects, enough=limit):
+        later = points if after is None else points.filter(_after(points, after))
+        rows.append(later)
+        count += len(later)
+        if count >= limit:
+            break
+    return columns.together(rows).slice(0, limit)
+
+
+def position_of(points: pa.Table, row: int) -> Position:
+    """Where a page stands that ends with this row."""
+    return points["time"][row].as_py(), points["seq"][row].as_py()
+
+
+def pending_masks(tx: Tx, account_id: UUID) -> list[Selection]:
+    """What is deleted of an account but may still lie in objects."""
+    query = select(LogDeletion).where(LogDeletion.account_id == account_id, LogDeletion.status == "pending")
+    return [mask_of(row) for row in tx.session.scalars(query)]
+
+
+def mask_of(row: LogDeletion) -> Selection:
+    """The points that a deletion takes."""
+    return Selection(
+        None if row.device_id is None else [row.device_id],
+        None if row.tag_id is None else [row.tag_id],
+        row.since,
+        row.before,
+        up_to_seq=row.up_to_seq,
+    )
+
+
+def without(points: pa.Table, device_id: UUID, masks: Sequence[Selection]) -> pa.Table:
+    """Those of a device's points that no mask takes, in the same order."""
+    for mask in masks:
+        if mask.device_ids is None or device_id in mask.device_ids:
+            points = points.filter(pc.invert(selected(points, mask)))
+    return points
+
+
+def selected(points: pa.Table, mask: Selection) -> pa.ChunkedArray:
+    """Which of a device's points a mask takes, as truth values."""
+    tests = [pc.less_equal(points["seq"], mask.up_to_seq)]
+    if mask.tag_ids is not None:
+        tests.append(pc.is_in(points["tag"], pa.array(list(mask.tag_ids), pa.int32())))
+    if mask.since is not None:
+        tests.append(pc.greater_equal(points["time"], pa.scalar(mask.since, columns.TIME)))
+    if mask.until is not None:
+        tests.append(pc.less(points["time"], pa.scalar(mask.until, columns.TIME)))
+    for test in tests[1:]:
+        tests[0] = pc.and_(tests[0], test)
+    return tests[0]
+
+
+def look_up(tx: Tx, account_id: UUID, selection: Selection, rows: int) -> Look:
+    """Chunks that may have selected points, up to `rows` of them, earliest first. Raises NotFoundError once it is erased.
+
+    Masks are read before chunks: what is masked no longer because no object holds it is in none of the rows then.
+    """
+    accounts.find_account(tx, account_id)
+    masks = pending_masks(tx, account_id)
+    query = select(LogChunk).where(chunks.of_selection(account_id, selection))
+    found = list(tx.session.scalars(query.order_by(LogChunk.since, LogChunk.chunk_id).limit(rows)))
+    horizon = _hour(found[-1].since) if len(found) == rows else LAST
+    return Look([chunk for chunk in found if chunk.since < horizon], masks, horizon)
+
+
+def _devices(tx: Tx, account_id: UUID, selection: Selection) -> list[UUID]:
+    query = select(LogDevice.device_id).where(LogDevice.account_id == account_id)
+    if selection.device_ids is not None:
+        query = query.where(LogDevice.device_id.in_(selection.device_ids))
+    return list(tx.session.scalars(query.order_by(LogDevice.number)))
+
+
+def _end_of_window(waiting: Sequence[LogChunk], selection: Selection, since: datetime, enough: int) -> datetime:
+    """Where a chunk begins and those that begin before have enough points; earlier, an hour at least, if many overlap."""
+    expected, until = 0.0, LAST
+    for chunk in waiting:
+        begins = _hour(chunk.since)
+        if expected >= enough and begins > since:
+            until = begins
+            break
+        expected += points_of(chunk, selection.tag_ids)
+    while expected > 2 * max(enough, BULK) and (narrowed := _halved(waiting, since, until)) < until:
+        until = narrowed
+        expected = sum(_expected(chunk, selection, since, until) for chunk in waiting)
+    return until
+
+
+def points_of(chunk: LogChunk, tag_ids: Sequence[int] | None) -> int:
+    """How many points of a chunk are read for these tags, at most."""
+    wanted = None if tag_ids is None else {ALL_TAGS, *tag_ids}
+    return sum(points for _, _, tag, points in chunk.segments if wanted is None or tag in wanted)
+
+
+def _halved(waiting: Sequence[LogChunk], since: datetime, until: datetime) -> datetime:
+    ends = min(until, max(chunk.until for chunk in waiting))
+    return max(_hour(since + (ends - since) / 2), _hour(since) + HOUR)
+
+
+def _expected(chunk: LogChunk, selection: Selection, since: datetime, until: datetime) -> float:
+    """How many of a chunk's points lie in a window, if they lie evenly."""
+    shared = min(chunk.until, until) - max(chunk.since, since)
+    whole = chunk.until - chunk.since
+    share = shared / whole if whole else 1.0
+    return max(0.0, share) * points_of(chunk, selection.tag_ids)
+
+
+def _hour(time: datetime) -> datetime:
+    return time.replace(minute=0, second=0, microsecond=0)
+
+
+def _after(points: pa.Table, position: Position) -> pa.ChunkedArray:
+    time = pa.scalar(position[0], columns.TIME)
+    same = pc.and_(pc.equal(points["time"], time), pc.greater(points["seq"], position[1]))
+    return pc.or_(pc.greater(points["time"], time), same)
+
+
+def _in_order(points: pa.Table) -> pa.Table:
+    times = points["time"]
+    if len(times) < 2 or pc.all(pc.less(times.slice(0, len(times) - 1), times.slice(1))).as_py():
+        return points  # as nearly always: sorting would cost more than reading did
+    return columns.in_order(points, "time", "seq")
