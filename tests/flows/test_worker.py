@@ -45,6 +45,11 @@ def wait_until(condition: Callable[[], bool], *alive: subprocess.Popen[bytes]) -
         time.sleep(0.02)
 
 
+def waits_for_jobs(redis: Redis) -> bool:
+    """Whether there is a worker and it is ready: one that is only known yet may not heed signals yet."""
+    return any(redis.hget(worker, "state") == b"idle" for worker in redis.smembers("rq:workers"))
+
+
 def is_done(services: Services, purge_id: UUID) -> bool:
     return purge_of(services, purge_id).status == "done"
 
@@ -65,7 +70,7 @@ def test_a_worker_that_is_told_to_stop_finishes_its_job(
 
 def test_an_idle_worker_stops_at_once(services: Services, database: TestDatabase) -> None:
     with process("worker", database.environment()) as worker:
-        wait_until(lambda: bool(services.redis.smembers("rq:workers")), worker)
+        wait_until(lambda: waits_for_jobs(services.redis), worker)
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(PATIENCE) == 0
 
@@ -109,7 +114,7 @@ def test_a_worker_outlives_a_queue_that_is_killed_and_comes_back_empty(
     first = queue_server()
     with process("worker", {**database.environment(), "CLOUDPRIV_REDIS_URL": url}) as worker:
         client = Redis.from_url(url)
-        wait_until(lambda: bool(client.smembers("rq:workers")), worker)
+        wait_until(lambda: waits_for_jobs(client), worker)
         first.process.kill()
         first.process.wait(PATIENCE)
         assert worker.poll() is None
@@ -141,7 +146,7 @@ def test_a_restore_beneath_a_running_worker_ends_it_with_one_line(
 ) -> None:
     make_account(services, created_at=LONG_AGO)
     with process("worker", database.environment(), stderr=subprocess.PIPE) as worker:
-        wait_until(lambda: bool(services.redis.smembers("rq:workers")), worker)
+        wait_until(lambda: waits_for_jobs(services.redis), worker)
         [purge_id] = plan(services, owner_engine)
         ledger.store(services.ledger, Entry(bytes(32), "talk2m", "request", "r", "v", {}, NOW))
         jobs.Waker(services.redis)("purge", purge_id)

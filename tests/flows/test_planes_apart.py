@@ -1,0 +1,352 @@
+"""Neither plane reaches the other's data: as every database role, with every bucket's credentials, with every keyring.
+
+The matrices are made from the tables themselves, so that a new table, column or role has its cells. A cell is a statement
+that is really sent; what no rule below allows has to be refused for want of a right, and for nothing else.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+import boto3
+import psycopg
+import pytest
+from botocore import UNSIGNED
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from psycopg import sql
+from psycopg.errors import InsufficientPrivilege
+from sqlalchemy import MetaData
+
+from cloudpriv.database import SCHEMAS, TABLES, PlaneName
+from cloudpriv.embedded.stack import Stack
+from cloudpriv.platform.keys import KeyFault, Keyring, WrappedKey, load_keyring
+from tests.flows.embedded_data import connect
+from tests.stack import TestDatabase, fresh_database
+
+PLANES: Final[tuple[PlaneName, PlaneName]] = ("controller", "processor")
+OTHER: Final[dict[PlaneName, PlaneName]] = {"controller": "processor", "processor": "controller"}
+BEGINNING: Final[dict[PlaneName, str]] = {"controller": "CLOUDPRIV_", "processor": "CLOUDPRIV_PROCESSOR_"}
+# In whose database a role has its rights: those two that the other plane's workers use stand in the way between the planes.
+ROLES: Final[dict[str, PlaneName]] = {
+    "CLOUDPRIV_MIGRATION_DATABASE_URL": "controller",
+    "CLOUDPRIV_DATABASE_URL": "controller",
+    "CLOUDPRIV_WORKER_DATABASE_URL": "controller",
+    "CLOUDPRIV_PROCESSOR_TELLER_DATABASE_URL": "controller",
+    "CLOUDPRIV_PROCESSOR_MIGRATION_DATABASE_URL": "processor",
+    "CLOUDPRIV_PROCESSOR_DATABASE_URL": "processor",
+    "CLOUDPRIV_PROCESSOR_WORKER_DATABASE_URL": "processor",
+    "CLOUDPRIV_ERASER_DATABASE_URL": "processor",
+}
+OWNERS: Final[dict[PlaneName, str]] = {plane: f"{BEGINNING[plane]}MIGRATION_DATABASE_URL" for plane in PLANES}
+
+Cell = tuple[str, str, str | None]  # the verb, the table, and the column where it is the right to one
+
+OF_COLUMNS: Final = {
+    "SELECT": "SELECT {column} FROM {table} WHERE false",
+    "INSERT": "INSERT INTO {table} ({column}) SELECT NULL WHERE false",
+    "UPDATE": "UPDATE {table} SET {column} = DEFAULT WHERE false",
+}
+OF_TABLES: Final = {
+    "DELETE": "DELETE FROM {table} WHERE false",
+    "TRUNCATE": "TRUNCATE {table} CASCADE",
+    "LOCK": "LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE",
+    "COPY": "COPY {table} TO STDOUT",
+    "DROP": "DROP TABLE {table} CASCADE",
+    "ALTER": "ALTER TABLE {table} ADD COLUMN planted int",
+    "INDEX": "CREATE INDEX ON {table} ((1))",
+    "TRIGGER": "CREATE TRIGGER planted BEFORE INSERT ON {table} EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+}
+ERASER: Final[frozenset[Cell]] = frozenset(
+    {
+        *(("SELECT", "log_accounts", name) for name in ("account_id", "last_point_at", "closing_until", "erasing_at")),
+        *(("UPDATE", "log_accounts", name) for name in ("closing_until", "erasing_at")),
+        ("SELECT", "log_keys", "account_id"),
+        ("DELETE", "log_keys", None),
+        ("LOCK", "log_keys", None),  # comes with the right to delete
+        *((verb, "log_erased", name)
+          for verb in ("SELECT", "INSERT")
+          for name in ("account_hash", "ordered_at", "erased_at", "counts")),
+        ("COPY", "log_erased", None),
+    }
+)  # fmt: skip
+TELLER: Final[frozenset[Cell]] = frozenset(("INSERT", "log_data_traffic", name) for name in ("account_id", "told_id", "at"))
+ACROSS: Final = {"CLOUDPRIV_ERASER_DATABASE_URL": ERASER, "CLOUDPRIV_PROCESSOR_TELLER_DATABASE_URL": TELLER}
+ACCOUNT: Final = UUID("01a00000-0000-7000-8000-000000000001")
+KEPT: Final = b"of this plane alone"
+
+
+@pytest.fixture(scope="module")
+def database(stack: Stack) -> Iterator[TestDatabase]:
+    """One database for all statements here: none of them changes anything, or it is rolled back."""
+    with fresh_database(stack) as made:
+        yield made
+
+
+@contextmanager
+def signed_in(database: TestDatabase, variable: str) -> Iterator[psycopg.Connection[Any]]:
+    with connect(database.environment(), variable) as connection:
+        yield connection
+
+
+def columns(tables: MetaData) -> dict[str, list[str]]:
+    """Every column of every table of a plane, Alembic's own too."""
+    named = {table.name: [column.name for column in table.columns] for table in tables.sorted_tables}
+    return {**named, "alembic_version": ["version_num"]}
+
+
+def statements(plane: PlaneName) -> Iterator[tuple[Cell, sql.Composed]]:
+    """Every statement on every table and column of a plane, qualified with its schema."""
+    for name, of_table in columns(TABLES[plane]).items():
+        table = sql.Identifier(SCHEMAS[plane], name)
+        for verb, text in OF_TABLES.items():
+            yield (verb, name, None), sql.SQL(text).format(table=table)
+        for column in of_table:
+            for verb, text in OF_COLUMNS.items():
+                yield (verb, name, column), sql.SQL(text).format(table=table, column=sql.Identifier(column))
+
+
+def is_refused(connection: psycopg.Connection[Any], statement: sql.Composable) -> bool:
+    """Whether a right is wanting; what is not refused is undone. Any other fault is the test's own, and comes out."""
+    with connection.cursor() as cursor, connection.transaction(force_rollback=True):
+        try:
+            with connection.transaction():
+                if b"COPY" in statement.as_bytes(connection)[:4]:
+                    with cursor.copy(statement) as copied:
+                        list(copied)
+                else:
+                    cursor.execute(statement)
+        except InsufficientPrivilege:
+            return True
+    return False
+
+
+def permitted(database: TestDatabase, variable: str, plane: PlaneName) -> set[Cell]:
+    """What a role may do with a plane's tables, found by trying everything."""
+    with signed_in(database, variable) as connection:
+        return {cell for cell, statement in statements(plane) if not is_refused(connection, statement)}
+
+
+@pytest.mark.parametrize("variable", ROLES)
+def test_a_role_can_do_nothing_with_any_table_of_the_other_plane(database: TestDatabase, variable: str) -> None:
+    assert permitted(database, variable, OTHER[ROLES[variable]]) == set()
+
+
+@pytest.mark.parametrize("variable", ACROSS)
+def test_a_role_that_the_other_plane_uses_can_do_what_it_is_for_and_nothing_else(
+    database: TestDatabase, variable: str
+) -> None:
+    assert permitted(database, variable, ROLES[variable]) == ACROSS[variable]
+
+
+@pytest.mark.parametrize("plane", PLANES)
+def test_an_owner_can_do_everything_so_that_no_cell_is_refused_for_its_wording(
+    database: TestDatabase, plane: PlaneName
+) -> None:
+    assert permitted(database, OWNERS[plane], plane) == {cell for cell, _ in statements(plane)}
+
+
+@pytest.mark.parametrize("plane", PLANES)
+def test_the_matrix_has_every_table_that_there_is(database: TestDatabase, plane: PlaneName) -> None:
+    with signed_in(database, OWNERS[plane]) as connection:
+        found = connection.execute("SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = %s",
+                                   [SCHEMAS[plane]]).fetchall()  # fmt: skip
+    assert set(found) == {(table, column) for table, named in columns(TABLES[plane]).items() for column in named}
+
+
+def test_the_matrix_has_every_role_that_there_is(database: TestDatabase) -> None:
+    with signed_in(database, OWNERS["controller"]) as connection:
+        found = connection.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE 'cloudpriv%'").fetchall()
+    assert {name for (name,) in found} == set(role_names(database).values())
+    assert len(found) == len(ROLES)
+
+
+def role_names(database: TestDatabase) -> dict[str, str]:
+    """What each role is called."""
+    found = {}
+    for variable in ROLES:
+        with signed_in(database, variable) as connection:
+            found[variable] = connection.info.user
+    return found
+
+
+@pytest.mark.parametrize("variable", ROLES)
+def test_no_role_becomes_another_or_takes_hold_of_it(database: TestDatabase, variable: str) -> None:
+    names = role_names(database)
+    others = [sql.Identifier(name) for of, name in names.items() if of != variable]
+    ways = (
+        "SET ROLE {other}",
+        "SET SESSION AUTHORIZATION {other}",
+        "GRANT {other} TO CURRENT_USER",
+        "ALTER ROLE {other} PASSWORD 'known'",
+        "ALTER ROLE {other} SUPERUSER",
+        "DROP ROLE {other}",
+        "REASSIGN OWNED BY {other} TO CURRENT_USER",
+        "ALTER DEFAULT PRIVILEGES FOR ROLE {other} GRANT ALL ON TABLES TO CURRENT_USER",
+    )
+    with signed_in(database, variable) as connection:
+        tried = [sql.SQL(way).format(other=other) for other in others for way in ways]
+        assert [each.as_string(connection) for each in tried if not is_refused(connection, each)] == []
+
+
+@pytest.mark.parametrize("variable", ROLES)
+def test_nobody_makes_anything_in_the_other_planes_schema_or_takes_it(database: TestDatabase, variable: str) -> None:
+    schema = sql.Identifier(SCHEMAS[OTHER[ROLES[variable]]])
+    ways = (
+        "CREATE TABLE {schema}.planted ()",
+        "CREATE VIEW {schema}.planted AS SELECT 1",
+        "CREATE FUNCTION {schema}.planted() RETURNS int LANGUAGE sql RETURN 1",
+        "CREATE TYPE {schema}.planted AS ENUM ()",
+        "DROP SCHEMA {schema} CASCADE",
+        "ALTER SCHEMA {schema} RENAME TO planted",
+        "ALTER SCHEMA {schema} OWNER TO CURRENT_USER",
+    )
+    with signed_in(database, variable) as connection:
+        tried = [sql.SQL(way).format(schema=schema) for way in ways]
+        assert [each.as_string(connection) for each in tried if not is_refused(connection, each)] == []
+
+
+@pytest.mark.parametrize("variable", ROLES)
+def test_no_role_leaves_the_database_by_the_server(database: TestDatabase, variable: str) -> None:
+    ways = (
+        "SELECT pg_read_file('postgresql.conf')",
+        "SELECT pg_ls_dir('.')",
+        "CREATE TABLE pg_temp.taken (line text); COPY pg_temp.taken FROM PROGRAM 'id'",
+        "SELECT rolpassword FROM pg_authid",
+        "SELECT stavalues1 FROM pg_statistic",
+        "CREATE FOREIGN DATA WRAPPER planted",
+        "CREATE FUNCTION pg_temp.planted() RETURNS int LANGUAGE c AS 'libc', 'getpid'",
+    )
+    with signed_in(database, variable) as connection:
+        assert [way for way in ways if not is_refused(connection, sql.SQL(way))] == []
+
+
+def s3_of(environment: Mapping[str, str], keys_of: PlaneName | None, server_of: PlaneName) -> Any:
+    """A client with one plane's credentials, or none, at one plane's server."""
+    endpoint, own = environment[f"{BEGINNING[server_of]}S3_ENDPOINT"], BEGINNING[keys_of or server_of]
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name="us-east-1",
+        aws_access_key_id=environment[f"{own}S3_ACCESS_KEY_ID"],
+        aws_secret_access_key=environment[f"{own}S3_SECRET_ACCESS_KEY"],
+        config=Config(
+            signature_version=UNSIGNED if keys_of is None else "s3v4",
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            retries={"total_max_attempts": 1},
+        ),
+    )
+
+
+def bucket_of(environment: Mapping[str, str], plane: PlaneName) -> str:
+    return environment["CLOUDPRIV_S3_LEDGER_BUCKET" if plane == "controller" else "CLOUDPRIV_PROCESSOR_S3_BUCKET"]
+
+
+def operations(client: Any, bucket: str, key: str) -> dict[str, Any]:
+    """Every way of S3 to see, take, put or destroy what is in a bucket."""
+    there = {"Bucket": bucket, "Key": key}
+    upload = {**there, "UploadId": "1"}
+    return {
+        "list_buckets": client.list_buckets,
+        "head_bucket": lambda: client.head_bucket(Bucket=bucket),
+        "list_objects": lambda: client.list_objects(Bucket=bucket),
+        "list_objects_v2": lambda: client.list_objects_v2(Bucket=bucket),
+        "list_object_versions": lambda: client.list_object_versions(Bucket=bucket),
+        "get_object": lambda: client.get_object(**there),
+        "get_object of a range": lambda: client.get_object(**there, Range="bytes=0-1"),
+        "head_object": lambda: client.head_object(**there),
+        "put_object": lambda: client.put_object(**there, Body=b"planted"),
+        "put_object anew": lambda: client.put_object(Bucket=bucket, Key="planted", Body=b"planted"),
+        "copy_object": lambda: client.copy_object(Bucket=bucket, Key="planted", CopySource=there),
+        "delete_object": lambda: client.delete_object(**there),
+        "delete_objects": lambda: client.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": key}]}),
+        "create_multipart_upload": lambda: client.create_multipart_upload(**there),
+        "upload_part": lambda: client.upload_part(**upload, PartNumber=1, Body=b"planted"),
+        "complete_multipart_upload": lambda: client.complete_multipart_upload(
+            **upload, MultipartUpload={"Parts": [{"ETag": "1", "PartNumber": 1}]}
+        ),
+        "abort_multipart_upload": lambda: client.abort_multipart_upload(**upload),
+        "list_multipart_uploads": lambda: client.list_multipart_uploads(Bucket=bucket),
+        "list_parts": lambda: client.list_parts(**upload),
+        "create_bucket": lambda: client.create_bucket(Bucket="planted"),
+        "delete_bucket": lambda: client.delete_bucket(Bucket=bucket),
+    }
+
+
+def keys_in(client: Any, bucket: str) -> list[str]:
+    return [found["Key"] for found in client.list_objects_v2(Bucket=bucket)["Contents"]]
+
+
+def answer_of(operation: Any) -> int:
+    """The status with which an operation ends."""
+    try:
+        operation()
+    except ClientError as fault:
+        return int(fault.response["ResponseMetadata"]["HTTPStatusCode"])
+    return 200
+
+
+@pytest.mark.parametrize("plane", PLANES)
+@pytest.mark.parametrize("keys_of", [*PLANES, None])
+def test_only_a_planes_own_credentials_open_its_buckets(
+    database: TestDatabase, plane: PlaneName, keys_of: PlaneName | None
+) -> None:
+    environment = database.environment()
+    own, bucket = s3_of(environment, plane, plane), bucket_of(environment, plane)
+    own.put_object(Bucket=bucket, Key="a/kept", Body=KEPT)
+    before = keys_in(own, bucket)
+    answers = {
+        name: answer_of(ask) for name, ask in operations(s3_of(environment, keys_of, plane), bucket, "a/kept").items()
+    }
+    if keys_of == plane:
+        assert not {400, 401, 403} & set(answers.values()), "nothing is refused for its wording"
+        return
+    assert {name: answer for name, answer in answers.items() if answer not in (400, 401, 403)} == {}
+    assert keys_in(own, bucket) == before
+    assert own.get_object(Bucket=bucket, Key="a/kept")["Body"].read() == KEPT
+
+
+@pytest.mark.parametrize("plane", PLANES)
+def test_a_planes_server_has_none_of_the_others_buckets(database: TestDatabase, plane: PlaneName) -> None:
+    environment = database.environment()
+    own, foreign = s3_of(environment, plane, plane), bucket_of(environment, OTHER[plane])
+    assert foreign not in {bucket["Name"] for bucket in own.list_buckets()["Buckets"]}
+    assert answer_of(lambda: own.list_objects_v2(Bucket=foreign)) == 404
+    assert answer_of(lambda: own.get_object(Bucket=foreign, Key="a/kept")) == 404
+
+
+def keyring(environment: Mapping[str, str], file_of: PlaneName, plane: PlaneName) -> Keyring:
+    return load_keyring(Path(environment[f"{BEGINNING[file_of]}KEYRING_FILE"]), plane)
+
+
+@pytest.mark.parametrize("plane", PLANES)
+def test_a_keyring_does_not_unwrap_the_other_planes_keys(stack: Stack, plane: PlaneName) -> None:
+    other = OTHER[plane]
+    theirs = keyring(stack.environment, other, other).new_data_key(ACCOUNT)
+    # Under either name of a plane, and also when the stored key is made out to be wrapped by one of our own.
+    for named in PLANES:
+        ours = keyring(stack.environment, plane, named)
+        for stored in (theirs, WrappedKey(ours.active, theirs.wrapped)):
+            with pytest.raises(KeyFault):
+                ours.data_key(ACCOUNT, stored)
+    assert keyring(stack.environment, other, other).data_key(ACCOUNT, theirs).account_id == ACCOUNT
+
+
+def test_even_with_the_other_planes_key_file_a_keyring_unwraps_only_keys_of_its_own_plane(stack: Stack) -> None:
+    theirs = keyring(stack.environment, "processor", "processor").new_data_key(ACCOUNT)
+    with pytest.raises(KeyFault):
+        keyring(stack.environment, "processor", "controller").data_key(ACCOUNT, theirs)
+
+
+def test_the_planes_have_no_setting_in_common_but_the_region(stack: Stack) -> None:
+    controller, processor = (set(stack.of_plane(plane).values()) for plane in PLANES)
+    assert controller & processor == {stack.environment["CLOUDPRIV_S3_REGION"]}
+
+
+def test_the_processor_plane_can_tell_tokens_but_make_none(stack: Stack) -> None:
+    known = Path(stack.of_plane("processor")["CLOUDPRIV_PROCESSOR_TOKEN_KEY_FILE"]).read_bytes()
+    assert b"PUBLIC KEY" in known
+    assert b"PRIVATE" not in known
