@@ -285,6 +285,7 @@ class LogInstruction(ProcessorBase):
         _of_account(),
         CheckConstraint("kind IN ('support_read', 'delete', 'export')", name="kind"),
         CheckConstraint("kind <> 'support_read' OR until IS NOT NULL", name="until"),
+        Index(None, "instruction_id"),
         about(Erasure.ROWS, why=TAKEN_HERE),
     )
 

@@ -206,6 +206,7 @@ def _create_tables() -> None:
         sa.ForeignKeyConstraint(["account_id"], ["log_accounts.account_id"], name=op.f("fk_log_instructions_log_accounts")),
         sa.PrimaryKeyConstraint("account_id", "instruction_id", name=op.f("pk_log_instructions")),
     )
+    op.create_index(op.f("ix_log_instructions_instruction_id"), "log_instructions", ["instruction_id"], unique=False)
     op.create_table(
         "log_keys",
         sa.Column("account_id", sa.Uuid(), nullable=False),
