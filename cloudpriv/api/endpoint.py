@@ -19,7 +19,7 @@ from redis import Redis
 from cloudpriv.api.auth import bearer
 from cloudpriv.platform.actor import Actor
 from cloudpriv.platform.db import Plane, Tx
-from cloudpriv.platform.errors import PreconditionMissingError, StaleError
+from cloudpriv.platform.errors import DomainError, PreconditionMissingError, StaleError
 from cloudpriv.platform.ids import new_id
 
 PUBLIC: Final = "public"
@@ -116,7 +116,7 @@ def plane_of(app: Flask, name: str) -> Served:
 class Call:
     """One request: when it came, its id, who sends it and what that one may still do, each found out once."""
 
-    __slots__ = ("_actor", "allowance", "began", "id", "limit", "now", "run")
+    __slots__ = ("_actor", "_refusal", "allowance", "began", "id", "limit", "now", "run")
 
     def __init__(self, run: Common) -> None:
         self.run = run
@@ -126,12 +126,27 @@ class Call:
         self.limit: Any = None
         self.allowance: Any = None
         self._actor: Actor | None = None
+        self._refusal: DomainError | None = None
 
     def actor(self) -> Actor:
-        """Who calls. Raises UnauthenticatedError."""
+        """Who calls. Raises UnauthenticatedError, and BusyError while it cannot be found out."""
         if self._actor is None:
-            self._actor = self.run.actor(bearer(request.headers.get("Authorization")), self.now)
+            self._actor = self._found_out()
         return self._actor
+
+    def known_caller(self) -> str | None:
+        """The id of who calls, if that was found out."""
+        return None if self._actor is None else self._actor.id
+
+    def _found_out(self) -> Actor:
+        """Asked once: what a token is not, it is not the second time."""
+        if self._refusal is not None:
+            raise self._refusal
+        try:
+            return self.run.actor(bearer(request.headers.get("Authorization")), self.now)
+        except DomainError as refusal:
+            self._refusal = refusal
+            raise
 
     def act_as(self, actor: Actor) -> None:
         """From here on the caller is `actor`: for routes whose callers are known by something else than a bearer token."""

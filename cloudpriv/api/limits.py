@@ -16,7 +16,7 @@ from limits.strategies import FixedWindowRateLimiter
 from redis.exceptions import RedisError
 
 from cloudpriv.api.endpoint import EXTENSION, Common, call, current_actor
-from cloudpriv.platform.errors import RateLimitedError, UnauthenticatedError
+from cloudpriv.platform.errors import BusyError, RateLimitedError, UnauthenticatedError
 from cloudpriv.platform.text import normalised
 
 POLICY: Final = "default"
@@ -119,7 +119,7 @@ def _caller() -> str:
     """The client's id; the address of whoever has no token, so that guessing secrets is limited too."""
     try:
         return current_actor().id
-    except UnauthenticatedError:
+    except (UnauthenticatedError, BusyError):
         return request.remote_addr or "unknown"
 
 

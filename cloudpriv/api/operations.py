@@ -12,7 +12,6 @@ from redis.exceptions import RedisError
 from cloudpriv.api.body import Blueprint
 from cloudpriv.api.endpoint import INTERNAL, PUBLIC, Call, call, endpoint, now
 from cloudpriv.api.openapi import document
-from cloudpriv.platform.errors import UnauthenticatedError
 
 log = structlog.get_logger("cloudpriv.requests")
 blueprint: Final = Blueprint("operations", __name__, description="Health and documentation.")
@@ -103,17 +102,13 @@ def _meters(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
 
 
 def _log(this: Call, method: str, route: str, status: int, seconds: float) -> None:
-    try:
-        caller = this.actor().id
-    except UnauthenticatedError:
-        caller = None
     log.info(
         "request",
         method=method,
         route=route,
         status=status,
         ms=round(seconds * 1000, 1),
-        caller=caller,
+        caller=this.known_caller(),
         request_id=str(this.id),
     )
 

@@ -50,6 +50,7 @@ def sign_in(body: dict[str, Any]) -> Any:
     plane, stranger = run.services.controller, Actor("client", "unauthenticated", body["service"])
     found = credentials.verify(lambda: plane.transaction(stranger, this.now, request_id=this.id), run.passwords, **body)
     person = Actor("owner" if found.role == "owner" else "member", str(found.person_id), body["service"])
+    this.act_as(person)
     with plane.transaction(person, this.now, request_id=this.id) as tx:
         events.record(tx, "session.create", account_id=found.account_id, subject_id=found.person_id)
     token = run.tokens.issue_session(body["service"], found.account_id, found.person_id, found.role, this.now)

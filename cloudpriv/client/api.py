@@ -125,7 +125,7 @@ class ApiClient:
         retries: urllib3.Retry = RETRIES,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.base_url = _server(base_url)
+        self.base_url = server_of(base_url)
         self._basic = _basic(client_id, client_secret)
         self._retries = retries
         self._monotonic = monotonic
@@ -164,7 +164,7 @@ class ApiClient:
         if answer.status == 401:
             token = self._access_token(refused=token)
             answer = self._send(method, path, body, fields | _bearer(token), retry_on)
-        return _success(answer)
+        return success(answer)
 
     def items(self, path: str, **query: str) -> Iterator[Any]:
         """Every item of a list, page by page."""
@@ -190,7 +190,7 @@ class ApiClient:
     def _fetch_token(self) -> _Token:
         fields = {"Authorization": self._basic, "Content-Type": "application/x-www-form-urlencoded"}
         answer = self._send("POST", "/oauth2/token", b"grant_type=client_credentials", fields, frozenset())
-        return _success(answer).decode(_Token)
+        return success(answer).decode(_Token)
 
     def _send(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], retry_on: frozenset[int]
@@ -204,7 +204,8 @@ class ApiClient:
             raise ConnectionError(f"no answer from {self.base_url}: {_reason(fault)}") from fault
 
 
-def _server(address: str) -> str:
+def server_of(address: str) -> str:
+    """The address without a slash at its end. Raises ConnectionError for one of another form."""
     try:
         url = urllib3.util.parse_url(address)
     except LocationParseError:
@@ -230,7 +231,8 @@ def _post_fields(method: str, body: bytes | None) -> dict[str, str]:
     return fields | {"Idempotency-Key": f'"{uuid4()}"'} if method == "POST" else fields
 
 
-def _success(answer: urllib3.BaseHTTPResponse) -> Response:
+def success(answer: urllib3.BaseHTTPResponse) -> Response:
+    """The answer, if it is a success. Raises ApiError for any other."""
     if 200 <= answer.status < 300:
         return Response(answer.status, answer.headers, answer.data)
     raise _problem(answer)

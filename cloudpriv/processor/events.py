@@ -3,12 +3,13 @@
 They are shown to the customer whose data it is. Append-only by database grant; ids and names of members, never values.
 """
 
+import hashlib
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import exists, or_, select
+from sqlalchemy import exists, func, or_, select
 from sqlalchemy.dialects import postgresql
 
 from cloudpriv.platform.db import Tx
@@ -17,6 +18,7 @@ from cloudpriv.processor.tables import LogEvent
 
 REFUSED: Final = "access.refused"
 REFUSALS_TOLD: Final = timedelta(minutes=1)  # how often the same attempt is told, so that a flood of them fills no disk
+LOCK_SPACE: Final = 7_235_003  # so that no other lock of two numbers is taken for this
 
 VALUES: Final = {
     column.name: f"%({column.name})s::{column.type.compile(dialect=postgresql.dialect())}"  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it without
@@ -33,7 +35,12 @@ def record(tx: Tx, action: str, *, account_id: UUID | None, subject_id: UUID | N
 
 
 def record_refusal(tx: Tx, account_id: UUID | None, route: str) -> None:
-    """Append that the actor was refused at a route, unless the same was told within REFUSALS_TOLD."""
+    """Append that the actor was refused at a route, unless the same was told within REFUSALS_TOLD.
+
+    One at a time for an actor, so that of several at once one is told.
+    """
+    turn = int.from_bytes(hashlib.sha256(tx.actor.id.encode()).digest()[:4], "big", signed=True)
+    tx.session.execute(select(func.pg_advisory_xact_lock(LOCK_SPACE, turn)))
     told = exists().where(
         LogEvent.account_id.is_not_distinct_from(account_id),
         LogEvent.at > tx.now - REFUSALS_TOLD,
