@@ -39,6 +39,7 @@ from cloudpriv.api.auth import Checker, Tokens, public_checker
 from cloudpriv.api.endpoint import EXTENSION, PLANES, Common, Served, access_of
 from cloudpriv.api.logdata import access
 from cloudpriv.api.logdata import access_log as log_access
+from cloudpriv.api.logdata import points as log_points
 from cloudpriv.api.logdata import tokens as log_tokens
 from cloudpriv.api.runtime import Runtime
 from cloudpriv.bootstrap import ProcessorServices, Services
@@ -66,8 +67,10 @@ BLUEPRINTS: Final[dict[Served, tuple[Any, ...]]] = {
         oauth.blueprint,
     ),
     "processor": (
+        dmweb.blueprint,
         log_tokens.blueprint,
         log_access.blueprint,
+        log_points.blueprint,
     ),
     "both": (operations.blueprint,),
 }

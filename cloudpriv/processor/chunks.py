@@ -5,8 +5,9 @@ the segment's number as associated data. The object is there before its row, so 
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any, Final
 from uuid import UUID
@@ -16,6 +17,7 @@ import pyarrow.compute as pc
 from sqlalchemy import ColumnElement, literal, true
 from sqlalchemy.dialects.postgresql import ARRAY, INTEGER
 
+from cloudpriv.platform.errors import BusyError
 from cloudpriv.platform.ids import new_id
 from cloudpriv.platform.keys import DataKey
 from cloudpriv.platform.objectstore import ObjectStore
@@ -26,6 +28,9 @@ PREFIX: Final = "chunks"
 ALL_TAGS: Final = 0  # in place of a tag: the segment has points of several
 RAW: Final = 0  # level of a batch as it came
 DAY: Final = 1  # level of a device's day, one segment a tag
+# From the look that leads to an object until its row may come, by the database's clock: a process that was stopped for
+# longer might write the row of an object that the sweep took for an orphan meanwhile. Shorter than the sweep's pause.
+FENCE: Final = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,12 @@ def store(objects: ObjectStore, key: DataKey, parts: Sequence[tuple[int, pa.Tabl
         points=sum(len(points) for _, points in parts),
         size=offset,
     )
+
+
+def discard(objects: ObjectStore, stored: Stored) -> None:
+    """Remove an object that certainly has no row, as well as can be: the sweep finds what is left."""
+    with suppress(BusyError):
+        objects.delete_below(stored.object_key)
 
 
 def row_of(

@@ -1,0 +1,125 @@
+"""Append: what is answered is stored once, and nothing else is."""
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pyarrow as pa
+import pytest
+from sqlalchemy import Engine, select, update
+
+from cloudpriv.api.logdata.points_body import read_json
+from cloudpriv.bootstrap import ProcessorServices
+from cloudpriv.platform.errors import BusyError, IdempotencyMismatchError, NotFoundError
+from cloudpriv.processor import accounts, chunks, devices
+from cloudpriv.processor.append import Appender, BatchKey, Verdict, append
+from cloudpriv.processor.points import Batch, Rejection
+from cloudpriv.processor.tables import LogAccount, LogChunk, LogEvent
+from tests.factories import NOW
+from tests.logdata import device_actor, log_transaction, make_log_account
+
+
+def sender(processor: ProcessorServices, account_id: UUID, device: str = "pump-1", now: datetime = NOW) -> Appender:
+    """A device that sends."""
+    return Appender(processor.plane, processor.objects, device_actor(processor, account_id, device), now)
+
+
+def sent(*points: tuple[str, int, Any], now: datetime = NOW) -> tuple[Batch, bytes]:
+    """A batch of points of (tag, seconds before now, value), and its body."""
+    rows = [{"tag": tag, "time": now - timedelta(seconds=ago), "value": value, "unit": "°C"} for tag, ago, value in points]
+    body = msgspec.json.encode(rows)
+    return read_json(body, now), body
+
+
+def stored(processor: ProcessorServices, account_id: UUID) -> pa.Table:
+    """All points of the account, by place."""
+    with log_transaction(processor) as tx:
+        key = accounts.find_account(tx, account_id).key
+        rows = list(
+            tx.session.scalars(select(LogChunk).where(LogChunk.account_id == account_id).order_by(LogChunk.first_seq))
+        )
+        return pa.concat_tables([chunks.load(processor.objects, key, row) for row in rows]) if rows else None
+
+
+@pytest.fixture
+def account_id(processor: ProcessorServices) -> UUID:
+    """An account with log data."""
+    return make_log_account(processor)
+
+
+def test_what_is_accepted_is_stored_as_it_came(processor: ProcessorServices, account_id: UUID) -> None:
+    to = sender(processor, account_id)
+    batch, _ = sent(("t", 5, 1.5), ("n", 4, 7), ("on", 3, True), ("say", 2, 'grüezi " \n'), ("t", 1, 3))
+    assert append(to, batch) == Verdict(5, [])
+    assert append(to, sent(("t", 0, -0.0))[0]) == Verdict(1, [])
+    found = stored(processor, account_id).to_pylist()
+    with log_transaction(processor) as tx:
+        names = {tag.tag_id: tag for tag in devices.list_tags(tx, accounts.find_account(tx, account_id), to.device_id)}
+    assert [(names[row["tag"]].name, row["seq"], row["f"], row["i"], row["b"], row["s"]) for row in found] == [
+        ("t", 1, 1.5, None, None, None),
+        ("n", 2, None, 7, None, None),
+        ("on", 3, None, None, True, None),
+        ("say", 4, None, None, None, 'grüezi " \n'),
+        ("t", 5, None, 3, None, None),
+        ("t", 6, -0.0, None, None, None),
+    ]
+    assert [row["time"] for row in found] == [NOW - timedelta(seconds=ago) for ago in (5, 4, 3, 2, 1, 0)]
+    assert {(tag.name, tag.kind, tag.unit) for tag in names.values()} == {
+        ("t", "float", "°C"), ("n", "int", "°C"), ("on", "bool", "°C"), ("say", "text", "°C")
+    }  # fmt: skip
+
+
+def test_a_batch_of_a_key_is_taken_once(processor: ProcessorServices, account_id: UUID) -> None:
+    to = sender(processor, account_id)
+    batch, body = sent(("t", 5, 1.5), ("t", -3600, 1.5))
+    first = append(to, batch, BatchKey("k", body))
+    assert first == Verdict(1, [Rejection(1, "in_the_future", "time lies more than five minutes ahead")])
+    later = sender(processor, account_id, now=NOW + timedelta(hours=2))
+    assert append(later, read_json(body, later.now), BatchKey("k", body)) == first
+    assert len(stored(processor, account_id)) == 1
+    with pytest.raises(IdempotencyMismatchError):
+        append(to, *_keyed(sent(("t", 5, 1.6)), "k"))
+    assert append(sender(processor, account_id, "pump-2"), batch, BatchKey("k", body)).accepted == 1
+
+
+def test_a_key_of_nothing_acceptable_is_spent_too(processor: ProcessorServices, account_id: UUID) -> None:
+    to = sender(processor, account_id)
+    batch, body = sent(("t", -3600, 1.5))
+    first = append(to, batch, BatchKey("k", body))
+    later = sender(processor, account_id, now=NOW + timedelta(hours=2))
+    assert append(later, read_json(body, later.now), BatchKey("k", body)) == first
+    assert stored(processor, account_id) is None
+
+
+def test_an_account_that_may_go_takes_nothing(
+    processor: ProcessorServices, processor_owner: Engine, account_id: UUID
+) -> None:
+    to = sender(processor, account_id)
+    append(to, sent(("t", 5, 1.5))[0])
+    with processor_owner.begin() as connection:
+        connection.execute(update(LogAccount).values(closing_until=NOW + timedelta(minutes=1)))
+    with pytest.raises(BusyError):
+        append(to, sent(("t", 4, 1.5))[0])
+    assert append(sender(processor, account_id, now=NOW + timedelta(minutes=2)), sent(("t", 4, 1.5))[0]).accepted == 1
+    with processor_owner.begin() as connection:
+        connection.execute(update(LogAccount).values(erasing_at=NOW))
+    with pytest.raises(NotFoundError):
+        append(to, sent(("t", 3, 1.5))[0])
+
+
+def test_the_account_and_the_customer_see_that_points_came(processor: ProcessorServices, account_id: UUID) -> None:
+    to = sender(processor, account_id)
+    append(to, sent(("t", 5, 1.5), ("t", 4, 2.5))[0])
+    with log_transaction(processor) as tx:
+        row = accounts.find_account(tx, account_id).row
+        assert (row.head_seq, row.last_point_at) == (2, NOW)
+        assert devices.get_device(tx, accounts.find_account(tx, account_id), to.device_id).last_point_at == NOW
+        event = tx.session.scalars(select(LogEvent).where(LogEvent.action == "points.append")).one()
+    assert (event.account_id, event.subject_id, event.actor_kind, event.actor_id) == (
+        account_id, to.device_id, "device", to.actor.id
+    )  # fmt: skip
+
+
+def _keyed(batch: tuple[Batch, bytes], key: str) -> tuple[Batch, BatchKey]:
+    return batch[0], BatchKey(key, batch[1])
