@@ -20,7 +20,7 @@ LEAST_BITS: Final = 2048  # of FIPS 186-5, for RSA
 
 @dataclass(frozen=True, repr=False)
 class Certificate:
-    """An RSA key with the certificate that names its holder; `chain` (PEM) begins with it. Nothing of the key is in a repr."""
+    """An RSA key and the certificate that names its holder; `chain` (PEM) begins with it. No repr shows the key."""
 
     chain: bytes
     domain: str

@@ -23,7 +23,7 @@ GRANTS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "log_keys": {API: (READ, ADD), WORKER: (READ, ERASE), ERASER: ("SELECT (account_id)", ERASE)},
     "log_devices": {API: (READ, ADD, CHANGE), WORKER: (READ, CHANGE, ERASE)},
-    "log_tags": {API: (READ, ADD), WORKER: (READ, ERASE)},
+    "log_tags": {API: (READ, ADD), WORKER: (READ, CHANGE, ERASE)},
     "log_tokens": {API: (READ, ADD, CHANGE), WORKER: (READ, ERASE)},
     "log_chunks": {API: (READ, ADD), WORKER: (READ, ADD, CHANGE, ERASE)},
     "log_batches": {API: (READ, ADD), WORKER: (READ, ERASE)},
