@@ -12,7 +12,7 @@ from cloudpriv.processor import reading
 from cloudpriv.processor.chunks import Selection
 from tests.factories import NOW
 from tests.logdata import log_transaction, make_log_account
-from tests.points import Sender, point
+from tests.senders import Sender, point, read_integers
 
 MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
@@ -24,18 +24,11 @@ def log_account(processor: ProcessorServices) -> UUID:
     return make_log_account(processor)
 
 
-def read(processor: ProcessorServices, account_id: UUID, selection: Selection = Selection(), enough: int = 1) -> list[int]:  # noqa: B008  frozen
-    """The integers that are selected, in the order in which they are told."""
-    with log_transaction(processor) as tx:
-        found = reading.snapshot(tx, account_id, selection)
-        return [value for table in found.points(processor.objects, enough) for value in table["i"].to_pylist()]
-
-
 def test_points_are_told_by_time_and_then_by_arrival(processor: ProcessorServices, log_account: UUID) -> None:
     sender = Sender(processor, log_account)
     sender.send([point(3, NOW), point(1, NOW - DAY)])
     sender.send([point(4, NOW), point(2, NOW - DAY + MINUTE)])
-    assert read(processor, log_account) == [1, 2, 3, 4]
+    assert read_integers(processor, log_account) == [1, 2, 3, 4]
 
 
 def test_what_comes_later_is_not_told(processor: ProcessorServices, log_account: UUID) -> None:
