@@ -108,7 +108,7 @@ def statements(plane: PlaneName) -> Iterator[tuple[Cell, sql.Composed]]:
                 yield (verb, name, column), sql.SQL(text).format(table=table, column=sql.Identifier(column))
 
 
-def is_refused(connection: psycopg.Connection[Any], statement: sql.Composable) -> bool:
+def is_refused(connection: psycopg.Connection[Any], statement: sql.Composed | sql.SQL) -> bool:
     """Whether a right is wanting; what is not refused is undone. Any other fault is the test's own, and comes out."""
     with connection.cursor() as cursor, connection.transaction(force_rollback=True):
         try:

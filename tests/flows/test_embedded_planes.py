@@ -1,0 +1,175 @@
+"""`serve --embedded` runs both planes, and a real process of either finds nothing of the other in its environment."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import urllib3
+from sqlalchemy import Engine
+
+from cloudpriv.bootstrap import ProcessorServices
+from cloudpriv.metadata import PROCESSOR
+from cloudpriv.processor import erasure, tasks
+from cloudpriv.serving import SIDE_BY_SIDE
+from tests.logdata import log_transaction, make_log_account
+from tests.stack import TestDatabase, every_row
+
+PATIENCE = 60.0
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A running `serve` of both planes: what it said, where it serves, and all processes of each plane."""
+
+    said: str
+    ports: tuple[int, int]
+    of_controller: list[int]
+    of_processor: list[int]
+
+
+def two_free_ports() -> tuple[int, int]:
+    """Two ports beside each other on which nobody listens."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port = first.getsockname()[1]
+            try:
+                second.bind(("127.0.0.1", port + 1))
+            except (OSError, OverflowError):
+                continue
+            return port, port + 1
+
+
+@contextmanager
+def cloudpriv(*words: str, environment: dict[str, str]) -> Iterator["subprocess.Popen[str]"]:
+    """A command that is told to stop at the end, and has to."""
+    command = [sys.executable, "-m", "cloudpriv.cli", *words]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as started:
+        try:
+            yield started
+        finally:
+            started.terminate()
+            started.wait(PATIENCE)
+
+
+def words_of(process: int) -> list[str]:
+    """The command line of a process."""
+    return Path("/proc", str(process), "cmdline").read_text().rstrip("\0").split("\0")
+
+
+def children_of(process: int) -> list[int]:
+    """Its children, and theirs."""
+    listed = Path("/proc", str(process), "task", str(process), "children").read_text().split()
+    return [each for child in listed for each in (int(child), *children_of(int(child)))]
+
+
+def processes_of(plane: str, parent: int) -> list[int]:
+    """What was started for a plane, with the API's own children."""
+    return [each for each in children_of(parent) if words_of(each)[-2:] == ["--plane", plane]]
+
+
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """Both planes, served on a stack of their own; all their processes have ended when this has."""
+    folder, ports = tmp_path_factory.mktemp("planes") / "stack", two_free_ports()
+    quiet = {"CLOUDPRIV_LOG_LEVEL": "WARNING", "CLOUDPRIV_PROCESSOR_LOG_LEVEL": "WARNING"}
+    words = ["serve", "--embedded", str(folder), "--bind", f"127.0.0.1:{ports[0]}"]
+    with cloudpriv(*words, environment={**os.environ, **quiet}) as parent:
+        assert parent.stdout is not None
+        said = parent.stdout.readline()
+        found = [processes_of(plane, parent.pid) for plane in ("controller", "processor")]
+        yield Serving(said, ports, *found)
+    assert [each for of_plane in found for each in of_plane if Path("/proc", str(each)).exists()] == []
+
+
+def ours(process: int) -> dict[str, str]:
+    """The settings in the environment with which a process was started, as the kernel tells it."""
+    content = Path("/proc", str(process), "environ").read_bytes().decode()
+    named = dict(entry.split("=", 1) for entry in content.split("\0") if entry)
+    return {name: value for name, value in named.items() if name.startswith("CLOUDPRIV_")}
+
+
+def test_it_says_where_both_planes_are_served(serving: Serving) -> None:
+    first, second = serving.ports
+    assert f"http://127.0.0.1:{first} and, for log data, http://127.0.0.1:{second} " in serving.said
+    for port in serving.ports:
+        assert urllib3.request("GET", f"http://127.0.0.1:{port}/readyz").status == 200
+
+
+def test_each_plane_has_an_api_a_worker_and_a_schedule(serving: Serving) -> None:
+    for of_plane in (serving.of_controller, serving.of_processor):
+        commands = [words_of(process)[-3] for process in of_plane]
+        assert set(commands) == set(SIDE_BY_SIDE)
+        assert commands.count("serve") == 2, "gunicorn's own process and the one that answers"
+
+
+def test_no_process_of_the_controller_plane_has_a_setting_of_the_processors(serving: Serving) -> None:
+    assert len(serving.of_controller) == 4
+    for process in serving.of_controller:
+        found = ours(process)
+        assert [name for name in found if name.startswith("CLOUDPRIV_PROCESSOR_")] == []
+        assert "CLOUDPRIV_DATABASE_URL" in found
+
+
+def test_no_process_of_the_processor_plane_has_a_setting_of_the_controllers(serving: Serving) -> None:
+    assert len(serving.of_processor) == 4
+    for process in serving.of_processor:
+        found = ours(process)
+        assert [name for name in found if not name.startswith("CLOUDPRIV_PROCESSOR_")] == []
+        assert "CLOUDPRIV_PROCESSOR_DATABASE_URL" in found
+
+
+def test_no_value_is_common_to_both_planes_but_what_is_no_secret(serving: Serving) -> None:
+    controller, processor = (
+        {value for process in of_plane for value in ours(process).values()}
+        for of_plane in (serving.of_controller, serving.of_processor)
+    )
+    assert controller & processor == {"us-east-1", "WARNING", f"http://127.0.0.1:{serving.ports[0]}"}
+
+
+def test_the_processor_plane_knows_the_tokens_of_the_api_beside_it(serving: Serving) -> None:
+    for process in serving.of_processor:
+        assert ours(process)["CLOUDPRIV_PROCESSOR_TOKEN_ISSUER"] == f"http://127.0.0.1:{serving.ports[0]}"
+        assert ours(process)["CLOUDPRIV_PROCESSOR_URL"] == f"http://127.0.0.1:{serving.ports[1]}"
+
+
+def test_the_routes_of_a_plane_are_served_by_it_alone(serving: Serving) -> None:
+    controller, processor = (f"http://127.0.0.1:{port}" for port in serving.ports)
+    for here, there, path in ((controller, processor, "/v1/accounts"), (processor, controller, "/v1/logdata/tokens")):
+        assert urllib3.request("GET", f"{here}{path}").status == 401
+        assert urllib3.request("GET", f"{there}{path}").status == 404
+
+
+def test_workers_of_both_planes_end_when_there_is_nothing_to_do(database: TestDatabase) -> None:
+    with cloudpriv("worker", "--plane", "all", "--burst", environment=database.environment()) as workers:
+        assert workers.wait(PATIENCE) == 0
+
+
+def test_a_worker_and_a_schedule_of_log_data_do_their_work_without_any_setting_of_the_other_plane(
+    database: TestDatabase, processor: ProcessorServices, processor_owner: Engine
+) -> None:
+    account_id = make_log_account(processor)
+    with log_transaction(processor) as tx:
+        tasks.enqueue(tx, erasure.TASK, account_id)
+    processor.redis.flushall()
+    own = {name: value for name, value in database.environment().items() if _is_for_log_data(name)}
+    with cloudpriv("worker", "--plane", "processor", environment=own) as worker:
+        with cloudpriv("schedule", "--plane", "processor", environment=own) as schedule:
+            deadline = time.monotonic() + PATIENCE
+            while every_row(processor_owner, PROCESSOR)["log_tasks"]:
+                assert worker.poll() is schedule.poll() is None, "a process ended"
+                assert time.monotonic() < deadline, "nobody did it"
+                time.sleep(0.05)
+        assert schedule.returncode == 143, "as a shell reports SIGTERM"
+    assert worker.returncode == 0
+
+
+def _is_for_log_data(name: str) -> bool:
+    return name.startswith("CLOUDPRIV_PROCESSOR_") or not name.startswith("CLOUDPRIV_")
