@@ -59,6 +59,39 @@ def test_the_schema_is_checked_and_brought_up_to_date(operator: Operator, databa
     assert operator.json("db", "upgrade") == {"revision": schema.head()}
 
 
+def test_each_planes_schema_is_checked_and_brought_up_to_date(operator: Operator, database: TestDatabase) -> None:
+    newest, of_log_data = schema.head(), schema.head("processor")
+    assert operator.json("db", "upgrade", "--plane", "processor") == {"processor_revision": of_log_data}
+    both = operator.json("db", "upgrade", "--plane", "all")
+    assert both == {"revision": newest, "processor_revision": of_log_data}
+    engine = database.engine("migration", "processor")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE log_devices ADD COLUMN unclassified text")
+    engine.dispose()
+    assert operator("db", "check").exit_code == 0, "the other plane's"
+    failed = operator("db", "check", "--plane", "all")
+    assert failed.exit_code == 1
+    assert "of the processor plane" in failed.stderr
+    assert "unclassified" in failed.stdout
+
+
+@pytest.mark.parametrize("words", [["serve"], ["worker", "--burst"], ["schedule"]])
+def test_nothing_of_log_data_starts_on_an_old_schema_or_without_its_settings(
+    operator: Operator, database: TestDatabase, words: list[str]
+) -> None:
+    of_log_data = [*words, "--plane", "processor"]
+    engine = database.engine("migration", "processor")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0000'")
+    engine.dispose()
+    old = operator(*of_log_data)
+    assert (old.exit_code, len(old.stderr.splitlines())) == (1, 1)
+    assert "cloudpriv db upgrade --plane processor" in old.stderr
+    unset = operator(*of_log_data, CLOUDPRIV_PROCESSOR_S3_BUCKET=None)
+    assert (unset.exit_code, len(unset.stderr.splitlines())) == (1, 1)
+    assert "CLOUDPRIV_PROCESSOR_S3_BUCKET" in unset.stderr
+
+
 def test_a_client_is_made_listed_and_revoked_and_its_secret_shown_once(operator: Operator) -> None:
     made = operator.json("client", "create", "backend", "--service", "talk2m", "--scope", "accounts:read traffic:write")
     assert made["scope"] == "accounts:read traffic:write"
