@@ -20,6 +20,7 @@ from cloudpriv.api import (
     audit,
     credentials,
     devices,
+    dmweb,
     forecast,
     holds,
     limits,
@@ -67,6 +68,7 @@ BLUEPRINTS: Final[dict[Served, tuple[Any, ...]]] = {
         oauth.blueprint,
     ),
     "processor": (
+        dmweb.blueprint,
         dmweb.blueprint,
         log_tokens.blueprint,
         log_access.blueprint,
