@@ -1,0 +1,91 @@
+"""A controller of tests: sends OpenDSR requests, reads their answers, and checks who signed them."""
+
+import base64
+import json
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from cloudpriv.bootstrap import ProcessorServices
+from cloudpriv.platform.clock import utc_now
+from tests.logdata import Caller, carry_out
+
+REQUESTS = "/opendsr/v2/requests"
+SECOND = timedelta(seconds=1)
+
+
+def identity(value: str, kind: str = "email", how: str = "raw") -> dict[str, str]:
+    """An identity as a request names it."""
+    return {"identity_type": kind, "identity_value": value, "identity_format": how}
+
+
+def request_of(kind: str, *identities: dict[str, str], **members: Any) -> dict[str, Any]:
+    """A request's body."""
+    return {
+        "regulation": "gdpr",
+        "subject_request_id": str(uuid4()),
+        "subject_request_type": kind,
+        "submitted_time": "2026-01-02T10:00:00Z",
+        "subject_identities": list(identities),
+        **members,
+    }
+
+
+def point(value: Any, tag: str = "log", minute: int = 0) -> dict[str, Any]:
+    """A point as a device sends it."""
+    return {"tag": tag, "time": f"2026-01-01T12:{minute:02}:00Z", "value": value}
+
+
+def append(device: Caller, *points: dict[str, Any]) -> None:
+    """Have a device append points."""
+    answer = device.post("/v1/logdata/points", list(points))
+    assert (answer.status_code, answer.get_json()["rejected"]) == (200, []), answer.get_data()
+
+
+def send(reader: Caller, body: dict[str, Any]) -> str:
+    """Send a request that is taken; where it can be read."""
+    answer = reader.post(REQUESTS, body)
+    assert answer.status_code == 201, answer.get_data()
+    return f"{REQUESTS}/{body['subject_request_id']}"
+
+
+def fulfil(worker: ProcessorServices) -> None:
+    """Have a worker do everything, however long it has to wait in between."""
+    clock = Clock()
+    while carry_out(clock.of(worker)):
+        clock.now += 10 * SECOND
+
+
+def results_at(reader: Caller, path: str) -> list[dict[str, Any]]:
+    """The lines of a completed request's results."""
+    answer = reader.get(f"{path}/results")
+    assert answer.status_code == 200, answer.get_data()
+    return [json.loads(line) for line in answer.get_data().splitlines()]
+
+
+def values_at(reader: Caller, path: str) -> list[Any]:
+    """The values of the points in a completed request's results."""
+    return [line["value"] for line in results_at(reader, path) if "value" in line]
+
+
+def check_signature(chain: bytes, signature: str, body: bytes) -> None:
+    """Raises InvalidSignature unless the first certificate of `chain` signed exactly this body."""
+    key = x509.load_pem_x509_certificates(chain)[0].public_key()
+    assert isinstance(key, RSAPublicKey)
+    key.verify(base64.b64decode(signature, validate=True), body, PKCS1v15(), SHA256())
+
+
+class Clock:
+    """A clock that goes on when it is told to."""
+
+    def __init__(self) -> None:
+        self.now: datetime = utc_now()
+
+    def of(self, services: ProcessorServices) -> ProcessorServices:
+        """The same services by this clock."""
+        return ProcessorServices(**{**vars(services), "clock": lambda: self.now})
