@@ -52,7 +52,7 @@ class Services:
     @property
     def stores(self) -> Stores:
         """What erasures reach beside the database. Raises KeyFault without the key that certifies them."""
-        return Stores(self.exports, self.redis, self.ledger, self.require_proof_key())
+        return Stores(self.exports, self.redis, self.ledger, self.require_proof_key(), self.eraser)
 
     def require_proof_key(self) -> Ed25519PrivateKey:
         """The key that certifies erasures. Raises KeyFault when the settings name none."""

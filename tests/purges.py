@@ -4,14 +4,14 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Engine, insert, select, text
+from sqlalchemy import Connection, Engine, insert, select, text
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
 from cloudpriv.audit.events import AuditEvent
 from cloudpriv.bootstrap import Services
 from cloudpriv.controller import credentials, idempotency, outbox
 from cloudpriv.controller.idempotency import Answer
-from cloudpriv.controller.tables import Account
+from cloudpriv.controller.tables import Account, LogDataTraffic
 from cloudpriv.metadata import CONTROLLER
 from cloudpriv.platform.classify import erased_tables
 from cloudpriv.platform.clock import Boot
@@ -56,10 +56,16 @@ def _released_hold(account_id: UUID) -> Hold:
 
 
 def let_it_age(owner: Engine, account_id: UUID, last_traffic_at: datetime | None = None) -> None:
-    """Put the account's last traffic, none by default, where ingest would have put it."""
+    """Put the account's last traffic, none by default, where ingest would have put it; that of log data is old, too."""
     with owner.begin() as connection:
+        hear_of_log_data(connection, account_id, LONG_AGO)
         statement = text("UPDATE accounts SET last_traffic_at = :at WHERE account_id = :id")
         connection.execute(statement, {"at": last_traffic_at, "id": account_id})
+
+
+def hear_of_log_data(connection: Connection, account_id: UUID, at: datetime) -> None:
+    """Have the processor plane tell that the account's log data had traffic then."""
+    connection.execute(insert(LogDataTraffic), {"account_id": account_id, "told_id": new_id(), "at": at})
 
 
 def close(services: Services, account_id: UUID) -> UUID:

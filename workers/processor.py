@@ -12,15 +12,56 @@ from uuid import UUID
 import structlog
 
 from cloudpriv.bootstrap import ProcessorServices
+from cloudpriv.platform import outbound
 from cloudpriv.platform.errors import BusyError, NotFoundError
 from cloudpriv.platform.keys import KeyFault
-from cloudpriv.processor import tasks
+from cloudpriv.processor import callbacks, deletions, erasure, fulfilment, opendsr, retention, tasks
+from cloudpriv.processor.callbacks import Teller
+from cloudpriv.processor.fulfilment import Fulfilment
 from cloudpriv.processor.tasks import Task
 
 log = structlog.get_logger(__name__)
 
 SERVICES: Final[ContextVar[ProcessorServices]] = ContextVar("processor_services")
-HANDLERS: Final[dict[str, Callable[[ProcessorServices, Task], None]]] = {}
+
+
+def _erase(services: ProcessorServices, task: Task) -> None:
+    erasure.carry_out(services.plane, services.objects, task.account_id, services.clock)
+
+
+def _delete(services: ProcessorServices, task: Task) -> None:
+    deletions.carry_out(services.plane, services.objects, services.clock, task.account_id, _subject(task))
+
+
+def _retain(services: ProcessorServices, task: Task) -> None:
+    retention.enforce(services.plane, task.account_id, services.clock)
+
+
+def _fulfil(services: ProcessorServices, task: Task) -> None:
+    work = Fulfilment(services.plane, services.objects, services.policy, services.settings.url, services.clock)
+    fulfilment.carry_out(work, task)
+
+
+def _call_back(services: ProcessorServices, task: Task) -> None:
+    if services.certificate is None:
+        raise KeyFault("no certificate signs callbacks: set CLOUDPRIV_PROCESSOR_CERTIFICATE_FILE")
+    also = outbound.networks(services.settings.opendsr_callback_networks)
+    callbacks.deliver(services.plane, Teller(services.certificate, also), task, services.clock)
+
+
+def _subject(task: Task) -> UUID:
+    if task.subject_id is None:
+        raise NotFoundError
+    return task.subject_id
+
+
+HANDLERS: Final[dict[str, Callable[[ProcessorServices, Task], None]]] = {
+    callbacks.TASK: _call_back,
+    opendsr.TASK: _fulfil,
+    deletions.KIND: _delete,
+    retention.TASK: _retain,
+    erasure.TASK: _erase,
+}
 
 
 def run_task(task_id: str) -> None:

@@ -8,15 +8,24 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Final
+
+import structlog
 
 from cloudpriv.bootstrap import ProcessorServices
 from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.jobs import PROCESSOR_QUEUE, queue
-from cloudpriv.processor import tasks
+from cloudpriv.processor import clocks, erasure, retention, tasks, telling
 from workers.schedule import ENOUGH, ROUND_SECONDS, Sweep, reported, waiting
 
+log = structlog.get_logger(__name__)
+
 EACH_ROUND: Final = timedelta(0)
+MINUTE: Final = timedelta(minutes=1)
+HOUR: Final = timedelta(hours=1)
+DAY: Final = timedelta(days=1)
+ACCOUNTS_AT_ONCE: Final = 500
 
 
 @dataclass(frozen=True)
@@ -38,11 +47,52 @@ def wake_workers(services: ProcessorServices, sweep: Sweep) -> None:
     sweep.wake(services.plane, [(tasks.JOB, task_id) for task_id in unfinished], now)
 
 
+def begin_erasures(services: ProcessorServices) -> None:
+    """Have workers carry out the erasures of whole accounts that the controller plane has ordered."""
+    with services.plane.transaction(WORKER, services.clock()) as tx:
+        erasure.enqueue_ordered(tx)
+
+
+def tell_traffic(services: ProcessorServices) -> None:
+    """Tell the controller plane of the accounts that had points."""
+    if services.teller is not None:
+        telling.tell(services.plane, services.teller, services.clock)
+
+
+def remove_returned(services: ProcessorServices) -> None:
+    """Remove what a backup of the bucket brought back, or came late, of accounts that were erased."""
+    removed = erasure.remove_returned(services.plane, services.objects, services.clock)
+    if removed:
+        log.warning("returned_objects_removed", accounts=removed)
+
+
+def keep_rules(services: ProcessorServices) -> None:
+    """Have workers erase what is over by customers' own rules, once a day in each account."""
+    enqueued = ACCOUNTS_AT_ONCE
+    while enqueued == ACCOUNTS_AT_ONCE:
+        with services.plane.transaction(WORKER, services.clock()) as tx:
+            enqueued = retention.enqueue_due(tx, ACCOUNTS_AT_ONCE)
+
+
+def erase_kept(services: ProcessorServices) -> None:
+    """Erase what the plane keeps for its own working once its time is over, the access log of this host too."""
+    folder = services.settings.access_log_dir
+    erased = clocks.erase(services.plane, services.policy, services.clock, Path(folder) if folder else None)
+    for rule, number in erased.items():
+        if number:
+            log.info("erased", rule=rule, number=number)
+
+
 def every_duty() -> list[Duty]:
     """Everything that the schedule does."""
     sweep = Sweep()
     return [
+        Duty("erasures", begin_erasures),
         Duty("tasks", lambda services: wake_workers(services, sweep)),
+        Duty("traffic", tell_traffic, MINUTE),
+        Duty("retention", keep_rules, MINUTE),
+        Duty("clocks", erase_kept, HOUR),
+        Duty("returned_objects", remove_returned, DAY),
     ]
 
 

@@ -21,7 +21,7 @@ from rq import Queue
 from cloudpriv.audit import log as audit_log
 from cloudpriv.audit.tiles import LogError
 from cloudpriv.bootstrap import Services
-from cloudpriv.controller import outbox
+from cloudpriv.controller import log_data, outbox
 from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.clock import APART
 from cloudpriv.platform.db import Plane, database_time
@@ -31,6 +31,7 @@ from cloudpriv.platform.jobs import queue
 from cloudpriv.retention import clocks, duties, forecast, holds, notices, purge, runs
 from cloudpriv.retention.clocks import Clock
 from cloudpriv.retention.duties import DAILY, OFTEN, Slots, Standing
+from cloudpriv.retention.log_data import order_returned as order_again
 from cloudpriv.retention.restored import Watch
 from cloudpriv.rights import clocks as clocks_of_rights
 from cloudpriv.rights import export
@@ -132,6 +133,23 @@ def erase_held_people(services: Services) -> None:
             erased = holds.erase_released(tx, PEOPLE_AT_ONCE)
 
 
+def take_in_traffic(services: Services) -> None:
+    """Move the clocks of the accounts that the processor plane told log data's traffic of."""
+    told = log_data.ACCOUNTS_AT_ONCE
+    while told == log_data.ACCOUNTS_AT_ONCE:
+        with services.controller.transaction(WORKER, services.clock()) as tx:
+            told = log_data.take_in(tx)
+
+
+def order_returned(services: Services) -> None:
+    """Have log data of accounts that are gone erased again, where a backup brought it back."""
+    if services.eraser is None:
+        return
+    returned = order_again(services.controller, services.eraser, services.clock)
+    if returned:
+        log.warning("log_data_had_returned", accounts=len(returned))
+
+
 def count_forecast(services: Services) -> None:
     """Count anew what falls due in which month."""
     with services.controller.transaction(WORKER, services.clock()) as tx:
@@ -150,11 +168,13 @@ def every_duty(sweep: Sweep, services: Services) -> Iterator[Duty]:
     """Everything that the schedule does."""
     yield Duty("sweep", sweep)
     yield Duty("log", advance_log)
+    yield Duty("log_data_traffic", take_in_traffic)
     for clock in every_clock(services):
         # Each host has its own access log, so each schedule erases it.
         yield Duty(clock.key, partial(erase, clock), OFTEN if clock.shared else None)
     yield Duty("held_people", erase_held_people, OFTEN)
     yield Duty("notices", give_notices, DAILY)
+    yield Duty("log_data_returned", order_returned, DAILY)
     yield Duty("plan_due", plan_due, DAILY)
     yield Duty("forecast", count_forecast, DAILY)
 

@@ -109,6 +109,13 @@ class ObjectStore:
         """Keys of all objects and all versions below `prefix`, each once."""
         yield from dict.fromkeys(key for key, _ in self._versions(prefix))
 
+    def folders(self, prefix: str) -> Iterator[str]:
+        """What follows `prefix`, up to the next slash, in the keys of present objects; each once, in order."""
+        with _faults():
+            pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix, Delimiter="/")
+            for page in pages:
+                yield from (found["Prefix"][len(prefix) : -1] for found in page.get("CommonPrefixes", []))
+
     def unfinished(self, prefix: str) -> list[tuple[str, str]]:
         """Key and id of multipart uploads below `prefix` that neither ended nor were aborted."""
         with _faults():

@@ -8,14 +8,16 @@ from sqlalchemy.dialects.postgresql import insert
 from cloudpriv.platform.classify import Category, classification_of
 from cloudpriv.platform.db import ControllerBase, Tx
 from cloudpriv.policy.register import Policy
+from cloudpriv.processor import erasure
 from cloudpriv.retention import erase
 from cloudpriv.retention.ledger import Entry
 from cloudpriv.retention.tables import LedgerEntry, Purge
 
 TABLES: Final = ControllerBase.metadata.tables
 STATEMENT: Final = (
-    "All data of the account that this service held was erased: its data key, rows, objects with all versions and "
-    "unfinished uploads, and queued work. What copies in backups still hold, and for how long, is in docs/retention.md."
+    "All data of the account that this service held, its log data included, was erased: data keys, rows, objects with all "
+    "versions and unfinished uploads, and queued work. What copies in backups still hold, and for how long, is in "
+    "docs/retention.md."
 )
 
 
@@ -76,6 +78,9 @@ def by_category(counts: dict[str, int]) -> dict[str, int]:
 
 
 def _categories(table: str) -> list[str]:
+    of_log_data = erasure.category_of(table)
+    if of_log_data is not None:
+        return [of_log_data.value]
     columns = TABLES[table].columns if table in TABLES else ()
     marks = (classification_of(column) for column in columns)
     return sorted({mark.category.value for mark in marks if mark is not None and mark.category is not Category.OPERATION})

@@ -81,7 +81,7 @@ def run(plane: Plane, stores: Stores, policy: Policy, purge_id: UUID, clock: Cal
     """
     grip = Grip(plane, purge_id, clock)
     try:
-        account_id, step = begin(grip, policy)
+        account_id, step = begin(grip, stores, policy)
         work = Erasure(grip, stores, policy, account_id)
         while step is not None:
             step = WORK[step](work)

@@ -1,8 +1,9 @@
 """The steps of an erasure. Each ends in a commit that moves the purge's row, and each may be done again from its start."""
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -12,19 +13,21 @@ from redis import Redis
 from sqlalchemy import text
 
 from cloudpriv.audit import certificates, events
+from cloudpriv.controller import log_data as told
 from cloudpriv.controller.tables import Account, AccountKey
 from cloudpriv.platform import jobs
-from cloudpriv.platform.db import database_time
+from cloudpriv.platform.db import Plane, Tx, database_time
 from cloudpriv.platform.objectstore import ObjectStore
 from cloudpriv.policy.register import Policy
-from cloudpriv.retention import certify, due, erase, holds, ledger, queued
-from cloudpriv.retention.lease import LEASE, Grip, Unit, release
+from cloudpriv.processor import erasure
+from cloudpriv.retention import certify, due, erase, holds, ledger, log_data, queued
+from cloudpriv.retention.lease import LEASE, PAUSE, Grip, Unit, release
 from cloudpriv.retention.ledger import Entry
 from cloudpriv.retention.tables import Hold
 
 log = structlog.get_logger(__name__)
 
-STEPS: Final = ("keys", "objects", "queue", "rows", "verify", "certificate", "done")
+STEPS: Final = ("keys", "logdata", "objects", "queue", "rows", "verify", "certificate", "done")
 # What has no effect outside the database is not awaited on disk. A crash of the server may take it back, whole, and it is
 # done again; the commit that ends the purge awaits all before it.
 MAY_BE_REPEATED: Final = text("SET LOCAL synchronous_commit = off")
@@ -34,12 +37,16 @@ LOOK_AGAIN: Final = timedelta(days=1)  # at what a hold without an end keeps, or
 
 @dataclass(frozen=True)
 class Stores:
-    """What an erasure reaches beside the database: objects, the queue, the ledger's bucket, and the key that certifies."""
+    """What an erasure reaches beside the database: objects, the queue, the ledger's bucket, and the key that certifies.
+
+    And log data, by `eraser`, where there is a processor plane.
+    """
 
     objects: ObjectStore
     queue: Redis
     ledger: ObjectStore
     proof_key: Ed25519PrivateKey
+    eraser: Plane | None = None
 
 
 @dataclass(frozen=True)
@@ -52,25 +59,35 @@ class Erasure:
     account_id: UUID
 
 
-def begin(grip: Grip, policy: Policy) -> tuple[UUID, str | None]:
-    """Recheck and shred, unless that was done before: the account, and the step to go on with, None to end here."""
-    with grip.unit_with_account() as (unit, account):
-        if unit.purge.step != "keys":
-            return account.account_id, unit.purge.step
-        held = _held(unit, account.account_id)
-        if _may_not_begin(unit, account, policy, held):
-            return account.account_id, None
-        return account.account_id, _shred(unit, account, held)
+def begin(grip: Grip, stores: Stores, policy: Policy) -> tuple[UUID, str | None]:
+    """Recheck and shred, unless that was done before: the account, and the step to go on with, None to end here.
+
+    From the recheck to the commit log data takes no point, which would be traffic; its key goes right after the account's.
+    """
+    with ExitStack() as until_shredded:
+        with grip.unit_with_account() as (unit, account):
+            account_id = account.account_id
+            if unit.purge.step != "keys":
+                return account_id, unit.purge.step
+            held, now = _held(unit, account_id), min(unit.tx.now, database_time(unit.tx))
+            if _may_not_begin(unit, account, policy, held, now):
+                return account_id, None
+            across = until_shredded.enter_context(log_data.closed(stores.eraser, unit.tx.now))
+            if across and _has_log_data_of_late(unit, across, account, policy, now):
+                return account_id, None
+            step = _shred(unit, account_id, held, log_data_follows=across is not None)
+            account.status = "purging"
+        if across:
+            erasure.order(across, account_id)
+    return account_id, step
 
 
-def _may_not_begin(unit: Unit, account: Account, policy: Policy, held: Sequence[Hold]) -> bool:
+def _may_not_begin(unit: Unit, account: Account, policy: Policy, held: Sequence[Hold], now: datetime) -> bool:
     """Whether the erasure ends here, since the account is not due, or waits for the end of a hold or a restriction."""
     tx, purge = unit.tx, unit.purge
     if purge.trigger == "policy":
-        # By the slower of both clocks: neither alone can make an account due.
-        if not due.is_due(policy, account, min(tx.now, database_time(tx))):
-            _close(unit, "cancelled")
-            events.record(tx, "purge.cancel", account_id=account.account_id, subject_id=purge.purge_id)
+        told.hear(tx, account)
+        if _is_over(unit, account, policy, now):
             return True
         purge.rule, purge.policy_version = due.rule_name(policy), policy.version
     kept_whole = any(each.scope == "account" for each in held)
@@ -81,14 +98,44 @@ def _may_not_begin(unit: Unit, account: Account, policy: Policy, held: Sequence[
     return False
 
 
-def _shred(unit: Unit, account: Account, held: Sequence[Hold]) -> str:
-    tx, purge, account_id = unit.tx, unit.purge, account.account_id
-    account.status = "purging"
-    _count(unit, erase.shred_key(tx, account_id, held))
-    purge.step = "objects" if erase.may_have_objects(tx, account_id) else _after_objects(unit, account_id)
-    if purge.step == "rows":
-        tx.session.execute(MAY_BE_REPEATED)
-    return purge.step
+def _has_log_data_of_late(unit: Unit, across: Tx, account: Account, policy: Policy, now: datetime) -> bool:
+    """Whether the erasure ends here, since log data had traffic that nobody has told of yet."""
+    by_policy = unit.purge.trigger == "policy"
+    log_data.close(unit.tx, across, account, due.rule(policy).anchor_cutoff(now) if by_policy else None)
+    return by_policy and _is_over(unit, account, policy, now)
+
+
+def _is_over(unit: Unit, account: Account, policy: Policy, now: datetime) -> bool:
+    """Cancel a purge by policy of an account that is not due; `now` is the slower clock: neither alone makes one due."""
+    if due.is_due(policy, account, now):
+        return False
+    _close(unit, "cancelled")
+    events.record(unit.tx, "purge.cancel", account_id=account.account_id, subject_id=unit.purge.purge_id)
+    return True
+
+
+def _shred(unit: Unit, account_id: UUID, held: Sequence[Hold], *, log_data_follows: bool) -> str:
+    """Delete the data key; the step after that of log data, which a crash must not find with the account still there."""
+    _count(unit, erase.shred_key(unit.tx, account_id, held))
+    following = _after_log_data(unit, account_id)
+    unit.purge.step = "logdata" if log_data_follows else following
+    if unit.purge.step == "rows":
+        unit.tx.session.execute(MAY_BE_REPEATED)
+    return following
+
+
+def _after_log_data(unit: Unit, account_id: UUID) -> str:
+    return "objects" if erase.may_have_objects(unit.tx, account_id) else _after_objects(unit, account_id)
+
+
+def _order_log_data(work: Erasure) -> str:
+    """Have log data erased, where a worker stopped between the account's key and the order."""
+    with log_data.closed(work.stores.eraser, work.grip.clock()) as across:
+        if across:
+            erasure.order(across, work.account_id)
+    with work.grip.unit("logdata") as unit:
+        unit.purge.step = _after_log_data(unit, work.account_id)
+        return unit.purge.step
 
 
 def _erase_objects(work: Erasure) -> str | None:
@@ -129,6 +176,7 @@ def _erase_rows(work: Erasure) -> str | None:
 def _verify(work: Erasure) -> str | None:
     """Erase the last batch and look everywhere. When nothing is left, all that may fail is behind us, else it waits."""
     objects_left = _erase_found(work)
+    log_data_erased = log_data.erased(work.stores.eraser, work.account_id, work.grip.clock())
     with work.grip.unit("verify") as unit:
         held = _held(unit, work.account_id)
         if held:
@@ -136,13 +184,17 @@ def _verify(work: Erasure) -> str | None:
             unit.purge.step = "rows"
             return None
         _erase_batch(unit, work.account_id, held)
+        if log_data_erased is None:  # the processor plane's workers are at it
+            unit.purge.attempts -= 1
+            release(unit.purge, unit.tx.now + PAUSE)
+            return None
         tables_left = erase.tables_left(unit.tx, work.account_id)
         if objects_left or tables_left:
             log.error("erasure_incomplete", purge=str(work.grip.purge_id), objects=objects_left, tables=tables_left)
             release(unit.purge, unit.tx.now + LEASE)
             return None
         unit.purge.erased_at = unit.tx.now
-        unit.purge.counts = {**unit.purge.counts, erase.ACCOUNTS: 1}
+        unit.purge.counts = {**unit.purge.counts, **log_data_erased, erase.ACCOUNTS: 1}
         unit.purge.step = "certificate"
         entry = certify.ledger_entry(unit.purge, work.account_id)
     _conclude(work, entry, first=True)  # its key has the time of this moment
@@ -173,6 +225,7 @@ def _conclude(work: Erasure, entry: Entry, *, first: bool) -> None:
 
 
 WORK: Final[dict[str, Callable[[Erasure], str | None]]] = {
+    "logdata": _order_log_data,
     "objects": _erase_objects,
     "queue": _empty_queue,
     "rows": _erase_rows,

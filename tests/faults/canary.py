@@ -19,7 +19,7 @@ from cloudpriv.platform.objectstore import ObjectStore
 from cloudpriv.retention.tables import Hold, Notice, Purge
 from tests.factories import NOW, make_device, make_person
 from tests.faults.stage import Stage
-from tests.purges import let_it_age, make_full_account, order, rows_of
+from tests.purges import LONG_AGO, hear_of_log_data, let_it_age, make_full_account, order, rows_of
 from tests.stack import every_row
 
 CANARY: Final = "canary-"
@@ -84,6 +84,7 @@ def _add_what_retention_keeps(owner: Engine, account_id: UUID, person_id: UUID, 
     with owner.begin() as connection:
         connection.execute(insert(Hold), hold)
         connection.execute(insert(Notice), notice)
+        hear_of_log_data(connection, account_id, LONG_AGO)
 
 
 def _write_into_every_text(owner: Engine, account_id: UUID, word: str) -> None:

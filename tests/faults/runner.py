@@ -38,6 +38,8 @@ def main() -> None:
 def _disconnect(services: Services) -> None:
     """No connection crosses a fork."""
     services.controller.engine.dispose()
+    if services.eraser is not None:
+        services.eraser.engine.dispose()
     services.redis.close()
     services.exports._s3.close()
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 ENDPOINT: Final = f"{PREFIX}S3_ENDPOINT"
+ERASER: Final = f"{PREFIX}ERASER_DATABASE_URL"
 WORKER_DATABASE: Final = PREFIX + DATABASE_SETTING["worker"]
 
 
@@ -111,7 +112,7 @@ def _proxied(
     cache = cleanup.enter_context(valkey.proxied(server, place, points))
     endpoint = cleanup.enter_context(store.proxied(direct[ENDPOINT], points))
     changed = {
-        WORKER_DATABASE: at_socket(direct[WORKER_DATABASE], folder),
+        **{name: at_socket(direct[name], folder) for name in (WORKER_DATABASE, ERASER)},
         f"{PREFIX}REDIS_URL": queue.replace(quote(str(server)), quote(str(place))),
         ENDPOINT: endpoint,
     }

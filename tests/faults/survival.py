@@ -108,6 +108,7 @@ def _do_what_is_open(stage: Stage) -> None:
     with stage.owner.begin() as connection:
         connection.execute(text("UPDATE outbox SET status = 'sent'"))
     services = replace(stage.services, controller=replace(stage.services.controller, engine=stage.owner))
+    schedule.take_in_traffic(services)
     for clock in schedule.every_clock(services):
         schedule.erase(clock, services)
 
