@@ -4,6 +4,7 @@ The matrices are made from the tables themselves, so that a new table, column or
 that is really sent; what no rule below allows has to be refused for want of a right, and for nothing else.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,6 +75,7 @@ ERASER: Final[frozenset[Cell]] = frozenset(
 )  # fmt: skip
 TELLER: Final[frozenset[Cell]] = frozenset(("INSERT", "log_data_traffic", name) for name in ("account_id", "told_id", "at"))
 ACROSS: Final = {"CLOUDPRIV_ERASER_DATABASE_URL": ERASER, "CLOUDPRIV_PROCESSOR_TELLER_DATABASE_URL": TELLER}
+PAGE: Final = Path(__file__).parents[2] / "docs" / "two-planes.md"
 ACCOUNT: Final = UUID("01a00000-0000-7000-8000-000000000001")
 KEPT: Final = b"of this plane alone"
 
@@ -161,6 +163,24 @@ def test_the_matrix_has_every_role_that_there_is(database: TestDatabase) -> None
         found = connection.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE 'cloudpriv%'").fetchall()
     assert {name for (name,) in found} == set(role_names(database).values())
     assert len(found) == len(ROLES)
+
+
+@pytest.mark.parametrize(
+    ("variable", "role"),
+    [("CLOUDPRIV_ERASER_DATABASE_URL", "cloudpriv_eraser"), ("CLOUDPRIV_PROCESSOR_TELLER_DATABASE_URL", "cloudpriv_teller")],
+)
+def test_the_grants_that_the_documentation_tells_of_are_those_that_there_are(stack: Stack, variable: str, role: str) -> None:
+    plane = ROLES[variable]
+    documented = re.findall(rf"^GRANT .* TO {role};$", PAGE.read_text(), re.MULTILINE)
+    with fresh_database(stack) as own:
+        with signed_in(own, OWNERS[plane]) as owner:
+            for name in columns(TABLES[plane]):
+                owner.execute(sql.SQL("REVOKE ALL ON {} FROM {}").format(
+                    sql.Identifier(SCHEMAS[plane], name), sql.Identifier(role)))  # fmt: skip
+            assert permitted(own, variable, plane) == set()
+            for grant in documented:
+                owner.execute(grant.encode())
+        assert permitted(own, variable, plane) == ACROSS[variable]
 
 
 def role_names(database: TestDatabase) -> dict[str, str]:
