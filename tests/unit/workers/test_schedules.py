@@ -189,4 +189,6 @@ def test_redis_may_be_emptied_between_any_two_steps(database: TestDatabase) -> N
         undone = connection.execute(text("SELECT name FROM duties WHERE done_at IS NULL")).all()
         done = connection.execute(text("SELECT count(*) FROM duties")).scalar_one()
     assert (undone, done > 8) == ([], True)
-    services.controller.engine.dispose()
+    assert services.eraser is not None
+    for each in (services.controller, services.eraser):
+        each.engine.dispose()
