@@ -5,7 +5,7 @@ an account never reaches this plane.
 """
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Any, Final
 
@@ -31,6 +31,7 @@ DELETE: Final = "logdata:delete"
 RESOLUTION: Final = timedelta(
     microseconds=1
 )  # of times: `to` is the last that counts, the spine's `until` the first that does not
+LAST: Final = datetime.max.replace(tzinfo=UTC)
 REFUSED: Final = {
     400: "A parameter cannot be taken, or names a transaction that there is not (any more).",
     401: "No token, or none of this plane.",
@@ -172,9 +173,9 @@ def _demand_something(given: Parameters, *narrower: str) -> None:
         raise InvalidError(f"Send {', '.join(narrower)} or all=true.")
 
 
-def _until(given: Parameters) -> Any:
+def _until(given: Parameters) -> datetime | None:
     to = given.time("to")
-    return None if to is None else to + RESOLUTION
+    return None if to is None or to > LAST - RESOLUTION else to + RESOLUTION
 
 
 def _limit(given: Parameters) -> int:

@@ -46,7 +46,7 @@ def newer_points(
     rows = CHUNKS
     for _ in range(TRIES):
         look = _look(tx, account, after, head, rows)
-        if look.horizon <= min(after.values(), default=head):  # all that were looked up begin before what is sought
+        if look.more and look.horizon <= min(after.values()):  # all that were looked up begin before what is sought
             rows *= 4
             continue
         try:
