@@ -85,11 +85,12 @@ def signing_key_file_in(folder: Path, name: str = "signing-key") -> Path:
 
 
 def public_key_file_of(private: Path) -> Path:
-    """The public half of an Ed25519 key file (PEM, SubjectPublicKeyInfo) beside it in `.pub.pem`, made if absent."""
+    """The public half of an Ed25519 key file (PEM, SubjectPublicKeyInfo) beside it in `.pub.pem`, made if not that one's."""
     file = private.with_suffix(".pub.pem")
-    if not file.exists():
-        key = load_pem_private_key(private.read_bytes(), password=None)
-        write_private(file, key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    key = load_pem_private_key(private.read_bytes(), password=None).public_key()
+    content = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    if not file.exists() or file.read_bytes() != content:
+        write_private(file, content)
     return file
 
 

@@ -37,7 +37,7 @@ _SEPARATED = "planes-separated"  # the file that says that the cluster has the p
 _SETTINGS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
-    "max_connections": "100",
+    "max_connections": "200",  # six processes of two planes, each with one for every thread and a few more
     "shared_buffers": "256MB",
     "maintenance_work_mem": "128MB",
     "random_page_cost": "1.1",

@@ -73,6 +73,13 @@ def test_the_public_key_is_that_of_the_signing_key(tmp_path: Path) -> None:
     assert b"PRIVATE" not in public_key_file_of(private).read_bytes()
 
 
+def test_the_public_key_follows_a_signing_key_that_was_replaced(tmp_path: Path) -> None:
+    private = signing_key_file_in(tmp_path)
+    former = public_key_file_of(private).read_bytes()
+    private.unlink()
+    assert public_key_file_of(signing_key_file_in(tmp_path)).read_bytes() != former
+
+
 def test_the_certificate_is_that_of_the_rsa_key_in_its_file(tmp_path: Path) -> None:
     content = certificate_file_in(tmp_path).read_bytes()
     key, certificate = load_pem_private_key(content, password=None), x509.load_pem_x509_certificate(content)
