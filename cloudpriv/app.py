@@ -25,6 +25,7 @@ from cloudpriv.api import (
     holds,
     limits,
     oauth,
+    opendsr,
     operations,
     people,
     policy,
@@ -40,7 +41,10 @@ from cloudpriv.api.auth import Checker, Tokens, public_checker
 from cloudpriv.api.endpoint import EXTENSION, PLANES, Common, Served, access_of
 from cloudpriv.api.logdata import access
 from cloudpriv.api.logdata import access_log as log_access
+from cloudpriv.api.logdata import instructions as log_instructions
 from cloudpriv.api.logdata import points as log_points
+from cloudpriv.api.logdata import record as log_record
+from cloudpriv.api.logdata import retention as log_retention
 from cloudpriv.api.logdata import tokens as log_tokens
 from cloudpriv.api.runtime import Runtime
 from cloudpriv.bootstrap import ProcessorServices, Services
@@ -68,11 +72,14 @@ BLUEPRINTS: Final[dict[Served, tuple[Any, ...]]] = {
         oauth.blueprint,
     ),
     "processor": (
-        dmweb.blueprint,
+        opendsr.blueprint,
         dmweb.blueprint,
         log_tokens.blueprint,
         log_access.blueprint,
         log_points.blueprint,
+        log_instructions.blueprint,
+        log_retention.blueprint,
+        log_record.blueprint,
     ),
     "both": (operations.blueprint,),
 }

@@ -15,7 +15,18 @@ from cloudpriv.bootstrap import ProcessorServices
 from cloudpriv.platform import outbound
 from cloudpriv.platform.errors import BusyError, NotFoundError
 from cloudpriv.platform.keys import KeyFault
-from cloudpriv.processor import callbacks, deletions, erasure, fulfilment, opendsr, retention, tasks
+from cloudpriv.processor import (
+    callbacks,
+    compaction,
+    deletions,
+    erasure,
+    exports,
+    fulfilment,
+    opendsr,
+    retention,
+    sweep,
+    tasks,
+)
 from cloudpriv.processor.callbacks import Teller
 from cloudpriv.processor.fulfilment import Fulfilment
 from cloudpriv.processor.tasks import Task
@@ -29,12 +40,27 @@ def _erase(services: ProcessorServices, task: Task) -> None:
     erasure.carry_out(services.plane, services.objects, task.account_id, services.clock)
 
 
+def _compact(services: ProcessorServices, task: Task) -> None:
+    compaction.carry_out(services.plane, services.objects, services.clock, task.account_id, _subject(task))
+
+
+def _sweep(services: ProcessorServices, task: Task) -> None:
+    noted = sweep.carry_out(services.plane, services.objects, services.clock, task.account_id)
+    if noted:
+        log.warning("orphans_found", account=str(task.account_id), objects=noted)
+
+
 def _delete(services: ProcessorServices, task: Task) -> None:
     deletions.carry_out(services.plane, services.objects, services.clock, task.account_id, _subject(task))
+    fulfilment.go_on_after(services.plane, services.clock, task.account_id, _subject(task))
 
 
 def _retain(services: ProcessorServices, task: Task) -> None:
     retention.enforce(services.plane, task.account_id, services.clock)
+
+
+def _export(services: ProcessorServices, task: Task) -> None:
+    exports.carry_out(services.plane, services.objects, services.policy, task, services.clock)
 
 
 def _fulfil(services: ProcessorServices, task: Task) -> None:
@@ -58,8 +84,11 @@ def _subject(task: Task) -> UUID:
 HANDLERS: Final[dict[str, Callable[[ProcessorServices, Task], None]]] = {
     callbacks.TASK: _call_back,
     opendsr.TASK: _fulfil,
+    compaction.KIND: _compact,
     deletions.KIND: _delete,
+    exports.KIND: _export,
     retention.TASK: _retain,
+    sweep.KIND: _sweep,
     erasure.TASK: _erase,
 }
 

@@ -24,11 +24,10 @@ from cloudpriv.platform.certificate import Certificate
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import DomainError, NotFoundError
 from cloudpriv.platform.outbound import LONGEST, Network
-from cloudpriv.processor import identities, opendsr, results
+from cloudpriv.processor import exports, identities, opendsr, results
 from cloudpriv.processor.callbacks import DOMAIN_HEADER, SIGNATURE_HEADER, signed_headers
 from cloudpriv.processor.identities import Identity
 from cloudpriv.processor.opendsr import Order
-from cloudpriv.processor.results import Archive
 
 blueprint: Final = Blueprint(
     "opendsr", __name__, url_prefix=opendsr.PATH, description="OpenDSR 2.0: requests of data subjects."
@@ -41,6 +40,7 @@ GUID: Final = Pattern(
 TOO_MANY: Final = 413
 OF_REQUESTS: Final = frozenset({409, 412, TOO_MANY, 415, 422, 428})  # what is wrong with a request itself
 CHAIN_TYPE: Final = "application/pem-certificate-chain"  # RFC 8555, 9.1
+LINES: Final = exports.MEDIA_TYPES[results.FORMAT]
 REFUSED: Final = {
     400: "The request cannot be taken; `errors` says why.",
     401: "No token, or none of this plane.",
@@ -63,7 +63,7 @@ SIGNED: Final = {
 }
 RESULTS: Final = {
     "description": "What was found: a JSON object a line.",
-    "content": {results.MEDIA_TYPE: {"schema": {"type": "string"}}},
+    "content": {LINES: {"schema": {"type": "string"}}},
 }
 CHAIN: Final = {"description": "The certificate, in PEM.", "content": {CHAIN_TYPE: {"schema": {"type": "string"}}}}
 
@@ -215,7 +215,7 @@ def discover() -> Response:
 @endpoint(PUBLIC)
 @blueprint.doc(responses={"200": CHAIN})
 @_documented(404, 429)
-def read_certificate() -> Response:
+def read_opendsr_certificate() -> Response:
     """Read the certificate that answers and callbacks are signed by."""
     return Response(_certificate().chain, content_type=CHAIN_TYPE)
 
@@ -275,10 +275,12 @@ def cancel_subject_request(tx: Tx, subject_request_id: UUID) -> Response:
 def read_subject_request_results(subject_request_id: UUID) -> Response:
     """Read what was found for a completed request of access or portability, for as long as an export is kept."""
     with transaction() as tx:
-        account, archive = opendsr.results_of(tx, subject_request_id)
-    content = results.read(runtime().services.objects, Archive(account.key, archive.export_id))
-    headers = {"Content-Disposition": f'attachment; filename="{subject_request_id}.ndjson"'}
-    return Response(content, content_type=results.MEDIA_TYPE, headers=headers)
+        archive = opendsr.results_of(tx, subject_request_id)
+    headers = {
+        "Content-Disposition": f'attachment; filename="{subject_request_id}.ndjson"',
+        "Content-Length": str(archive.row.size),
+    }
+    return Response(archive.content(runtime().services.objects), content_type=LINES, headers=headers)
 
 
 @blueprint.errorhandler(DomainError)

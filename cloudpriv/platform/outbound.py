@@ -59,14 +59,16 @@ def check_url(url: str, also: Sequence[Network] = ()) -> None:
         raise ValueError("must lead to a public address")
 
 
-def post(url: str, body: bytes, headers: dict[str, str], also: Sequence[Network] = ()) -> int:
-    """Post to a URL that `check_url` lets pass; the status of the answer. Raises UnreachableError."""
+def post(
+    url: str, body: bytes, headers: dict[str, str], also: Sequence[Network] = (), seconds: float = DEADLINE_SECONDS
+) -> int:
+    """Post to a URL that `check_url` lets pass; the status of an answer that came in time. Raises UnreachableError."""
     parts = _parts(url)
     port = parts.port or PORTS[parts.scheme]
     try:
         address = _resolved(parts.hostname or "", port, parts.scheme, also)
         with closing(socket.create_connection((address, port), STEP_SECONDS)) as plain:
-            return _exchange(plain, parts, body, headers)
+            return _exchange(plain, parts, body, headers, seconds)
     except ssl.SSLCertVerificationError:
         raise UnreachableError("certificate") from None
     except socket.gaierror:
@@ -77,13 +79,13 @@ def post(url: str, body: bytes, headers: dict[str, str], also: Sequence[Network]
         raise UnreachableError("no_http") from None
 
 
-def _exchange(plain: socket.socket, parts: SplitResult, body: bytes, headers: dict[str, str]) -> int:
+def _exchange(plain: socket.socket, parts: SplitResult, body: bytes, headers: dict[str, str], seconds: float) -> int:
     if parts.scheme == "http":
-        with _ended_in_time(plain):
+        with _ended_in_time(plain, seconds):
             return _status(plain, parts, body, headers)
     wrap = ssl.create_default_context().wrap_socket
     sealed = wrap(plain, server_hostname=parts.hostname, do_handshake_on_connect=False)
-    with closing(sealed), _ended_in_time(sealed):
+    with closing(sealed), _ended_in_time(sealed, seconds):
         sealed.do_handshake()
         return _status(sealed, parts, body, headers)
 
@@ -97,13 +99,13 @@ def _status(connected: socket.socket, parts: SplitResult, body: bytes, headers: 
 
 
 @contextmanager
-def _ended_in_time(connected: socket.socket) -> Iterator[None]:
+def _ended_in_time(connected: socket.socket, seconds: float) -> Iterator[None]:
     def cut() -> None:
         with suppress(OSError):
             # Not TLS's own, which would take its state away from under whoever reads.
             socket.socket.shutdown(connected, socket.SHUT_RDWR)
 
-    deadline = Timer(DEADLINE_SECONDS, cut)
+    deadline = Timer(seconds, cut)
     deadline.start()
     try:
         yield

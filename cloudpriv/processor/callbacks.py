@@ -11,7 +11,7 @@ from uuid import UUID
 
 import msgspec
 import structlog
-from sqlalchemy import select
+from sqlalchemy import Select, select
 
 from cloudpriv.platform import outbound
 from cloudpriv.platform.actor import WORKER
@@ -104,22 +104,13 @@ def _due(tx: Tx, task: Task) -> dict[str, Any] | None:
         return None
     key = accounts.find_account(tx, task.account_id).key
     told = key.open(row.callback_id, CALLBACK, row.body)
-    for before in _waiting_before(tx, row):
+    for before_id in tx.session.scalars(_pending_of(row).where(LogCallback.callback_id < row.callback_id)):
+        before = tx.session.get_one(LogCallback, (row.account_id, before_id))
         if _url_of(key, before) == told["url"]:
             raise LaterError(max(before.next_at, tx.now + PAUSE))
     if row.next_at > tx.now:
         raise LaterError(row.next_at)
     return told
-
-
-def _waiting_before(tx: Tx, row: LogCallback) -> Sequence[LogCallback]:
-    query = select(LogCallback).where(
-        LogCallback.account_id == row.account_id,
-        LogCallback.request_id == row.request_id,
-        LogCallback.callback_id < row.callback_id,
-        LogCallback.status == "pending",
-    )
-    return tx.session.scalars(query).all()
 
 
 def _url_of(key: DataKey, row: LogCallback) -> str:
@@ -141,4 +132,14 @@ def _note(tx: Tx, task: Task, *, taken: bool) -> datetime | None:
         row.next_at = tx.now + min(PAUSE * 2 ** min(row.attempts - 1, 20), LONGEST_PAUSE)
         return row.next_at
     events.record(tx, f"opendsr.callback.{row.status}", account_id=row.account_id, subject_id=row.request_id)
+    for callback_id in tx.session.scalars(_pending_of(row).where(LogCallback.callback_id > row.callback_id)):
+        tasks.enqueue(tx, TASK, row.account_id, callback_id)  # it may have waited for this one
     return None
+
+
+def _pending_of(row: LogCallback) -> Select[UUID]:
+    return select(LogCallback.callback_id).where(
+        LogCallback.account_id == row.account_id,
+        LogCallback.request_id == row.request_id,
+        LogCallback.status == "pending",
+    )

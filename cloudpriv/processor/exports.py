@@ -148,13 +148,22 @@ def carry_out(plane: Plane, objects: ObjectStore, policy: Policy, task: Task, cl
         return
     objects.delete_below(attempt.earlier)
     try:
-        objects.put_stream(attempt.row.object_key, _sealed(attempt, _tables(attempt, objects)), confirm=attempt.tell)
+        content = _content(attempt, _tables(attempt, objects))
+        objects.put_stream(
+            attempt.row.object_key, sealed(attempt.key, attempt.row.object_key, content), confirm=attempt.tell
+        )
         _finish(attempt, "ready", policy)
     except (_OvertakenError, NotFoundError):
         objects.delete_below(attempt.row.object_key)
     except KeyFault:
         _finish(attempt, "failed", policy)
         raise
+
+
+def sealed(key: DataKey, object_key: str, content: Iterator[bytes]) -> Iterator[bytes]:
+    """What `Archive.content` opens again: sealed frames, each but the last of FRAME bytes."""
+    for number, frame in enumerate(_frames(content)):
+        yield key.seal_object(_name(object_key, number), frame)
 
 
 def _begin(plane: Plane, task: Task, clock: Now) -> _Attempt | None:
@@ -182,12 +191,12 @@ def _tables(attempt: _Attempt, objects: ObjectStore) -> Iterator[pa.Table]:
             told_at = attempt.clock()
 
 
-def _sealed(attempt: _Attempt, tables: Iterator[pa.Table]) -> Iterator[bytes]:
-    """The file of these points in sealed frames, each but the last of FRAME bytes."""
-    for number, frame in enumerate(_frames(formats.written(attempt.row.format, tables, attempt.names))):
-        attempt.digest.update(frame)
-        attempt.size += len(frame)
-        yield attempt.key.seal_object(_name(attempt.row.object_key, number), frame)
+def _content(attempt: _Attempt, tables: Iterator[pa.Table]) -> Iterator[bytes]:
+    """The file of these points, measured as it passes."""
+    for part in formats.written(attempt.row.format, tables, attempt.names):
+        attempt.digest.update(part)
+        attempt.size += len(part)
+        yield part
 
 
 def _frames(parts: Iterator[bytes]) -> Iterator[bytes]:

@@ -16,14 +16,15 @@ from sqlalchemy import func, select
 
 from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.db import Plane, Tx
-from cloudpriv.platform.errors import NotFoundError
+from cloudpriv.platform.errors import BusyError
 from cloudpriv.platform.objectstore import ObjectStore
 from cloudpriv.policy.register import Policy
-from cloudpriv.processor import accounts, deletions, devices, identities, opendsr, reading, results
+from cloudpriv.processor import accounts, deletions, devices, identities, naming, opendsr, reading, results, tasks
 from cloudpriv.processor.accounts import OpenedLogAccount
 from cloudpriv.processor.chunks import Selection
 from cloudpriv.processor.identities import Subject
 from cloudpriv.processor.reading import Snapshot
+from cloudpriv.processor.results import Archive
 from cloudpriv.processor.tables import LogDeletion, LogRequest
 from cloudpriv.processor.tasks import LaterError, Now, Task
 
@@ -72,6 +73,14 @@ def carry_out(work: Fulfilment, task: Task) -> None:
         _collect(work, task)
 
 
+def go_on_after(plane: Plane, clock: Now, account_id: UUID, deletion_id: UUID) -> None:
+    """Have the request that ordered a deletion, if one did, go on now that it is done, and not only when it next looks."""
+    with plane.transaction(WORKER, clock()) as tx:
+        deletion = tx.session.get(LogDeletion, (account_id, deletion_id))
+        if deletion is not None and deletion.trigger == TRIGGER and deletion.trigger_id is not None:
+            tasks.enqueue(tx, opendsr.TASK, account_id, deletion.trigger_id)
+
+
 def _begin(work: Fulfilment, task: Task) -> str | None:
     """The type of a request that is to be carried on, which is told when it is begun; None for one that has ended."""
     with work.plane.transaction(WORKER, work.clock()) as tx:
@@ -86,28 +95,31 @@ def _begin(work: Fulfilment, task: Task) -> str | None:
 def _collect(work: Fulfilment, task: Task) -> None:
     with work.plane.transaction(WORKER, work.clock()) as tx:
         row = _locked(tx, task)
-        if row is None or row.results_id is None:
+        if row is None:
             return
         account = accounts.find_account(tx, task.account_id)
-        archive = results.Archive(account.key, row.results_id)
-        results.announce(tx, archive, row)
-        search = _search(work, tx, account, row)
-        content = results.lines(results.known(tx, account), search.subject, search.found(work.objects))
-    written = results.write(work.objects, archive, content, lambda: _confirm(work, task))
+        archive = results.begin(tx, account, row)
+        search, names = _search(work, tx, account, row), naming.names_of(tx, account)
+        first = results.told_first(tx, account, search.subject, names)
+    content = results.lines(first, names, search.found(work.objects))
+    results.write(work.objects, archive, content, lambda: _confirm(work, task, archive))
     with work.plane.transaction(WORKER, work.clock()) as tx:
-        row = _locked(tx, task)
-        if row is not None and row.status == "in_progress":
-            results.finish(tx, archive, written, work.policy)
-            _complete(work, tx, row, written.points)
+        row = _current(tx, task, archive)
+        results.finish(tx, archive, work.policy)
+        _complete(work, tx, row, archive.points)
 
 
-def _confirm(work: Fulfilment, task: Task) -> None:
-    """Raises NotFoundError when there is nothing to be answered any more: another worker did it, or the account goes."""
+def _confirm(work: Fulfilment, task: Task, archive: Archive) -> None:
     with work.plane.transaction(WORKER, work.clock()) as tx:
-        accounts.find_account(tx, task.account_id)
-        row = _locked(tx, task)
-        if row is None or row.status != "in_progress":
-            raise NotFoundError
+        _current(tx, task, archive)
+
+
+def _current(tx: Tx, task: Task, archive: Archive) -> LogRequest:
+    """The request, locked. Raises BusyError when another worker makes its archive now, or has made it."""
+    row = _locked(tx, task)
+    if row is None or row.status != "in_progress" or not results.is_current(tx, archive):
+        raise BusyError
+    return row
 
 
 def _erase(work: Fulfilment, task: Task) -> None:

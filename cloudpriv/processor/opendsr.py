@@ -11,12 +11,13 @@ from typing import Any, Final
 from uuid import UUID
 
 from cloudpriv.platform.db import Tx
-from cloudpriv.platform.errors import ConflictError, ForbiddenError, GoneError, NotFoundError, NotReadyError
+from cloudpriv.platform.errors import ConflictError, ForbiddenError, NotFoundError, NotReadyError
 from cloudpriv.platform.ids import new_id
-from cloudpriv.processor import accounts, callbacks, events, tasks
+from cloudpriv.processor import accounts, callbacks, events, exports, tasks
 from cloudpriv.processor.accounts import OpenedLogAccount
+from cloudpriv.processor.exports import Archive
 from cloudpriv.processor.identities import Identity
-from cloudpriv.processor.tables import REQUEST, LogExport, LogRequest
+from cloudpriv.processor.tables import REQUEST, LogRequest
 
 TASK: Final = "request"
 VERSION: Final = "2.0"
@@ -79,19 +80,15 @@ def cancel(tx: Tx, request_id: UUID) -> LogRequest:
     return row
 
 
-def results_of(tx: Tx, request_id: UUID) -> tuple[OpenedLogAccount, LogExport]:
+def results_of(tx: Tx, request_id: UUID) -> Archive:
     """The archive that answers a request. Raises NotFoundError, NotReadyError before it is there, GoneError after it was."""
-    account = accounts.find_account(tx, _account_of(tx))
-    row = tx.session.get(LogRequest, (account.row.account_id, request_id))
-    if row is None or row.type == "erasure" or row.status == "cancelled":
+    row = tx.session.get(LogRequest, (_account_of(tx), request_id))
+    if row is None or row.results_id is None or row.status == "cancelled":
         raise NotFoundError
     if row.status != "completed":
         raise NotReadyError
-    archive = tx.session.get(LogExport, (account.row.account_id, row.results_id))
-    if archive is None or archive.status != "ready" or (archive.expires_at is not None and archive.expires_at <= tx.now):
-        raise GoneError
     events.record(tx, "opendsr.results.read", account_id=row.account_id, subject_id=request_id)
-    return account, archive
+    return exports.open_archive(tx, row.account_id, row.results_id)
 
 
 def enter(tx: Tx, account: OpenedLogAccount, row: LogRequest, status: str, url: str | None = None) -> None:
