@@ -12,6 +12,7 @@ from sqlalchemy import func, insert, select
 from cloudpriv.bootstrap import ProcessorServices
 from cloudpriv.metadata import PROCESSOR
 from cloudpriv.platform import accesslog
+from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.ids import new_id
 from cloudpriv.policy.register import load
 from cloudpriv.processor import clocks, devices, sync
@@ -130,7 +131,7 @@ def test_an_answered_request_goes_after_three_years_with_what_was_to_be_told_of_
     over = datetime(2029, 6, 2, tzinfo=UTC)
     assert "log_requests" not in erase(processor_worker, over - INSTANT)
     assert erase(processor_worker, over) == {}, "it is that late by the host's clock alone"
-    with processor_worker.plane.transaction(clocks.WORKER, over) as tx:
+    with log_transaction(processor_worker, WORKER, over) as tx:
         assert clocks.CLOCKS["log_requests"](tx, load().rule_for("log_requests").anchor_cutoff(over)) == 1
     with log_transaction(processor) as tx:
         assert tx.session.scalars(select(LogRequest.request_id)).all() == [open_]

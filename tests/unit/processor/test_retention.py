@@ -12,7 +12,7 @@ from sqlalchemy import select
 from cloudpriv.bootstrap import ProcessorServices
 from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.errors import InvalidError, NotFoundError, StaleError
-from cloudpriv.processor import deletions, retention
+from cloudpriv.processor import accounts, deletions, retention
 from cloudpriv.processor.retention import RuleIn
 from cloudpriv.processor.tables import LogAccount, LogDeletion, LogEvent, LogTask
 from tests.factories import NOW
@@ -220,7 +220,7 @@ def test_what_is_being_deleted_is_not_erased_twice(processor: ProcessorServices,
     device_id = put_points(processor, account_id, "pump-1", "level", [NOW - 100 * DAY, NOW - 80 * DAY])
     rules = put_rules(processor, account_id, ALL)
     with log_transaction(processor) as tx:
-        account = retention.accounts.lock_account(tx, account_id)
+        account = accounts.lock_account(tx, account_id)
         before = NOW - 90 * DAY
         same: dict[str, Any] = {"tag_id": None, "since": None, "trigger": "customer"}
         deletions.order(tx, account, device_id=device_id, before=before, **same)
