@@ -25,6 +25,11 @@ Register: Final = Schema.from_dict(
         "housekeeping": fields.List(
             fields.Dict(), required=True, metadata={"description": "What is kept of the service itself."}
         ),
+        "processor": fields.Dict(
+            required=True,
+            allow_none=True,
+            metadata={"description": "On which terms log data is processed."},
+        ),
         **{name: fields.List(fields.Dict(), required=True) for name in ENTRIES},
     },
     name="Register",
