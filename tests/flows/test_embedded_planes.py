@@ -1,6 +1,7 @@
 """`serve --embedded` runs both planes, and a real process of either finds nothing of the other in its environment."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -145,6 +146,20 @@ def test_the_routes_of_a_plane_are_served_by_it_alone(serving: Serving) -> None:
     for here, there, path in ((controller, processor, "/v1/accounts"), (processor, controller, "/v1/logdata/tokens")):
         assert urllib3.request("GET", f"{here}{path}").status == 401
         assert urllib3.request("GET", f"{there}{path}").status == 404
+
+
+def test_on_servers_that_the_settings_name_the_apis_alone_are_served_side_by_side(database: TestDatabase) -> None:
+    ports = two_free_ports()
+    words = ["serve", "--plane", "all", "--bind", f"127.0.0.1:{ports[0]}"]
+    with cloudpriv(*words, environment=database.environment()) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline().endswith(f"http://127.0.0.1:{ports[1]}. Ctrl-C stops everything.\n")
+        assert {words_of(child)[-3] for child in children_of(parent.pid)} == {"serve"}
+        for port in ports:
+            assert urllib3.request("GET", f"http://127.0.0.1:{port}/healthz").status == 200
+        first = processes_of("processor", parent.pid)[0]
+        os.kill(first, signal.SIGKILL)
+        assert parent.wait(PATIENCE) == 1, "an API that ends takes the other along, for whoever watches to start both again"
 
 
 def test_workers_of_both_planes_end_when_there_is_nothing_to_do(database: TestDatabase) -> None:
