@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
+from uuid import UUID
 
 import structlog
 
 from cloudpriv.bootstrap import ProcessorServices
 from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.jobs import PROCESSOR_QUEUE, queue
-from cloudpriv.processor import clocks, erasure, retention, tasks, telling
+from cloudpriv.processor import clocks, compaction, erasure, retention, tasks, telling
+from cloudpriv.processor import sweep as orphans
 from workers.schedule import ENOUGH, ROUND_SECONDS, Sweep, reported, waiting
 
 log = structlog.get_logger(__name__)
@@ -83,6 +85,25 @@ def erase_kept(services: ProcessorServices) -> None:
             log.info("erased", rule=rule, number=number)
 
 
+def begin_compactions(services: ProcessorServices) -> None:
+    """Have workers compact the devices that are due."""
+    with services.plane.transaction(WORKER, services.clock()) as tx:
+        compaction.enqueue_due(tx, ACCOUNTS_AT_ONCE)
+
+
+def begin_sweeps(services: ProcessorServices) -> None:
+    """Have workers look for objects without a row, in every account."""
+    last: UUID | None = orphans.FIRST
+    while last is not None:
+        with services.plane.transaction(WORKER, services.clock()) as tx:
+            last = orphans.enqueue_due(tx, ACCOUNTS_AT_ONCE, last)
+
+
+def remove_garbage(services: ProcessorServices) -> None:
+    """Remove objects that nothing needs any more."""
+    orphans.remove_garbage(services.plane, services.objects, services.clock)
+
+
 def every_duty() -> list[Duty]:
     """Everything that the schedule does."""
     sweep = Sweep()
@@ -90,6 +111,9 @@ def every_duty() -> list[Duty]:
         Duty("erasures", begin_erasures),
         Duty("tasks", lambda services: wake_workers(services, sweep)),
         Duty("traffic", tell_traffic, MINUTE),
+        Duty("compactions", begin_compactions, MINUTE),
+        Duty("garbage", remove_garbage, MINUTE),
+        Duty("sweeps", begin_sweeps, DAY),
         Duty("retention", keep_rules, MINUTE),
         Duty("clocks", erase_kept, HOUR),
         Duty("returned_objects", remove_returned, DAY),

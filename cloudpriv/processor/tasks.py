@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Update, case, delete, func, or_, select, text, update
@@ -51,22 +51,27 @@ class Task:
 
 def enqueue(tx: Tx, kind: str, account_id: UUID, subject_id: UUID | None = None) -> UUID:
     """Have a worker do this, woken when the transaction has committed; the task's id."""
-    row = insert(LogTask).values(
-        account_id=account_id,
-        task_id=new_id(),
-        kind=kind,
-        subject_id=subject_id,
-        attempts=0,
-        again=False,
-        created_at=tx.now,
-        lease_until=tx.now,
-    )
+    row = insert(LogTask).values(**new_row(tx, kind, account_id, subject_id))
     held = LogTask.lease_owner.is_not(None)
     now_or_when_given_back = case((held, LogTask.lease_until), else_=func.least(LogTask.lease_until, tx.now))
     known = row.on_conflict_do_update(index_elements=SUBJECT, set_={"again": held, "lease_until": now_or_when_given_back})
     task_id: UUID = tx.session.scalars(known.returning(LogTask.task_id)).one()
     tx.wake.append((JOB, task_id))
     return task_id
+
+
+def new_row(tx: Tx, kind: str, account_id: UUID, subject_id: UUID | None = None) -> dict[str, Any]:
+    """The row of a task that nobody holds."""
+    return {
+        "account_id": account_id,
+        "task_id": new_id(),
+        "kind": kind,
+        "subject_id": subject_id,
+        "attempts": 0,
+        "again": False,
+        "created_at": tx.now,
+        "lease_until": tx.now,
+    }
 
 
 def unfinished(tx: Tx, limit: int = 500) -> list[UUID]:

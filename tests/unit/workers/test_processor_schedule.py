@@ -16,7 +16,7 @@ from cloudpriv.processor import erasure, tasks
 from tests.factories import NOW
 from tests.logdata import log_transaction, make_log_account
 from workers import processor_schedule
-from workers.processor_schedule import Duty, Schedule
+from workers.processor_schedule import Duty, Schedule, every_duty
 from workers.schedule import ENOUGH, REWAKE
 
 SECOND = timedelta(seconds=1)
@@ -51,6 +51,11 @@ def ordered(processor: ProcessorServices) -> UUID:
     return task_id
 
 
+def waking() -> Schedule:
+    """A schedule that only wakes workers: other duties have work of their own."""
+    return Schedule([duty for duty in every_duty() if duty.name == "tasks"])
+
+
 def woken_tasks(schedule: Schedule, workplace: Workplace) -> list[UUID]:
     """The tasks for which one round wakes workers."""
     workplace.woken.clear()
@@ -59,7 +64,7 @@ def woken_tasks(schedule: Schedule, workplace: Workplace) -> list[UUID]:
 
 
 def test_an_unfinished_task_is_woken_and_not_so_soon_again(processor: ProcessorServices, workplace: Workplace) -> None:
-    task_id, kept = ordered(processor), Schedule()
+    task_id, kept = ordered(processor), waking()
     assert woken_tasks(kept, workplace) == [task_id]
     workplace.now = NOW + REWAKE - SECOND
     assert woken_tasks(kept, workplace) == []
@@ -70,7 +75,7 @@ def test_an_unfinished_task_is_woken_and_not_so_soon_again(processor: ProcessorS
 def test_a_clock_that_was_put_back_keeps_nothing_from_being_woken(
     processor: ProcessorServices, workplace: Workplace
 ) -> None:
-    task_id, kept = ordered(processor), Schedule()
+    task_id, kept = ordered(processor), waking()
     workplace.now = NOW + HOUR
     assert woken_tasks(kept, workplace) == [task_id]
     workplace.now = NOW
@@ -81,16 +86,16 @@ def test_while_workers_have_enough_to_do_nothing_is_added(processor: ProcessorSe
     ordered(processor)
     waiting = queue(workplace.services.redis, PROCESSOR_QUEUE)
     waiting.enqueue_many([waiting.prepare_data("workers.processor.run_task", ("x",)) for _ in range(ENOUGH)])
-    assert woken_tasks(Schedule(), workplace) == []
+    assert woken_tasks(waking(), workplace) == []
     workplace.services.redis.flushdb()
-    assert len(woken_tasks(Schedule(), workplace)) == 1
+    assert len(woken_tasks(waking(), workplace)) == 1
 
 
 def test_a_task_is_woken_in_the_queue_of_its_own_plane(
     processor_worker: ProcessorServices, processor: ProcessorServices
 ) -> None:
     ordered(processor)
-    Schedule().round(replace(processor_worker, clock=lambda: NOW))
+    waking().round(replace(processor_worker, clock=lambda: NOW))
     assert queue(processor_worker.redis, PROCESSOR_QUEUE).count == 1
     assert queue(processor_worker.redis, QUEUE).count == 0
 
