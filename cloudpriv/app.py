@@ -41,8 +41,11 @@ from cloudpriv.api.auth import Checker, Tokens, public_checker
 from cloudpriv.api.endpoint import EXTENSION, PLANES, Common, Served, access_of
 from cloudpriv.api.logdata import access
 from cloudpriv.api.logdata import access_log as log_access
+from cloudpriv.api.logdata import deletions as log_deletions
+from cloudpriv.api.logdata import exports as log_exports
 from cloudpriv.api.logdata import instructions as log_instructions
 from cloudpriv.api.logdata import points as log_points
+from cloudpriv.api.logdata import reading as log_reading
 from cloudpriv.api.logdata import record as log_record
 from cloudpriv.api.logdata import retention as log_retention
 from cloudpriv.api.logdata import tokens as log_tokens
@@ -77,6 +80,9 @@ BLUEPRINTS: Final[dict[Served, tuple[Any, ...]]] = {
         log_tokens.blueprint,
         log_access.blueprint,
         log_points.blueprint,
+        log_reading.blueprint,
+        log_exports.blueprint,
+        log_deletions.blueprint,
         log_instructions.blueprint,
         log_retention.blueprint,
         log_record.blueprint,

@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 from flask import Request, request
 from flask_smorest import Blueprint as SmorestBlueprint
-from marshmallow import RAISE, Schema, ValidationError
+from marshmallow import RAISE, Schema, ValidationError, fields
 from webargs.flaskparser import FlaskParser
 
 from cloudpriv.platform.errors import FieldError, InvalidError, TooLargeError, UnreadableError, UnsupportedTypeError
@@ -36,7 +36,8 @@ class StrictParser(FlaskParser):
         """The query. Raises InvalidError for what is not UTF-8, and for a parameter twice: which one would count?"""
         for part in req.query_string.split(b"&"):
             _check_utf_8(part)
-        twice = [name for name, values in req.args.lists() if len(values) > 1]
+        lists = {field.data_key or name for name, field in schema.fields.items() if isinstance(field, fields.List)}
+        twice = [name for name, values in req.args.lists() if len(values) > 1 and name not in lists]
         if twice:
             raise InvalidError(errors=(FieldError(_escaped(twice[0]), "stands there more than once", "query"),))
         return super().load_querystring(req, schema)

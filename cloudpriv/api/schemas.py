@@ -134,10 +134,14 @@ def after_id(query: dict[str, Any]) -> UUID | None:
 def page(rows: Sequence[Row], query: dict[str, Any], show: Callable[[Row], Any], position: Callable[[Row], bytes]) -> Any:
     """A page and its Link header from up to `limit + 1` rows."""
     shown = rows[: query["limit"]]
-    more = len(rows) > len(shown)
-    cursor = _cursor(position(shown[-1])) if more else None
-    answer = {"items": [show(row) for row in shown], "next_cursor": cursor}
-    return answer, 200, {"Link": _next_link(cursor)} if cursor else {}
+    cursor, link = next_page(position(shown[-1])) if len(rows) > len(shown) else (None, {})
+    return {"items": [show(row) for row in shown], "next_cursor": cursor}, 200, link
+
+
+def next_page(position: bytes) -> tuple[str, dict[str, str]]:
+    """Cursor and Link header of the page that begins after a position."""
+    cursor = _cursor(position)
+    return cursor, {"Link": _next_link(cursor)}
 
 
 def _cursor(position: bytes) -> str:
@@ -151,6 +155,6 @@ def _tag(position: bytes) -> bytes:
 
 
 def _next_link(cursor: str) -> str:
-    arguments = {**request.args.to_dict(), "cursor": cursor}
+    arguments = {**request.args.to_dict(flat=False), "cursor": cursor}
     target = url_for(request.endpoint or "", **{**(request.view_args or {}), **arguments})
     return f'<{target}>; rel="next"'

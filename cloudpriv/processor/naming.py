@@ -15,24 +15,32 @@ from cloudpriv.processor.formats import Names
 
 def names_of(tx: Tx, account: OpenedLogAccount, device_ids: Sequence[UUID] | None = None) -> Names:
     """The names of device and tag of all tags of the account, or of some devices, in the order in which they were made."""
-    wanted = None if device_ids is None else set(device_ids)
-    called = {device.device_id: device.name for device in devices.list_devices(tx, account)}
-    of_one = device_ids[0] if device_ids is not None and len(device_ids) == 1 else None
-    return {
-        tag.tag_id: (called[tag.device_id], tag.name)
-        for tag in devices.list_tags(tx, account, of_one)
-        if wanted is None or tag.device_id in wanted
-    }
+    if device_ids is None:
+        called = {device.device_id: device.name for device in devices.list_devices(tx, account)}
+        tags = devices.list_tags(tx, account)
+    else:
+        called = {device_id: devices.get_device(tx, account, device_id).name for device_id in device_ids}
+        tags = [tag for device_id in device_ids for tag in devices.list_tags(tx, account, device_id)]
+    return {tag.tag_id: (called[tag.device_id], tag.name) for tag in tags}
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a customer asks for: these devices, and of them the tags of these names (None: all), since <= time < until."""
+    """What a customer asks for: these devices, and of them the tags of these names (None: all), since <= time < until.
+
+    `in_body` says that it stands in a body, as `devices` and `tags`, and not in a query, as `device` and `tag`.
+    """
 
     devices: Sequence[str] | None = None
     tags: Sequence[str] | None = None
     since: datetime | None = None
     until: datetime | None = None
+    in_body: bool = False
+
+    def fault(self, member: str, detail: str) -> InvalidError:
+        """What is wrong with `device` or `tag`."""
+        found = FieldError(f"/{member}s", detail) if self.in_body else FieldError(member, detail, "query")
+        return InvalidError(errors=(found,))
 
 
 def select(tx: Tx, account: OpenedLogAccount, wanted: Wanted) -> tuple[Selection, Names]:
@@ -40,17 +48,17 @@ def select(tx: Tx, account: OpenedLogAccount, wanted: Wanted) -> tuple[Selection
 
     Raises InvalidError for a device that the account has not, or a tag that none of the devices has.
     """
-    device_ids = None if wanted.devices is None else [_device(tx, account, name) for name in wanted.devices]
+    device_ids = None if wanted.devices is None else [_device(tx, account, wanted, name) for name in wanted.devices]
     names = names_of(tx, account, device_ids)
     if wanted.tags is not None:
         if not set(wanted.tags) <= {tag for _, tag in names.values()}:
-            raise InvalidError(errors=(FieldError("tag", "is no tag of these devices", "query"),))
+            raise wanted.fault("tag", "is no tag of these devices")
         names = {tag_id: called for tag_id, called in names.items() if called[1] in wanted.tags}
     return Selection(device_ids, None if wanted.tags is None else list(names), wanted.since, wanted.until), names
 
 
-def _device(tx: Tx, account: OpenedLogAccount, name: str) -> UUID:
+def _device(tx: Tx, account: OpenedLogAccount, wanted: Wanted, name: str) -> UUID:
     device_id = devices.find_device(tx, account, name)
     if device_id is None:
-        raise InvalidError(errors=(FieldError("device", "is no device of this account", "query"),))
+        raise wanted.fault("device", "is no device of this account")
     return device_id

@@ -15,7 +15,7 @@ from uuid import UUID
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import select
+from sqlalchemy import Integer, cast, func, select, true
 
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import BusyError, NotFoundError
@@ -55,6 +55,7 @@ class Snapshot:
     selection: Selection
     look: Callable[[Selection, int], Look]
     devices: Callable[[], Sequence[UUID]]
+    first: Look | None = None
 
     def tables(self, objects: ObjectStore) -> Iterator[tuple[UUID, pa.Table]]:
         """The points, device by device and of each by time and place, in tables of POINTS of bounded size.
@@ -62,7 +63,7 @@ class Snapshot:
         Raises BusyError, NotFoundError when the account is erased meanwhile, KeyFault when an object was altered.
         """
         for device_id in self.devices():
-            narrowed = replace(self, selection=replace(self.selection, device_ids=[device_id]))
+            narrowed = replace(self, selection=replace(self.selection, device_ids=[device_id]), first=None)
             for points in narrowed.points(objects):
                 yield device_id, points
 
@@ -71,9 +72,9 @@ class Snapshot:
 
         A table holds about `enough` points or few more. Raises as `tables`.
         """
-        since, rows, tries = self.selection.since or FIRST, CHUNKS_AT_ONCE, 0
+        since, rows, tries, first = self.selection.since or FIRST, CHUNKS_AT_ONCE, 0, self.first
         while since < LAST:
-            look = self.look(replace(self.selection, since=since), rows)
+            look, first = first or self.look(replace(self.selection, since=since), rows), None
             if look.horizon <= since:  # more chunks begin in one hour than were looked up
                 rows *= 4
                 continue
@@ -115,6 +116,10 @@ class Snapshot:
         with ThreadPoolExecutor(min(GETS_AT_ONCE, len(touched) or 1)) as pool:
             return _in_order(columns.together(list(pool.map(load, touched))))
 
+    def looked(self) -> "Snapshot":
+        """The same with its first look taken now, so that reading need not begin with one."""
+        return replace(self, first=self.look(self.selection, CHUNKS_AT_ONCE))
+
 
 def snapshot(tx: Tx, account_id: UUID, selection: Selection) -> Snapshot:
     """What is selected of the account's points now. Raises NotFoundError for an account that has none, or is erased.
@@ -149,10 +154,8 @@ def kept(found: Snapshot, account_id: UUID, begin: Callable[[], AbstractContextM
 def page(found: Snapshot, objects: ObjectStore, after: Position | None, limit: int) -> pa.Table:
     """Up to `limit` selected points by time and place, those that come after a position. Reads no chunk that is not needed.
 
-    Raises as `Snapshot.tables`.
+    What is selected begins with the position's time, so that nothing before is read. Raises as `Snapshot.tables`.
     """
-    if after is not None:
-        found = replace(found, selection=replace(found.selection, since=after[0]))
     rows, count = [], 0
     for points in found.points(objects, enough=limit):
         later = points if after is None else points.filter(_after(points, after))
@@ -161,6 +164,19 @@ def page(found: Snapshot, objects: ObjectStore, after: Position | None, limit: i
         if count >= limit:
             break
     return columns.together(rows).slice(0, limit)
+
+
+def expected(tx: Tx, account_id: UUID, found: Snapshot) -> int:
+    """How many points are selected, at most, by the index alone."""
+    if found.first is not None and found.first.horizon == LAST:
+        return sum(points_of(chunk, found.selection.tag_ids) for chunk in found.first.chunks)
+    segment = func.jsonb_array_elements(LogChunk.segments).table_valued("value").render_derived()
+    tag, points = (cast(segment.c.value.op("->")(place), Integer) for place in (2, 3))
+    query = select(func.coalesce(func.sum(points), 0)).select_from(LogChunk).join(segment, true())
+    query = query.where(chunks.of_selection(account_id, found.selection))
+    if found.selection.tag_ids is not None:
+        query = query.where(tag.in_([ALL_TAGS, *found.selection.tag_ids]))
+    return int(tx.session.scalars(query).one())
 
 
 def position_of(points: pa.Table, row: int) -> Position:
