@@ -69,6 +69,7 @@ class LogAccount(ProcessorBase):
     __tablename__ = "log_accounts"
     __table_args__ = (
         Index("ix_log_accounts_untold", "last_point_at", postgresql_where=text("last_point_at IS NOT NULL")),
+        Index("ix_log_accounts_erasing", "erasing_at", postgresql_where=text("erasing_at IS NOT NULL")),
         about(Erasure.ROWS, why=INTERNAL),
     )
 

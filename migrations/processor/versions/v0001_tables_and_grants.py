@@ -90,6 +90,13 @@ def _create_tables() -> None:
         unique=False,
         postgresql_where=sa.text("last_point_at IS NOT NULL"),
     )
+    op.create_index(
+        "ix_log_accounts_erasing",
+        "log_accounts",
+        ["erasing_at"],
+        unique=False,
+        postgresql_where=sa.text("erasing_at IS NOT NULL"),
+    )
     op.create_table(
         "log_erased",
         sa.Column("account_hash", sa.LargeBinary(), nullable=False),
