@@ -39,7 +39,7 @@ class TagOut(Schema):
     history = fields.List(fields.Nested(PointOut))
 
 
-class DeviceOut(Schema):
+class MailboxDeviceOut(Schema):
     """A device, an eWON in the words of this format."""
 
     id = fields.Integer(required=True)
@@ -76,10 +76,10 @@ class DoneOut(Schema):
 class DevicesOut(DoneOut):
     """Devices."""
 
-    ewons = fields.List(fields.Nested(DeviceOut), required=True)
+    ewons = fields.List(fields.Nested(MailboxDeviceOut), required=True)
 
 
-class DeviceStateOut(DoneOut, DeviceOut):
+class DeviceStateOut(DoneOut, MailboxDeviceOut):
     """One device with its tags."""
 
 

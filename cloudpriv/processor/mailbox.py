@@ -178,7 +178,7 @@ def _oldest(
             return taken.slice(0, MOST), more or len(taken) > MOST
         after = reading.position_of(page, len(page) - 1)
         not_full = [tag for tag in _tags_of(tx, account, selection) if counts[tag] <= limit]
-        found = replace(found, selection=replace(found.selection, tag_ids=not_full))
+        found = replace(found, selection=replace(found.selection, tag_ids=not_full, since=after[0]))
 
 
 def _fits(counts: Counter[int], tag: int, limit: int) -> bool:
