@@ -37,13 +37,20 @@ class Arrivals:
 
 
 def newer_points(
-    tx: Tx, account: OpenedLogAccount, objects: ObjectStore, after: Mapping[UUID, int], *, head: int, most: int
+    tx: Tx,
+    account: OpenedLogAccount,
+    objects: ObjectStore,
+    after: Mapping[UUID, int],
+    *,
+    head: int,
+    most: int,
+    rows: int = CHUNKS,
 ) -> Arrivals:
     """The first `most` points of these devices, each after its own place, up to the place `head`. Raises BusyError.
 
+    So many `rows` of chunks are looked up at once; fewer points come when they are not enough, and there are more then.
     Every point up to `head` is committed when it is called, so none of them is missed.
     """
-    rows = CHUNKS
     for _ in range(TRIES):
         look = _look(tx, account, after, head, rows)
         if look.more and look.horizon <= min(after.values()):  # all that were looked up begin before what is sought
