@@ -24,7 +24,7 @@ from cloudpriv.processor.arrivals import newer_points
 from cloudpriv.processor.mailbox import Asked, Read
 from cloudpriv.processor.tables import LogTransaction
 
-USE_NOTED: Final = timedelta(days=1)  # a poller uses a transaction each minute; a write for each would tell no more
+USE_NOTED: Final = timedelta(hours=1)  # a poller may use one transaction each second; a write for each would tell no more
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,8 @@ def sync(
     events.record(tx, mailbox.READ, account_id=account_id, subject_id=chosen[0].device_id if len(chosen) == 1 else None)
     after = {device.device_id: start.of(device.number) for device in chosen}
     found = newer_points(tx, account, objects, after, head=head, most=most)
-    read = mailbox.by_device(tx, account, objects, found.points, of=chosen, tags=devices.list_tags(tx, account))
+    tags = devices.list_tags(tx, account) if len(found.points) else []
+    read = mailbox.by_device(tx, account, objects, found.points, of=chosen, tags=tags)
     idle = last is not None and not len(found.points) and not found.more
     end = start if idle else start.moved(numbers, found.up_to)
     opened = None if not create else last if idle else open_transaction(tx, account_id, end)
@@ -151,14 +152,14 @@ def forget_transactions(tx: Tx, number: int | None) -> None:
 def forget_old(tx: Tx, cutoff: datetime, limit: int) -> int:
     """Erase up to `limit` transactions that nobody used since, but for the newest of each account; how many there were.
 
-    That one was used is known by the day.
+    That one was used is known by the hour.
     """
     later = aliased(LogTransaction)
     has_later = exists().where(
         later.account_id == LogTransaction.account_id, later.transaction_id > LogTransaction.transaction_id
     )
     old = select(LogTransaction.account_id, LogTransaction.transaction_id).where(
-        LogTransaction.created_at < cutoff - USE_NOTED, has_later
+        LogTransaction.created_at < cutoff, has_later
     )
     key = tuple_(LogTransaction.account_id, LogTransaction.transaction_id)
     found = old.order_by(LogTransaction.created_at).limit(limit)
