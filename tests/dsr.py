@@ -1,7 +1,12 @@
 """A controller of tests: sends OpenDSR requests, reads their answers, and checks who signed them."""
 
 import base64
+import http.server
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -10,10 +15,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
+from sqlalchemy import select
 
 from cloudpriv.bootstrap import ProcessorServices
 from cloudpriv.platform.clock import utc_now
-from tests.logdata import Caller, carry_out
+from cloudpriv.processor import deletions, opendsr
+from cloudpriv.processor.tables import LogTask
+from tests.logdata import Caller, carry_out, log_transaction
 
 REQUESTS = "/opendsr/v2/requests"
 SECOND = timedelta(seconds=1)
@@ -55,10 +63,16 @@ def send(reader: Caller, body: dict[str, Any]) -> str:
 
 
 def fulfil(worker: ProcessorServices) -> None:
-    """Have a worker do everything, however long it has to wait in between."""
+    """Have a worker do all that requests ask for, however long it has to wait in between; callbacks are tried."""
     clock = Clock()
-    while carry_out(clock.of(worker)):
+    while carry_out(clock.of(worker)) or _is_unfinished(worker):
         clock.now += 10 * SECOND
+
+
+def _is_unfinished(worker: ProcessorServices) -> bool:
+    query = select(LogTask.task_id).where(LogTask.kind.in_([opendsr.TASK, deletions.KIND]))
+    with log_transaction(worker) as tx:
+        return tx.session.scalars(query).first() is not None
 
 
 def results_at(reader: Caller, path: str) -> list[dict[str, Any]]:
@@ -78,6 +92,45 @@ def check_signature(chain: bytes, signature: str, body: bytes) -> None:
     key = x509.load_pem_x509_certificates(chain)[0].public_key()
     assert isinstance(key, RSAPublicKey)
     key.verify(base64.b64decode(signature, validate=True), body, PKCS1v15(), SHA256())
+
+
+@dataclass
+class Controller:
+    """The customer's server: what it was told, and with which statuses it answers next, 202 after those."""
+
+    url: str = ""
+    told: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    answers: list[int] = field(default_factory=list)
+
+    @property
+    def statuses(self) -> list[str]:
+        """The statuses that it was told."""
+        return [json.loads(body)["request_status"] for _, body in self.told]
+
+
+@contextmanager
+def controlling() -> Iterator[Controller]:
+    """The customer's server, listening on the loopback while this lasts."""
+    found = Controller()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            found.told.append((dict(self.headers.items()), body))
+            self.send_response(found.answers.pop(0) if found.answers else 202)
+            self.send_header("Location", "/elsewhere")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        found.url = f"http://127.0.0.1:{server.server_port}/callbacks"
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        yield found
+        server.shutdown()
+        thread.join()
 
 
 class Clock:

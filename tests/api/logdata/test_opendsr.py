@@ -51,7 +51,8 @@ def names_in(processor: ProcessorServices, account_id: UUID) -> set[str]:
     """What the account's devices and tags are called."""
     with log_transaction(processor) as tx:
         account = accounts.find_account(tx, account_id)
-        return {each.name for each in (*devices.list_devices(tx, account), *devices.list_tags(tx, account))}
+        of_devices = {device.name for device in devices.list_devices(tx, account)}
+        return of_devices | {tag.name for tag in devices.list_tags(tx, account)}
 
 
 def refusal(answer: Any) -> tuple[int, str]:
