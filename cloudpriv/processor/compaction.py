@@ -1,4 +1,4 @@
-"""Compaction: a device's batches become days, and the chunks of a day one.
+"""Compaction: a device's batches become days, the chunks of a day one, and days that are over and have few points one.
 
 New objects first, then one transaction that takes the old rows away and puts the new ones in their place, if each old one is
 still there: so a reader finds each point once, whatever else rearranges chunks meanwhile. Points keep their places, so what
@@ -8,6 +8,7 @@ is being deleted stays so. The old objects stay for readers that are at them, an
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import groupby
 from typing import Final
 from uuid import UUID
 
@@ -29,6 +30,7 @@ KIND: Final = "compact"
 MANY: Final = 8  # so many batches of a device, or chunks of its current day, are worth rewriting
 LONG: Final = timedelta(minutes=10)  # or a batch that has waited so long
 ROWS_AT_ONCE: Final = 256
+LATEST: Final = 1000  # chunks of a device that are looked at for small ones; older ones were, when they were the latest
 # Of one run, so that a worker's memory is bounded: points of numbers take about 50 bytes, a text up to 32 KB.
 POINTS_AT_ONCE: Final = 250_000
 BYTES_AT_ONCE: Final = 64 * 1024 * 1024
@@ -63,9 +65,9 @@ def carry_out(plane: Plane, objects: ObjectStore, clock: Callable[[], datetime],
     Nothing for an account that is being erased. Raises BusyError, and KeyFault for an object that was altered.
     """
     work = _Work(plane, objects, clock, account_id, device_id)
-    for find in (_batches, _crowded_day):
+    for find, divide in ((_batches, _by_day), (_crowded_day, _undivided), (_small_days, _undivided)):
         look = _look(work, find)
-        if look is not None and _rewrite(work, look):
+        if look is not None and _rewrite(work, look, divide):
             return
 
 
@@ -110,18 +112,34 @@ def _crowded_day(tx: Tx, work: _Work) -> Sequence[LogChunk]:
     return []
 
 
+def _small_days(tx: Tx, work: _Work) -> Sequence[LogChunk]:
+    """MANY chunks or more that follow each other, are of days that are over, and have few points each: they make one.
+
+    So a month of a tag is a few reads for whoever wants it, and not one for each day.
+    """
+    over = _of_device(work, DAY).where(LogChunk.until < tx.now.replace(hour=0, minute=0, second=0, microsecond=0))
+    query = over.with_only_columns(LogChunk.chunk_id, LogChunk.points).order_by(LogChunk.since.desc(), LogChunk.chunk_id)
+    latest = tx.connection.execute(query.limit(LATEST)).all()
+    for is_small, run in groupby(latest, key=lambda row: row.points < FULL):
+        found = [row.chunk_id for row in run] if is_small else []
+        if len(found) >= MANY:
+            earliest = _of_device(work, DAY).where(LogChunk.chunk_id.in_(found[-ROWS_AT_ONCE:]))
+            return list(tx.session.scalars(earliest.order_by(LogChunk.since, LogChunk.chunk_id)))
+    return []
+
+
 def _of_device(work: _Work, level: int) -> Select[LogChunk]:
     return select(LogChunk).where(
         LogChunk.account_id == work.account_id, LogChunk.device_id == work.device_id, LogChunk.level == level
     )
 
 
-def _rewrite(work: _Work, look: _Look) -> bool:
+def _rewrite(work: _Work, look: _Look, divide: Callable[[pa.Table], Iterator[pa.Table]]) -> bool:
     """Rewrite as many of the chunks as are taken at once; whether it was done."""
     rows, points = _loaded(work, look)
     if not rows or (len(rows) == 1 and rows[0].level == DAY):
         return False
-    made = [(part, chunks.store(work.objects, look.key, _by_tag(part))) for part in _by_day(points)]
+    made = [(part, chunks.store(work.objects, look.key, _by_tag(part))) for part in divide(points)]
     if not _swap(work, look, rows, made):
         for _, stored in made:
             chunks.discard(work.objects, stored)
@@ -165,6 +183,10 @@ def _by_day(points: pa.Table) -> Iterator[pa.Table]:
             start = end
     if end > start:
         yield points.slice(start, end - start)
+
+
+def _undivided(points: pa.Table) -> Iterator[pa.Table]:
+    yield points
 
 
 def _by_tag(points: pa.Table) -> list[tuple[int, pa.Table]]:

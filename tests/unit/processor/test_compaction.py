@@ -175,3 +175,15 @@ def test_a_lost_object_is_told_and_not_passed_over(
     processor.objects.delete_below(chunks_of(processor, to.account_id)[2].object_key)
     with pytest.raises(NotFoundError):
         compact(processor_worker)
+
+
+def test_days_that_are_over_and_have_few_points_become_one_chunk(
+    processor: ProcessorServices, processor_worker: ProcessorServices, to: Appender
+) -> None:
+    days = compaction.MANY
+    for number in range(days):
+        send(to, *(("t", MIDNIGHT - timedelta(days=day) + number * SECOND, number) for day in range(days + 1)))
+    before = stored(processor, to.account_id)
+    compact(processor_worker)
+    assert [row.points for row in chunks_of(processor, to.account_id)] == [days * days, days]
+    assert stored(processor, to.account_id) == before
