@@ -15,7 +15,7 @@ from cloudpriv.platform import accesslog
 from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.ids import new_id
 from cloudpriv.policy.register import load
-from cloudpriv.processor import clocks, devices, sync
+from cloudpriv.processor import clocks, devices
 from cloudpriv.processor.accounts import find_account
 from cloudpriv.processor.tables import (
     LogBatch,
@@ -78,9 +78,8 @@ def test_transactions_that_nobody_used_for_thirty_days_go_but_for_the_latest(
 ) -> None:
     same = {"account_id": account_id, "rest": 0, "positions": {}, "created_at": NOW}
     put(processor, LogTransaction, [{**same, "transaction_id": number} for number in (1, 2, 3)])
-    over = MONTH_OVER + sync.USE_NOTED
-    assert erase(processor_worker, over - INSTANT) == {}
-    assert erase(processor_worker, over) == {"log_transactions": 2}
+    assert erase(processor_worker, MONTH_OVER - INSTANT) == {}
+    assert erase(processor_worker, MONTH_OVER) == {"log_transactions": 2}
     with log_transaction(processor) as tx:
         assert tx.session.scalars(select(LogTransaction.transaction_id)).all() == [3]
 

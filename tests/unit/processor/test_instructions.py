@@ -130,7 +130,8 @@ def test_a_withdrawn_instruction_opens_nothing_from_then_on(processor: Processor
     withdraw(processor, given, version=2)
     with log_transaction(processor) as tx:
         told = select(LogEvent.action).where(LogEvent.instruction_id == given.row.instruction_id)
-        assert tx.session.scalars(told.order_by(LogEvent.event_id)).all() == ["instruction.give", "instruction.withdraw"]
+        done = ["instruction.give", "points.read", "instruction.withdraw"]
+        assert tx.session.scalars(told.order_by(LogEvent.event_id)).all() == done
 
 
 @pytest.mark.parametrize("service", ["intesis", None])

@@ -16,8 +16,9 @@ from cloudpriv.processor import accounts, deletions, retention
 from cloudpriv.processor.retention import RuleIn
 from cloudpriv.processor.tables import LogAccount, LogDeletion, LogEvent, LogTask
 from tests.factories import NOW
-from tests.logdata import log_transaction, make_log_account
+from tests.logdata import carry_out, log_transaction, make_log_account
 from tests.retained import put_points, times_of
+from workers import processor_schedule
 
 DAY = timedelta(days=1)
 ALL = RuleIn(None, None, "P30D")
@@ -144,6 +145,18 @@ def test_accounts_with_rules_are_looked_after_each_day(processor: ProcessorServi
     retention.enforce(processor_worker.plane, account_id, lambda: NOW + DAY)
     with log_transaction(processor_worker, WORKER, NOW + 2 * DAY) as tx:
         assert retention.enqueue_due(tx, 10) == 0, "the task of yesterday still waits"
+
+
+def test_schedule_and_worker_erase_what_is_over(processor: ProcessorServices, processor_worker: ProcessorServices,
+                                                account_id: UUID) -> None:  # fmt: skip
+    now = datetime.now(UTC)
+    put_points(processor, account_id, "pump-1", "level", [now - 100 * DAY, now], now=now)
+    put_rules(processor, account_id, ALL, now=now - 2 * DAY)
+    processor_schedule.keep_rules(processor_worker)
+    assert carry_out(processor_worker) > 0
+    assert times_of(processor, account_id) == [now]
+    with log_transaction(processor) as tx:
+        assert set(tx.session.scalars(select(LogDeletion.status))) == {"done"}
 
 
 def test_what_is_erased_stays_so_when_the_rule_grows_longer(
