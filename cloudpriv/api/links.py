@@ -50,7 +50,7 @@ def _links(spec: dict[str, Any], source: _Operation, answer: dict[str, Any], kno
 
 def _given(source: _Operation, target: _Operation, answer: dict[str, Any], members: set[str]) -> dict[str, str]:
     """What request and answer of the source give the target; nothing when the answer adds nothing, or not enough."""
-    if source.method == "get" and source.path != target.path:
+    if source.spec["x-plane"] != target.spec["x-plane"] or (source.method == "get" and source.path != target.path):
         return {}
     given = _path(source, target, members)
     if len(given) < len(VARIABLE.findall(target.path)):

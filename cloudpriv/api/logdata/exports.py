@@ -72,13 +72,13 @@ def order_export(tx: Tx, body: dict[str, Any]) -> Any:
     account = accounts.find_account(tx, account_of(tx))
     wanted = Wanted(body["devices"], body["tags"], body["since"], body["until"], in_body=True)
     row = exports.order(tx, account, body["format"], naming.select(tx, account, wanted)[0])
-    return _shown(row), 202, {"Location": url_for("log_exports.read_export", export_id=row.export_id)}
+    return _shown(row), 202, {"Location": url_for("log_exports.read_log_export", export_id=row.export_id)}
 
 
 @blueprint.route("/<uuid:export_id>", methods=["GET"])
 @endpoint("logdata:read")
 @blueprint.response(200, LogExportOut)
-def read_export(tx: Tx, export_id: UUID) -> Any:
+def read_log_export(tx: Tx, export_id: UUID) -> Any:
     """Read the state of an export."""
     return _shown(exports.find(tx, account_of(tx), export_id))
 
@@ -88,7 +88,7 @@ def read_export(tx: Tx, export_id: UUID) -> Any:
 @blueprint.doc(responses={"200": ARCHIVE})
 @blueprint.alt_response(409, description="It is not ready.")
 @blueprint.alt_response(410, description="It has been erased.")
-def download_archive(export_id: UUID) -> Response:
+def download_log_export(export_id: UUID) -> Response:
     """Download the archive of a ready export, kept for seven days: 409 before it is ready, 410 once it is erased."""
     with transaction() as tx:
         archive = exports.open_archive(tx, account_of(tx), export_id)
