@@ -231,6 +231,7 @@ def connect(
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         s3={"addressing_style": "path"} if endpoint else {},
+        user_agent="cloudpriv",  # botocore would make up its own, of some twenty parts, for every request
     )
     client = boto3.client(
         "s3",

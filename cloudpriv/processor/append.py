@@ -27,12 +27,17 @@ from cloudpriv.processor.points import KINDS, Batch, Rejection
 BATCH_KEY: Final = "batch key"
 BATCH_BODY: Final = "batch body"
 
+# Most devices have few tags: all of them come with the key, and then it takes no second look for those of a batch.
 LOOK: Final = """
-SELECT key.kek_id, key.wrapped, account.closing_until, clock_timestamp() AS looked_at
-FROM log_accounts account JOIN log_keys key USING (account_id)
+SELECT key.kek_id, key.wrapped, account.closing_until, clock_timestamp() AS looked_at, tags.indexes, tags.ids
+FROM log_accounts account JOIN log_keys key USING (account_id), (
+  SELECT array_agg(name_index ORDER BY tag_id) AS indexes, array_agg(tag_id ORDER BY tag_id) AS ids FROM (
+    SELECT name_index, tag_id FROM log_tags WHERE account_id = %(account_id)s AND device_id = %(device_id)s LIMIT 200
+  ) few
+) tags
 WHERE account.account_id = %(account_id)s AND account.erasing_at IS NULL
 """
-LOOK_INSIDE: Final = """
+LOOK_CLOSER: Final = """
 SELECT tags.indexes, tags.ids, batch.body_index, batch.verdict
 FROM (
   SELECT array_agg(name_index ORDER BY tag_id) AS indexes, array_agg(tag_id ORDER BY tag_id) AS ids FROM log_tags
@@ -102,9 +107,9 @@ class _Look:
     key: DataKey
     looked_at: datetime
     tags: dict[str, int]
-    key_index: bytes
-    body_index: bytes
-    earlier: Verdict | None
+    key_index: bytes = b""
+    body_index: bytes = b""
+    earlier: Verdict | None = None
 
 
 @dataclass(frozen=True)
@@ -151,25 +156,34 @@ def append(to: Appender, batch: Batch, key: BatchKey | None = None) -> Verdict:
 
 
 def _look(to: Appender, batch: Batch, key: BatchKey | None) -> _Look:
-    names = list(dict.fromkeys(batch.tags))
     with to.plane.statement(to.actor, to.now) as tx:
-        found = tx.fetch_one(LOOK, {"account_id": to.account_id})
+        found = tx.fetch_one(LOOK, {"account_id": to.account_id, "device_id": to.device_id})
         if found is None:
             raise NotFoundError
         if found.closing_until is not None and found.closing_until > to.now:
             raise BusyError
         data_key = tx.keys.data_key(to.account_id, WrappedKey(found.kek_id, found.wrapped))
-    by_index = {devices.tag_index(data_key, to.device_id, name): name for name in names}
-    key_index = b"" if key is None else data_key.blind_index(BATCH_KEY, key.text)
-    body_index = b"" if key is None else data_key.blind_index(BATCH_BODY, hashlib.sha256(key.body).hexdigest())
+    names = {devices.tag_index(data_key, to.device_id, name): name for name in dict.fromkeys(batch.tags)}
+    look = _Look(data_key, found.looked_at, _known(names, found))
+    return look if key is None and len(look.tags) == len(names) else _look_closer(to, look, names, key)
+
+
+def _look_closer(to: Appender, look: _Look, names: dict[bytes, str], key: BatchKey | None) -> _Look:
+    """With the tags among many, and with what was answered before."""
+    key_index = b"" if key is None else look.key.blind_index(BATCH_KEY, key.text)
+    body_index = b"" if key is None else look.key.blind_index(BATCH_BODY, hashlib.sha256(key.body).hexdigest())
+    values = {"account_id": to.account_id, "device_id": to.device_id, "names": list(names), "key_index": key_index}
     with to.plane.statement(to.actor, to.now) as tx:
-        values = {"account_id": to.account_id, "device_id": to.device_id, "names": list(by_index), "key_index": key_index}
-        inside: Any = tx.fetch_one(LOOK_INSIDE, values)
-    if inside.body_index not in (None, body_index):
+        found: Any = tx.fetch_one(LOOK_CLOSER, values)
+    if found.body_index not in (None, body_index):
         raise IdempotencyMismatchError
-    tags = {by_index[index]: tag for index, tag in zip(inside.indexes or (), inside.ids or (), strict=True)}
-    earlier = None if inside.verdict is None else msgspec.convert(inside.verdict, Verdict)
-    return _Look(data_key, found.looked_at, tags, key_index, body_index, earlier)
+    earlier = None if found.verdict is None else msgspec.convert(found.verdict, Verdict)
+    return _Look(look.key, look.looked_at, _known(names, found), key_index, body_index, earlier)
+
+
+def _known(names: dict[bytes, str], found: Any) -> dict[str, int]:
+    ids = zip(found.indexes or (), found.ids or (), strict=True)
+    return {names[index]: tag_id for index, tag_id in ids if index in names}
 
 
 def _store(to: Appender, batch: Batch, look: _Look) -> Stored:

@@ -8,7 +8,7 @@ import sys
 from typing import Final
 
 from cloudpriv.embedded.signals import stop_on_sigterm
-from tests.bench import export, get, ingest, plan, purge, scaling, verify
+from tests.bench import export, get, ingest, plan, points, purge, scaling, verify
 from tests.bench.stage import prepared
 
 TARGETS: Final = {
@@ -20,6 +20,8 @@ TARGETS: Final = {
     "purge_vs_sql": 0.50,
     "plan_1m": 1.00,  # within the bound
     "purge_scaling": 0.77,  # takes at most 1.3 times as long
+    "points_vs_parquet": 0.15,
+    "points_vs_parquet_of_lines": 0.15,
 }
 MEASURES: Final = {
     ("ingest_vs_copy",): ingest.measure,
@@ -29,6 +31,7 @@ MEASURES: Final = {
     ("purge_vs_sql",): purge.measure,
     ("plan_1m",): plan.measure,
     ("purge_scaling",): scaling.measure,
+    ("points_vs_parquet", "points_vs_parquet_of_lines"): points.measure,
 }
 
 

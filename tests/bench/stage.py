@@ -24,7 +24,11 @@ FOLDER: Final = ROOT / "var"
 PATIENCE: Final = 120.0  # seconds
 GRACE: Final = 25.0  # seconds; the server gives running requests 20
 # So high that no request is refused, and still counted as in production.
-LIMITS: Final = {"CLOUDPRIV_RATE_LIMIT": "600000/minute", "CLOUDPRIV_VERIFY_RATE_LIMIT": "600000/minute"}
+LIMITS: Final = {
+    "CLOUDPRIV_RATE_LIMIT": "600000/minute",
+    "CLOUDPRIV_VERIFY_RATE_LIMIT": "600000/minute",
+    "CLOUDPRIV_PROCESSOR_RATE_LIMIT": "600000/minute",
+}
 
 Process = subprocess.Popen[bytes]
 
@@ -54,7 +58,13 @@ def prepared(scale: float) -> Iterator[Stage]:
 def server(stage: Stage, *words: str) -> Iterator[int]:
     """`python -m WORDS…` as a server of HTTP on a free port of loopback; the port, once it takes connections."""
     port = _free_port()
-    settings = {"CLOUDPRIV_BIND": f"127.0.0.1:{port}", "CLOUDPRIV_ISSUER": f"http://127.0.0.1:{port}", **LIMITS}
+    address = f"127.0.0.1:{port}"
+    settings = {
+        "CLOUDPRIV_BIND": address,
+        "CLOUDPRIV_ISSUER": f"http://{address}",
+        "CLOUDPRIV_PROCESSOR_BIND": address,
+        **LIMITS,
+    }
     with process(stage, *words, **settings) as child:
         await_true(lambda: _answers(port), child)
         yield port

@@ -10,9 +10,11 @@ from datetime import datetime
 from typing import Final
 
 import msgspec
+import pyarrow as pa
 
 from cloudpriv.platform.errors import TooLargeError, UnreadableError
-from cloudpriv.processor.points import MAX_POINTS, Batch, Fault, Point, Rejection, as_batch, in_time
+from cloudpriv.processor import columns
+from cloudpriv.processor.points import MAX_POINTS, Batch, Fault, Point, Rejection, Sent, as_batch, in_time, read_times
 
 MAX_BYTES: Final = 8 * 1024 * 1024
 # Commas that a body may hold: more than its points have use for, and few enough to take apart in memory.
@@ -20,7 +22,7 @@ MAX_COMMAS: Final = 20 * MAX_POINTS
 
 
 class _Enveloped(msgspec.Struct, forbid_unknown_fields=True):
-    points: list[Point]
+    points: list[Sent]
 
 
 class _EnvelopedParts(msgspec.Struct, forbid_unknown_fields=True):
@@ -28,13 +30,14 @@ class _EnvelopedParts(msgspec.Struct, forbid_unknown_fields=True):
 
 
 MEMBERS: Final = frozenset(Point.__struct_encode_fields__)
-LINES: Final = msgspec.json.Decoder(Point)
-ARRAY: Final = msgspec.json.Decoder(list[Point])
+LINES: Final = msgspec.json.Decoder(Sent)
+ARRAY: Final = msgspec.json.Decoder(list[Sent])
+ONE: Final = msgspec.json.Decoder(Point)
 ENVELOPE: Final = msgspec.json.Decoder(_Enveloped)
 PARTS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 ENVELOPED_PARTS: Final = msgspec.json.Decoder(_EnvelopedParts)
 UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-Points = list[Point]
+Points = list[Sent]
 
 
 def read_json(body: bytes, now: datetime) -> Batch:
@@ -48,9 +51,11 @@ def read_json(body: bytes, now: datetime) -> Batch:
 
 def read_lines(body: bytes, now: datetime) -> Batch:
     """The points of NDJSON, one a line; empty lines are none and not counted. Raises TooLargeError over 10,000 lines."""
-    if body.count(b"\n") > MAX_POINTS:
+    count = body.count(b"\n")
+    if count > MAX_POINTS:
         raise TooLargeError(f"The body has more than {MAX_POINTS} lines.")
-    return _read(body, now, _lines, lambda: [line for line in body.split(b"\n") if line.strip()])
+    lines = count + (not body.endswith(b"\n"))
+    return _read(body, now, lambda body: _lines(body, lines), lambda: [line for line in body.split(b"\n") if line.strip()])
 
 
 def _read(body: bytes, now: datetime, whole: Callable[[bytes], Points], parts: Callable[[], list[bytes]]) -> Batch:
@@ -58,23 +63,18 @@ def _read(body: bytes, now: datetime, whole: Callable[[bytes], Points], parts: C
         raise TooLargeError(f"The body is larger than {MAX_BYTES} bytes.")
     try:
         points = whole(body)
+        _check_count(points)
+        batch = as_batch(points, read_times(points), range(len(points)), [])
     except UNREADABLE:
         return in_time(_one_by_one(parts()), now)
-    _check_count(points)
-    batch = as_batch(points, range(len(points)), [])
     enveloped = whole is _enveloped
     return in_time(batch if _is_complete(body, batch, points, enveloped) else _one_by_one(parts()), now)
 
 
-def _lines(body: bytes) -> Points:
-    # decode_lines takes two points in a line, and one that goes on in the next. Where each end of a line lies between two
-    # objects and there are as many lines as points, each line is a point.
-    between = body.count(b"}\n{")
-    if body.count(b"\n") == between + body.endswith(b"\n"):
-        found = LINES.decode_lines(body)
-        if len(found) == between + 1:
-            return found
-    return [LINES.decode(line) for line in body.split(b"\n") if line.strip()]
+def _lines(body: bytes, lines: int) -> Points:
+    found = LINES.decode_lines(body)
+    # It passes over empty lines, but would take two points in one, or half of one in each of two.
+    return found if len(found) == lines else [LINES.decode(line) for line in body.split(b"\n") if line.strip()]
 
 
 def _enveloped(body: bytes) -> Points:
@@ -129,7 +129,8 @@ def _one_by_one(pieces: Sequence[bytes]) -> Batch:
             indexes.append(index)
         else:
             rejected.append(Rejection(index, found.code, found.detail))
-    return as_batch(points, indexes, rejected)
+    times = pa.array([point.time for point in points], columns.TIME)
+    return as_batch(points, times, indexes, rejected)
 
 
 def _point(piece: bytes) -> Point | Fault:
@@ -141,7 +142,7 @@ def _point(piece: bytes) -> Point | Fault:
     if not isinstance(members, tuple):
         return _malformed("is not a JSON object")
     try:
-        return _member_fault(members) or LINES.decode(piece)
+        return _member_fault(members) or ONE.decode(piece)
     except msgspec.DecodeError as fault:
         return _malformed(str(fault))
 
