@@ -6,21 +6,18 @@ from uuid import UUID
 
 from cloudpriv.bootstrap import ProcessorServices
 from cloudpriv.processor import reading
-from cloudpriv.processor.append import Appender, append
 from cloudpriv.processor.chunks import Selection
-from cloudpriv.processor.points import Point, as_batch
 from tests.factories import NOW
-from tests.logdata import device_actor, log_transaction
+from tests.logdata import log_transaction
+from tests.points import send, sender
 
 
 def put_points(processor: ProcessorServices, account_id: UUID, device: str, tag: str, times: Iterable[datetime],
                now: datetime = NOW) -> UUID:  # fmt: skip
     """One batch of points of a tag, at these times, with their places as values; the device's id."""
-    points = [Point(tag, time, place) for place, time in enumerate(times)]
-    actor = device_actor(processor, account_id, device, now)
-    append(Appender(processor.plane, processor.objects, actor, now), as_batch(points, range(len(points)), []))
-    assert actor.device_id is not None
-    return actor.device_id
+    to = sender(processor, account_id, device, now)
+    send(to, *((tag, time, place) for place, time in enumerate(times)))
+    return to.device_id
 
 
 def times_of(processor: ProcessorServices, account_id: UUID, selection: Selection | None = None) -> list[datetime]:
