@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
+import msgspec
+
+from cloudpriv.api.logdata.points_body import read_json
 from cloudpriv.bootstrap import ProcessorServices
 from cloudpriv.processor import reading
 from cloudpriv.processor.append import Appender, Verdict, append
 from cloudpriv.processor.chunks import Selection
-from cloudpriv.processor.points import Point, as_batch
 from tests.factories import NOW
 from tests.logdata import device_actor, log_transaction
 
@@ -24,17 +27,17 @@ class Sender:
         assert self.actor.device_id is not None
         self.device_id = self.actor.device_id
 
-    def send(self, points: Sequence[Point], now: datetime = NOW) -> Verdict:
+    def send(self, points: Sequence[dict[str, Any]], now: datetime = NOW) -> Verdict:
         """Have a batch taken."""
         to = Appender(self.processor.plane, self.processor.objects, self.actor, now)
-        return append(to, as_batch(points, range(len(points)), []))
+        return append(to, read_json(msgspec.json.encode(points), now))
 
 
-def point(
-    value: float | str, time: datetime, tag: str = "speed", quality: str | None = None, unit: str | None = None
-) -> Point:
-    """A point."""
-    return Point(tag, time, value, quality, unit)
+def point(value: float | str, time: datetime, tag: str = "speed", quality: str | None = None,
+          unit: str | None = None) -> dict[str, Any]:  # fmt: skip
+    """A point as it is sent."""
+    words = {"quality": quality, "unit": unit}
+    return {"tag": tag, "time": time, "value": value} | {name: word for name, word in words.items() if word is not None}
 
 
 def read_integers(processor: ProcessorServices, account_id: UUID, selection: Selection = ALL, enough: int = 1) -> list[int]:

@@ -49,12 +49,21 @@ def select(tx: Tx, account: OpenedLogAccount, wanted: Wanted) -> tuple[Selection
     Raises InvalidError for a device that the account has not, or a tag that none of the devices has.
     """
     device_ids = None if wanted.devices is None else [_device(tx, account, wanted, name) for name in wanted.devices]
-    names = names_of(tx, account, device_ids)
-    if wanted.tags is not None:
-        if not set(wanted.tags) <= {tag for _, tag in names.values()}:
-            raise wanted.fault("tag", "is no tag of these devices")
-        names = {tag_id: called for tag_id, called in names.items() if called[1] in wanted.tags}
+    names = names_of(tx, account, device_ids) if wanted.tags is None else _of_tags(tx, account, wanted, device_ids)
     return Selection(device_ids, None if wanted.tags is None else list(names), wanted.since, wanted.until), names
+
+
+def _of_tags(tx: Tx, account: OpenedLogAccount, wanted: Wanted, device_ids: Sequence[UUID] | None) -> Names:
+    tags = set(wanted.tags or ())
+    if device_ids is None or wanted.devices is None:
+        names = {tag_id: called for tag_id, called in names_of(tx, account).items() if called[1] in tags}
+    else:
+        found = [devices.find_tags(tx, account, device_id, tags) for device_id in device_ids]
+        pairs = zip(wanted.devices, found, strict=True)
+        names = {tag_id: (device, tag) for device, ids in pairs for tag, tag_id in ids.items()}
+    if not tags <= {tag for _, tag in names.values()}:
+        raise wanted.fault("tag", "is no tag of these devices")
+    return names
 
 
 def _device(tx: Tx, account: OpenedLogAccount, wanted: Wanted, name: str) -> UUID:

@@ -22,6 +22,7 @@ from cloudpriv.platform.errors import BusyError, NotFoundError
 from cloudpriv.platform.keys import DataKey
 from cloudpriv.platform.objectstore import ObjectStore
 from cloudpriv.processor import accounts, chunks, columns
+from cloudpriv.processor.accounts import OpenedLogAccount
 from cloudpriv.processor.chunks import ALL_TAGS, Selection
 from cloudpriv.processor.tables import LogChunk, LogDeletion, LogDevice
 
@@ -55,7 +56,7 @@ class Snapshot:
     selection: Selection
     look: Callable[[Selection, int], Look]
     devices: Callable[[], Sequence[UUID]]
-    first: Look | None = None
+    first: Look | None
 
     def tables(self, objects: ObjectStore) -> Iterator[tuple[UUID, pa.Table]]:
         """The points, device by device and of each by time and place, in tables of POINTS of bounded size.
@@ -116,24 +117,26 @@ class Snapshot:
         with ThreadPoolExecutor(min(GETS_AT_ONCE, len(touched) or 1)) as pool:
             return _in_order(columns.together(list(pool.map(load, touched))))
 
-    def looked(self) -> "Snapshot":
-        """The same with its first look taken now, so that reading need not begin with one."""
-        return replace(self, first=self.look(self.selection, CHUNKS_AT_ONCE))
-
 
 def snapshot(tx: Tx, account_id: UUID, selection: Selection) -> Snapshot:
     """What is selected of the account's points now. Raises NotFoundError for an account that has none, or is erased.
 
     It is read while the transaction is open, which must see what others commit; `kept` has it read longer.
     """
-    account = accounts.find_account(tx, account_id)
-    head = account.row.head_seq
+    return snapshot_of(tx, accounts.find_account(tx, account_id), selection)
+
+
+def snapshot_of(tx: Tx, account: OpenedLogAccount, selection: Selection) -> Snapshot:
+    """As `snapshot`, of an account that was found in this transaction, with its first look taken."""
+    account_id, head = account.row.account_id, account.row.head_seq
     up_to = head if selection.up_to_seq is None else min(head, selection.up_to_seq)
+    bounded = replace(selection, up_to_seq=up_to)
     return Snapshot(
         account.key,
-        replace(selection, up_to_seq=up_to),
+        bounded,
         lambda narrowed, rows: look_up(tx, account_id, narrowed, rows),
         lambda: _devices(tx, account_id, selection),
+        _look_inside(tx, account_id, bounded, CHUNKS_AT_ONCE),
     )
 
 
@@ -229,6 +232,10 @@ def look_up(tx: Tx, account_id: UUID, selection: Selection, rows: int) -> Look:
     Masks are read before chunks: what is masked no longer because no object holds it is in none of the rows then.
     """
     accounts.find_account(tx, account_id)
+    return _look_inside(tx, account_id, selection, rows)
+
+
+def _look_inside(tx: Tx, account_id: UUID, selection: Selection, rows: int) -> Look:
     masks = pending_masks(tx, account_id)
     query = select(LogChunk).where(chunks.of_selection(account_id, selection))
     found = list(tx.session.scalars(query.order_by(LogChunk.since, LogChunk.chunk_id).limit(rows)))

@@ -144,7 +144,7 @@ def _begin(
         account = accounts.find_account(tx, account_id)
         wanted = Wanted(query["device"], query["tag"], query["since"], query["until"])
         selection, names = naming.select(tx, account, wanted)
-        found = reading.snapshot(tx, account_id, replace(selection, up_to_seq=up_to)).looked()
+        found = reading.snapshot_of(tx, account, replace(selection, up_to_seq=up_to))
         if most is not None and reading.expected(tx, account_id, found) > most:
             raise InvalidError(errors=(FieldError("from", f"makes it more than {most} points; order an export", "query"),))
         devices_read = selection.device_ids or ()
