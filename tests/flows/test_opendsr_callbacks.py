@@ -98,7 +98,7 @@ def customer(processor: ProcessorServices, processes: Processes) -> Customer:
     found = Customer(processes.url, account_id, device, reader)
     points = [point(KIM, "operator", 1), point("alex", "operator", 2), point(f"stopped by {KIM}", "alarm", 3)]
     answer = found.send(device, "POST", "/v1/logdata/points", points)
-    assert answer.json() == {"accepted": 3, "rejected": []}
+    assert answer.json() == {"accepted": 3, "rejected": []}, (processes.folder / "serve.log").read_text()
     return found
 
 
