@@ -17,7 +17,7 @@ def test_the_record_tells_what_is_held_instructed_and_done(reader: Caller, devic
                                                            processor: ProcessorServices) -> None:  # fmt: skip
     times = [(NOW - timedelta(days=days)).isoformat() for days in (3, 2, 1)]
     device.post("/v1/logdata/points", [{"tag": "level", "time": time, "value": 1} for time in times])
-    put_points(processor, make_log_account(processor), "pump-9", "flow", [NOW])
+    put_points(processor, make_log_account(processor), "pump-9", "flow", [NOW], now=NOW)
     until = (NOW + timedelta(days=1)).isoformat()
     reader.post(
         "/v1/logdata/instructions", {"kind": "support_read", "until": until, "device": "pump-1", "note": "ticket 4711"}
