@@ -11,22 +11,26 @@ from uuid import UUID
 
 import msgspec
 from flask import Response
-from marshmallow import ValidationError, fields, validate, validates_schema
 from werkzeug.exceptions import HTTPException
 
 from cloudpriv.api import problems
 from cloudpriv.api.body import Blueprint, whole_body
 from cloudpriv.api.endpoint import PUBLIC, endpoint, transaction
 from cloudpriv.api.logdata.access import runtime
-from cloudpriv.api.schemas import Pattern, Strict, UtcTime, any_text
-from cloudpriv.platform import outbound
-from cloudpriv.platform.certificate import Certificate
+from cloudpriv.api.opendsr_schemas import (
+    CancellationOut,
+    DiscoveryOut,
+    OpenDsrErrorOut,
+    SubjectRequestIn,
+    SubjectRequestOut,
+    SubjectRequestStatusOut,
+    certificate,
+    identity_of,
+)
 from cloudpriv.platform.db import Tx
-from cloudpriv.platform.errors import DomainError, NotFoundError
-from cloudpriv.platform.outbound import LONGEST, Network
+from cloudpriv.platform.errors import DomainError
 from cloudpriv.processor import exports, identities, opendsr, results
 from cloudpriv.processor.callbacks import DOMAIN_HEADER, SIGNATURE_HEADER, signed_headers
-from cloudpriv.processor.identities import Identity
 from cloudpriv.processor.opendsr import Order
 
 blueprint: Final = Blueprint(
@@ -34,9 +38,6 @@ blueprint: Final = Blueprint(
 )
 READ: Final = "logdata:read"
 INSTRUCT: Final = "logdata:instruct"
-GUID: Final = Pattern(
-    "^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$", "Must be a UUID of version 4 in lower case."
-)
 TOO_MANY: Final = 413
 OF_REQUESTS: Final = frozenset({409, 412, TOO_MANY, 415, 422, 428})  # what is wrong with a request itself
 CHAIN_TYPE: Final = "application/pem-certificate-chain"  # RFC 8555, 9.1
@@ -66,121 +67,6 @@ RESULTS: Final = {
     "content": {LINES: {"schema": {"type": "string"}}},
 }
 CHAIN: Final = {"description": "The certificate, in PEM.", "content": {CHAIN_TYPE: {"schema": {"type": "string"}}}}
-
-
-def _callback_url(value: str) -> None:
-    try:
-        outbound.check_url(value, _networks())
-    except ValueError as fault:
-        raise ValidationError(str(fault)) from None
-
-
-class IdentityIn(Strict):
-    """Who or what the request is about."""
-
-    identity_type = fields.String(required=True, validate=validate.OneOf(identities.TYPES))
-    identity_value = any_text("kim@customer.example", required=True, longest=500)
-    identity_format = fields.String(required=True, validate=validate.OneOf(identities.FORMATS))
-
-    @validates_schema
-    def comparable(self, data: dict[str, Any], **_: Any) -> None:
-        """A hash has to be one."""
-        try:
-            identities.check(_identity(data))
-        except ValueError as fault:
-            raise ValidationError(str(fault), "identity_value") from None
-
-
-class SubjectRequestIn(Strict):
-    """A data subject's request (OpenDSR 2.0, 7.1.1). Extensions for other processors are not looked at."""
-
-    regulation = fields.String(required=True, validate=validate.OneOf(opendsr.REGULATIONS))
-    subject_request_id = fields.String(required=True, validate=GUID)
-    subject_request_type = fields.String(required=True, validate=validate.OneOf(opendsr.TYPES))
-    submitted_time = UtcTime(required=True)
-    subject_identities = fields.List(fields.Nested(IdentityIn), required=True, validate=validate.Length(min=1, max=50))
-    api_version = fields.String(validate=Pattern(r"^2(\.[0-9]{1,3})?$", "Must be 2.0."))
-    status_callback_urls = fields.List(
-        fields.String(validate=_callback_url, metadata={"format": "uri", "maxLength": LONGEST}),
-        load_default=list,
-        validate=validate.Length(max=10),
-    )
-    extensions = fields.Dict(keys=fields.String(), values=fields.Dict(), load_default=dict)
-
-    @validates_schema
-    def none_of_ours(self, data: dict[str, Any], **_: Any) -> None:
-        """We have none: what was meant to narrow the request must not be passed over."""
-        if _certificate().domain in data["extensions"]:
-            raise ValidationError("There are none for this processor.", "extensions")
-
-
-class _Told(Strict):
-    controller_id = fields.String(required=True)
-    subject_request_id = fields.String(required=True)
-    api_version = fields.String(required=True)
-
-
-class SubjectRequestOut(_Told):
-    """A request that was taken."""
-
-    received_time = UtcTime(required=True)
-    expected_completion_time = UtcTime(required=True)
-    encoded_request = fields.String(required=True, metadata={"description": "The body that was sent, in base64."})
-
-
-class SubjectRequestStatusOut(_Told):
-    """How a request goes."""
-
-    expected_completion_time = UtcTime(required=True)
-    request_status = fields.String(
-        required=True, validate=validate.OneOf(["pending", "in_progress", "completed", "cancelled"])
-    )
-    results_url = fields.URL(metadata={"description": "Of a completed one, unless it is an erasure."})
-    results_count = fields.Integer(metadata={"description": "Points that were found, or erased, by a completed one."})
-
-
-class CancellationOut(_Told):
-    """A request that was cancelled."""
-
-    received_time = UtcTime(required=True)
-
-
-class SupportedIdentityOut(Strict):
-    """An identity that requests may name."""
-
-    identity_type = fields.String(required=True, validate=validate.OneOf(identities.TYPES))
-    identity_format = fields.String(required=True, validate=validate.OneOf(identities.FORMATS))
-
-
-class DiscoveryOut(Strict):
-    """What of OpenDSR there is here."""
-
-    api_version = fields.String(required=True)
-    supported_identities = fields.List(fields.Nested(SupportedIdentityOut), required=True)
-    supported_subject_request_types = fields.List(fields.String(validate=validate.OneOf(opendsr.TYPES)), required=True)
-    processor_certificate = fields.URL(required=True)
-
-
-class RefusalDetailOut(Strict):
-    """One thing that is wrong."""
-
-    domain = fields.String(required=True)
-    reason = fields.String(required=True)
-    message = fields.String(required=True)
-
-
-class RefusalOut(Strict):
-    """Why a request is refused."""
-
-    code = fields.Integer(required=True)
-    message = fields.String(required=True)
-    errors = fields.List(fields.Nested(RefusalDetailOut), required=True)
-
-
-class OpenDsrErrorOut(Strict):
-    """A refusal (OpenDSR 2.0, 7.6)."""
-
-    error = fields.Nested(RefusalOut, required=True)
 
 
 def _documented(*statuses: int) -> Callable[[Any], Any]:
@@ -215,9 +101,9 @@ def discover() -> Response:
 @endpoint(PUBLIC)
 @blueprint.doc(responses={"200": CHAIN})
 @_documented(404, 429)
-def read_opendsr_certificate() -> Response:
+def read_opendsrcertificate() -> Response:
     """Read the certificate that answers and callbacks are signed by."""
-    return Response(_certificate().chain, content_type=CHAIN_TYPE)
+    return Response(certificate().chain, content_type=CHAIN_TYPE)
 
 
 @blueprint.route("/requests", methods=["POST"])
@@ -263,7 +149,7 @@ def read_subject_request_status(tx: Tx, subject_request_id: UUID) -> Response:
 @_documented(400, 401, 403, 404, 429, 503)
 def cancel_subject_request(tx: Tx, subject_request_id: UUID) -> Response:
     """Cancel a request that is pending; one that is begun or completed is refused."""
-    _certificate()
+    certificate()
     row = opendsr.cancel(tx, subject_request_id)
     return _signed(_told(row.account_id, row.request_id) | {"received_time": opendsr.as_time(tx.now)}, 202)
 
@@ -316,7 +202,7 @@ def _status(tx: Tx, request_id: UUID) -> Response:
 
 def _signed(document: dict[str, Any], status: int = 200) -> Response:
     body = msgspec.json.encode(document)
-    return Response(body, status, headers=signed_headers(_certificate(), body), content_type="application/json")
+    return Response(body, status, headers=signed_headers(certificate(), body), content_type="application/json")
 
 
 def _told(account_id: UUID, request_id: UUID) -> dict[str, str]:
@@ -333,25 +219,9 @@ def _order(body: dict[str, Any]) -> Order:
         body["regulation"],
         body["subject_request_type"],
         body["submitted_time"],
-        tuple(map(_identity, body["subject_identities"])),
+        tuple(map(identity_of, body["subject_identities"])),
         tuple(dict.fromkeys(body["status_callback_urls"])),
     )
-
-
-def _identity(data: dict[str, Any]) -> Identity:
-    return Identity(data["identity_type"], data["identity_format"], data["identity_value"])
-
-
-def _certificate() -> Certificate:
-    """What answers are signed by. Raises NotFoundError where there is no OpenDSR."""
-    found = runtime().services.certificate
-    if found is None:
-        raise NotFoundError("There is no OpenDSR here: no certificate is set.")
-    return found
-
-
-def _networks() -> tuple[Network, ...]:
-    return outbound.networks(runtime().services.settings.opendsr_callback_networks)
 
 
 def _url() -> str:
