@@ -146,10 +146,16 @@ def test_getewon_tells_of_tags_and_their_latest_points(program: Program, pump: S
 
 
 def test_the_latest_point_is_that_of_the_latest_time_wherever_it_lies(program: Program, pump: Sender) -> None:
+    def starts() -> Any:
+        return {tag["name"]: tag["value"] for tag in program.ask("getewon", id=1)["tags"]}["starts"]
+
     pump.send([point(9, NOW - 3 * MINUTE, "starts")])
-    assert {tag["name"]: tag["value"] for tag in program.ask("getewon", id=1)["tags"]}["starts"] == 7
-    pump.send([point(10, NOW - MINUTE, "starts")])
-    assert {tag["name"]: tag["value"] for tag in program.ask("getewon", id=1)["tags"]}["starts"] == 10
+    assert starts() == 7, "what came last is older"
+    pump.send([point(11, NOW - MINUTE / 2, "starts"), point("busy", NOW, "state")])
+    pump.send([point(8, NOW - 4 * MINUTE, "starts"), point(20.0, NOW - MINUTE / 3, "temperature")])
+    assert starts() == 11, "though a batch that ends later than it has an older one"
+    pump.send([point(12, NOW - MINUTE / 2, "starts")])
+    assert starts() == 12, "of two at one time the one that came last"
 
 
 def test_getdata_tells_points_by_time(program: Program, pump: Sender) -> None:

@@ -83,6 +83,18 @@ def test_points_come_in_order_of_arrival_from_batches_and_from_days(
     assert all_in_turn(processor, [one, other], most=most, rows=rows) == list(range(25))
 
 
+@pytest.mark.parametrize("most", [1, 5, 8])
+def test_points_come_in_order_of_arrival_from_days_of_more_devices_than_are_read_at_once(
+    processor: ProcessorServices, processor_worker: ProcessorServices, log_account: UUID, most: int
+) -> None:
+    senders = [Sender(processor, log_account, f"pump-{number}") for number in range(6)]
+    for value in range(18):
+        senders[value % 6].send([point(value, NOW - value * MINUTE)])
+    for sender in senders:
+        compact(processor_worker, sender)
+    assert all_in_turn(processor, senders, most=most, rows=100) == list(range(18))
+
+
 def test_compaction_between_two_answers_changes_neither(
     processor: ProcessorServices, processor_worker: ProcessorServices, log_account: UUID
 ) -> None:
@@ -100,7 +112,7 @@ def test_what_is_committed_after_the_head_was_read_is_left_to_the_next_answer(
 ) -> None:
     sender = Sender(processor, log_account)
     sender.send([point(1, NOW)])
-    sender.send([point(2, NOW - DAY)])
+    sender.send([point(2, NOW - MINUTE)])
     compact(processor_worker, sender)
     arrivals = read(processor, [sender], 0, head=1)
     assert (arrivals.points["i"].to_pylist(), arrivals.up_to, arrivals.more) == ([1], 1, False)
