@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import urllib3
 
-from tests.stack import TestDatabase
+from tests.stack import PREFIXES, PlaneName, TestDatabase
 
 START_SECONDS = 30
 
@@ -39,13 +39,14 @@ class Served:
 
 
 @contextmanager
-def served(database: TestDatabase, log: Path, **settings: str) -> Iterator[Served]:
-    """The API on a test's database with these settings, up when this begins and ended when it ends."""
+def served(database: TestDatabase, log: Path, *, plane: PlaneName = "controller", **settings: str) -> Iterator[Served]:
+    """A plane's API on a test's database with these settings, up when this begins and ended when it ends."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "cloudpriv.cli", "serve", "--bind", f"127.0.0.1:{port}"]
-    environment = database.environment() | {f"CLOUDPRIV_{name.upper()}": value for name, value in settings.items()}
+    command = [sys.executable, "-m", "cloudpriv.cli", "serve", "--plane", plane, "--bind", f"127.0.0.1:{port}"]
+    named = {f"{PREFIXES[plane]}{name.upper()}": value for name, value in settings.items()}
+    environment = database.environment() | named
     with log.open("wb") as stderr, subprocess.Popen(command, env=environment, stderr=stderr) as server:
         found = Served(port, log)
         patient = urllib3.Retry(total=None, connect=START_SECONDS * 10, backoff_factor=0.1, backoff_max=0.1)
