@@ -10,14 +10,15 @@ from sqlalchemy.dialects.postgresql import INET
 from sqlalchemy.exc import ProgrammingError
 
 from cloudpriv.api import problems
-from cloudpriv.api.endpoint import OPEN, UndeclaredRouteError, access_of
+from cloudpriv.api.endpoint import OPEN, Served, UndeclaredRouteError, access_of
 from cloudpriv.api.openapi import document
 from cloudpriv.app import documented_app
-from cloudpriv.controller.clients import SCOPES
+from cloudpriv.controller import clients
 from cloudpriv.database import differences
-from cloudpriv.metadata import CONTROLLER
+from cloudpriv.metadata import CONTROLLER, PROCESSOR
 from cloudpriv.platform import errors
-from cloudpriv.platform.classify import Category, Erasure, classification_of, erased_tables
+from cloudpriv.platform.actor import LOG_DATA_SCOPES
+from cloudpriv.platform.classify import LOG_DATA, Category, Erasure, classification_of, erased_tables
 from cloudpriv.platform.errors import DomainError
 from cloudpriv.platform.jobs import JOBS
 from cloudpriv.policy.register import load
@@ -28,9 +29,11 @@ APART = {
     *("directory", "clients", "ledger", "audit_events", "idempotency_keys", "purges", "outbox"),
     *("purge_runs", "guard_baselines", "duties", "forecast_months"),
     *("log_pending", "logs", "log_tiles", "checkpoints", "certificates"),
+    *("log_events", "log_erased"),
 }
 METHODS = {"get", "post", "put", "patch", "delete"}
-COLUMNS = [column for table in CONTROLLER.sorted_tables for column in table.columns]
+TABLES = [*CONTROLLER.sorted_tables, *PROCESSOR.sorted_tables]
+COLUMNS = [column for table in TABLES for column in table.columns]
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +57,25 @@ def test_routes_and_the_openapi_document_are_the_same_set(app: Flask) -> None:
     assert documented == routes(app)
 
 
-def test_every_route_declares_what_it_demands_and_every_scope_is_demanded(app: Flask) -> None:
-    demanded = {access_of(app, rule.endpoint).scope for rule in app.url_map.iter_rules()}
-    assert demanded - OPEN <= SCOPES
-    assert SCOPES - demanded == set()
+def scopes_of(*planes: Served) -> set[str]:
+    """What the routes of these planes demand."""
+    found = documented_app(*planes)
+    return {access_of(found, rule.endpoint).scope for rule in found.url_map.iter_rules()} - OPEN
+
+
+def test_every_route_demands_a_scope_of_its_plane_and_every_scope_is_demanded() -> None:
+    of_customers = set().union(*LOG_DATA_SCOPES.values())
+    assert scopes_of("controller") == clients.SCOPES - LOG_DATA_SCOPES["client"]
+    assert scopes_of("processor") == of_customers
+    assert clients.SCOPES & of_customers == LOG_DATA_SCOPES["client"], "no client can be given a customer's scope"
+
+
+def test_each_plane_serves_its_own_routes_and_what_is_common(app: Flask) -> None:
+    controller, processor = routes(documented_app("controller")), routes(documented_app("processor"))
+    assert controller | processor == routes(app)
+    assert controller & processor == {
+        ("get", f"/{name}") for name in ("healthz", "readyz", "metrics", "openapi.json", "docs")
+    }
 
 
 def test_an_app_with_an_undeclared_route_does_not_start(app: Flask) -> None:
@@ -84,7 +102,7 @@ def test_every_column_is_classified(column: Column[object]) -> None:
     assert mark.purpose in {activity.key for activity in load().activities}
 
 
-@pytest.mark.parametrize("table", CONTROLLER.sorted_tables, ids=lambda table: table.name)
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 def test_every_table_says_how_it_is_erased_and_exported(table: Table) -> None:
     assert isinstance(table.info.get("erasure"), Erasure)
     assert bool(table.info["member"]) != bool(table.info["why"]), "a member of the export, or why there is none"
@@ -92,14 +110,14 @@ def test_every_table_says_how_it_is_erased_and_exported(table: Table) -> None:
     assert bool(exported) == bool(table.info["member"])
 
 
-@pytest.mark.parametrize("table", CONTROLLER.sorted_tables, ids=lambda table: table.name)
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 def test_every_table_with_an_account_is_erased_cleared_or_kept_without_personal_data(table: Table) -> None:
-    if "account_id" in table.columns and table not in set(erased_tables(CONTROLLER)):
+    if "account_id" in table.columns and table not in {*erased_tables(CONTROLLER), *erased_tables(PROCESSOR)}:
         assert table.info["erasure"] in {Erasure.KEPT, Erasure.CLEARED}
         assert not any(mark.sealed for column in table.columns if (mark := classification_of(column)))
 
 
-@pytest.mark.parametrize("table", CONTROLLER.sorted_tables, ids=lambda table: table.name)
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 def test_an_accounts_rows_lie_together(table: Table) -> None:
     if table.name in APART:
         return
@@ -125,15 +143,47 @@ def test_every_domain_error_has_a_problem_and_no_code_twice() -> None:
     assert DomainError.code not in codes
 
 
-def test_the_migrations_make_the_classified_tables(owner_engine: Engine) -> None:
+@pytest.mark.parametrize("table", PROCESSOR.sorted_tables, ids=lambda table: table.name)
+def test_log_data_is_exported_and_erased_in_its_own_plane_alone(table: Table) -> None:
+    assert table.info["member"] is None, "the controller plane's archives hold no log data"
+    for mark in (classification_of(column) for column in table.columns):
+        assert mark is not None
+        assert (mark.category, mark.purpose) in product((Category.LOG_DATA, Category.OPERATION), (LOG_DATA,))
+        assert bool(mark.sealed) == (mark.category is Category.LOG_DATA), "what the customer says is sealed"
+
+
+@pytest.mark.parametrize("table", PROCESSOR.sorted_tables, ids=lambda table: table.name)
+def test_no_row_of_log_data_outlives_the_row_of_its_account(table: Table) -> None:
+    if table.info["erasure"] is Erasure.ROWS and table.name != "log_accounts":
+        assert table.foreign_keys, "the account's row, which goes last, cannot go before it"
+
+
+def test_the_planes_have_no_table_in_common() -> None:
+    assert not CONTROLLER.tables.keys() & PROCESSOR.tables.keys()
+
+
+def test_the_migrations_make_the_classified_tables(owner_engine: Engine, processor_owner: Engine) -> None:
     assert differences(owner_engine) == []
+    assert differences(processor_owner, "processor") == []
+
+
+def unsampled_in(owner: Engine) -> set[tuple[str, str]]:
+    """The columns of a plane that its database takes no samples of."""
+    query = "SELECT attrelid::regclass::text, attname FROM pg_attribute WHERE attstattarget = 0 AND attnum > 0"
+    with owner.connect() as connection:
+        return {(table, column) for table, column in connection.exec_driver_sql(query)}
+
+
+def test_no_sample_of_log_data_or_of_what_guards_it_stays_in_the_planners_statistics(processor_owner: Engine) -> None:
+    columns = [column for table in PROCESSOR.sorted_tables for column in table.columns]
+    sealed = {(each.table.name, each.name) for each in columns if (mark := classification_of(each)) and mark.sealed}
+    assert {("log_keys", "wrapped"), ("log_tokens", "secret_hash"), *sealed} <= unsampled_in(processor_owner)
 
 
 def test_no_sample_of_what_is_personal_or_guards_it_stays_in_the_planners_statistics(owner_engine: Engine) -> None:
-    query = "SELECT attrelid::regclass::text, attname FROM pg_attribute WHERE attstattarget = 0 AND attnum > 0"
-    with owner_engine.connect() as connection:
-        unsampled = {tuple(row) for row in connection.exec_driver_sql(query)}
-    marked = [(column, mark) for column in COLUMNS if (mark := classification_of(column))]
+    unsampled = unsampled_in(owner_engine)
+    columns = [column for table in CONTROLLER.sorted_tables for column in table.columns]
+    marked = [(column, mark) for column in columns if (mark := classification_of(column))]
     sealed = {(column.table.name, column.name) for column, mark in marked if mark.sealed}
     said = {
         (column.table.name, column.name)
