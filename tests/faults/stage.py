@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import quote, urlsplit
 
 import boto3
@@ -23,6 +23,26 @@ if TYPE_CHECKING:
 ENDPOINT: Final = f"{PREFIX}S3_ENDPOINT"
 ERASER: Final = f"{PREFIX}ERASER_DATABASE_URL"
 WORKER_DATABASE: Final = PREFIX + DATABASE_SETTING["worker"]
+
+
+class Proxied(Protocol):
+    """What work that meets faults is done with."""
+
+    @property
+    def points(self) -> Points:
+        """Where it meets them."""
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Of the process that does it."""
+
+    @property
+    def log(self) -> Path:
+        """What that says."""
+
+    @property
+    def proxies(self) -> tuple[Proxy, ...]:
+        """Before its servers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,9 +106,9 @@ def s3_client(environment: Mapping[str, str]) -> "S3Client":
     )
 
 
-def sockets_of(environment: Mapping[str, str]) -> Path:
+def sockets_of(environment: Mapping[str, str], variable: str = WORKER_DATABASE) -> Path:
     """The folder of PostgreSQL's socket."""
-    return Path(str(make_url(environment[WORKER_DATABASE]).query["host"]))
+    return Path(str(make_url(environment[variable]).query["host"]))
 
 
 def at_socket(url: str, folder: Path) -> str:

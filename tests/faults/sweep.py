@@ -18,7 +18,7 @@ from sqlalchemy import text
 from tests.faults.canary import Mould, Planted, mould, plant
 from tests.faults.outcome import faults_left, others
 from tests.faults.points import Decide, Fault, let_through
-from tests.faults.stage import Stage
+from tests.faults.stage import Proxied, Stage
 
 PATIENCE: Final = 60.0
 
@@ -69,10 +69,10 @@ class Swept:
 
 
 class Runner:
-    """Carries on purges of a stage, each in a process that is forked for it and can be killed."""
+    """Does the work of a stage, each piece in a process that is forked for it and can be killed."""
 
-    def __init__(self, stage: Stage) -> None:
-        command = [sys.executable, "-m", "tests.faults.runner"]
+    def __init__(self, stage: Proxied, module: str = "tests.faults.runner") -> None:
+        command = [sys.executable, "-m", module]
         with stage.log.open("wb") as stderr:
             self._process = subprocess.Popen(
                 command, env=stage.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True
@@ -80,18 +80,18 @@ class Runner:
         self._stage, self._started, self._child = stage, Event(), 0
         stage.points.kill = self.kill
 
-    def run(self, purge_id: UUID, decide: Decide = let_through) -> int:
-        """Have a worker carry on a purge, with these faults; its exit code. All that it left unfinished is rolled back."""
+    def run(self, work: UUID | str, decide: Decide = let_through) -> int:
+        """Have a piece of work done, with these faults; its exit code. All that it left unfinished is rolled back."""
         self._stage.points.restart(decide)
-        code = self._code_of(purge_id)
+        code = self._code_of(work)
         for proxy in self._stage.proxies:
             proxy.settle()
         return code
 
-    def _code_of(self, purge_id: UUID) -> int:
+    def _code_of(self, work: UUID | str) -> int:
         assert self._process.stdin is not None
         self._started.clear()
-        self._process.stdin.write(f"{purge_id}\n")
+        self._process.stdin.write(f"{work}\n")
         self._process.stdin.flush()
         self._child = self._told()
         self._started.set()
