@@ -101,7 +101,7 @@ def discover() -> Response:
 @endpoint(PUBLIC)
 @blueprint.doc(responses={"200": CHAIN})
 @_documented(404, 429)
-def read_opendsrcertificate() -> Response:
+def read_opendsr_certificate() -> Response:
     """Read the certificate that answers and callbacks are signed by."""
     return Response(certificate().chain, content_type=CHAIN_TYPE)
 

@@ -10,18 +10,18 @@ import pytest
 from cloudpriv.bootstrap import ProcessorServices
 from cloudpriv.platform.clock import utc_now
 from cloudpriv.processor import fulfilment, opendsr, reading
-from cloudpriv.processor.append import Appender, append
 from cloudpriv.processor.chunks import Selection
 from cloudpriv.processor.identities import Identity
 from cloudpriv.processor.opendsr import Order
-from cloudpriv.processor.points import Point, as_batch
 from cloudpriv.processor.tables import LogRequest
 from tests.dsr import Clock, fulfil
 from tests.factories import NOW
-from tests.logdata import carry_out, device_actor, log_transaction, make_log_account, reader_actor
+from tests.logdata import carry_out, log_transaction, make_log_account, reader_actor
+from tests.points import send, sender
 
 KIM = "kim@customer.example"
 MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
 
 
 class StoppedError(BaseException):
@@ -30,9 +30,8 @@ class StoppedError(BaseException):
 
 def put(processor: ProcessorServices, account_id: UUID, device: str, texts: list[str], tag: str = "operator") -> None:
     """A batch of texts of a device, one a minute."""
-    points = [Point(tag, NOW + place * MINUTE, each) for place, each in enumerate(texts)]
-    appender = Appender(processor.plane, processor.objects, device_actor(processor, account_id, device), utc_now())
-    append(appender, as_batch(points, range(len(points)), []))
+    sent = [(tag, NOW + place * MINUTE, each) for place, each in enumerate(texts)]
+    send(sender(processor, account_id, device, NOW + HOUR), *sent)
 
 
 def texts_of(processor: ProcessorServices, account_id: UUID) -> list[str]:
