@@ -84,6 +84,7 @@ class House:
     stack: Stack
     database: TestDatabase
     owner: Engine
+    log_data: Engine
     api: Served
     mailbox: Mailbox
     headers: dict[str, str]
@@ -116,7 +117,7 @@ class House:
 
 @contextmanager
 def house(folder: Path) -> Iterator[House]:
-    """Everything runs while this lasts, and has ended after it."""
+    """Everything of the controller plane runs while this lasts, and has ended after it."""
     logs, access_log = folder / "logs", folder / "access_log"
     logs.mkdir()
     access_log.mkdir()
@@ -126,6 +127,9 @@ def house(folder: Path) -> Iterator[House]:
         owner = database.engine("migration")
         cleanup.callback(owner.dispose)
         schema.upgrade(owner)
+        log_data = database.engine("migration", "processor")
+        cleanup.callback(log_data.dispose)
+        schema.upgrade(log_data, "processor")
         s3_client(stack.environment).create_bucket(Bucket=database.ledger_bucket)
         mailbox = cleanup.enter_context(mail_server())
         settings = {
@@ -134,20 +138,21 @@ def house(folder: Path) -> Iterator[House]:
         environment = database.environment() | {f"CLOUDPRIV_{name.upper()}": value for name, value in settings.items()}
         api = cleanup.enter_context(served(database, logs / "api.log", **settings))
         processes = [
-            cleanup.enter_context(_logged(command, environment, logs / f"{command}.log"))
+            cleanup.enter_context(logged([command], environment, logs / f"{command}.log"))
             for command in ("worker", "schedule")
         ]
         token = api.token(*register(database))
-        made = House(stack, database, owner, api, mailbox, {"Authorization": f"Bearer {token}"}, processes)
+        made = House(stack, database, owner, log_data, api, mailbox, {"Authorization": f"Bearer {token}"}, processes)
         cleanup.callback(made.http.clear)
         yield made
 
 
 @contextmanager
-def _logged(command: str, environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def logged(words: list[str], environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of `cloudpriv`, with all that it says in a file."""
     with log.open("wb") as output:
-        words = [sys.executable, "-m", "cloudpriv.cli", command]
-        process = subprocess.Popen(words, env=environment, stdout=output, stderr=output)
+        command = [sys.executable, "-m", "cloudpriv.cli", *words]
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
         try:
             yield process
         finally:
