@@ -80,7 +80,7 @@ def _together(parts: list[pa.Table]) -> list[Bucket]:
     hours = columns.in_order(columns.together(parts), "tag", "bucket", "hour")
     hours = hours.drop_columns(["row_max"]).append_column("row", pa.array(range(len(hours)), pa.int64()))
     wanted = [*((name, "sum") for name in TOTALS), *((name, name[-3:]) for name in ENDS), ("row", "max")]
-    totals = hours.group_by(["tag", "bucket"], use_threads=False).aggregate(wanted)
+    totals = columns.in_order(hours.group_by(["tag", "bucket"], use_threads=False).aggregate(wanted), "tag", "bucket")
     last = hours.select(VALUES).take(totals["row_max"]).to_pylist()
     return [_bucket(total, value) for total, value in zip(totals.to_pylist(), last, strict=True)]
 

@@ -81,13 +81,16 @@ def as_csv(points: pa.Table, names: Names) -> bytes:
 def as_rows(points: pa.Table, names: Names) -> pa.Table:
     """The points as TAKEN_ALONG."""
     places = pc.index_in(points["tag"].combine_chunks(), pa.array(names, pa.int32()))
-    told = [
-        pa.DictionaryArray.from_arrays(places, pa.array([each[part] for each in names.values()], pa.string()))
-        for part in (0, 1)
-    ]
+    told = [_named(places, [each[part] for each in names.values()]) for part in (0, 1)]
     values = [points[name] for name in ("time", *KINDS)]
     words = [points[name].combine_chunks().dictionary_encode() for name in ("quality", "unit")]
     return pa.Table.from_arrays([*told, *values, *words], schema=TAKEN_ALONG)
+
+
+def _named(places: pa.Array, texts: list[str]) -> pa.DictionaryArray:
+    """Texts by their places, each of them once in the dictionary."""
+    once = pa.array(texts, pa.string()).dictionary_encode()
+    return pa.DictionaryArray.from_arrays(once.indices.take(places), once.dictionary)
 
 
 def written(kind: str, tables: Iterable[pa.Table], names: Names) -> Iterator[bytes]:
