@@ -14,7 +14,7 @@ from sqlalchemy import Engine, text
 
 from cloudpriv.api.endpoint import EXTENSION
 from cloudpriv.bootstrap import ProcessorServices
-from cloudpriv.processor import accounts, devices, reading
+from cloudpriv.processor import accounts, devices, reading, tasks
 from cloudpriv.processor.chunks import Selection
 from cloudpriv.processor.columns import VALUES
 from tests.dsr import (
@@ -30,6 +30,7 @@ from tests.dsr import (
     values_at,
 )
 from tests.logdata import Caller, device_token, log_transaction, make_log_account, reader_token
+from workers import processor as worker
 
 KIM = "kim@customer.example"
 
@@ -217,7 +218,10 @@ def test_what_comes_after_an_erasure_was_ordered_is_kept(
 ) -> None:
     append(device, point(KIM, minute=1))
     path = send(reader, request_of("erasure", identity(KIM)))
-    fulfil(processor_worker)
+    with log_transaction(processor, now=processor.clock()) as tx:
+        [begun] = tasks.unfinished(tx)
+    worker.carry_out(processor_worker, begun)
+    assert reader.get(path).get_json()["request_status"] == "in_progress"
     append(device, point(KIM, minute=2))
     fulfil(processor_worker)
     assert reader.get(path).get_json()["results_count"] == 1
