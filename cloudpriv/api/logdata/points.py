@@ -66,6 +66,7 @@ def _allow_bulk() -> None:
 @endpoint("logdata:append", unit=False)
 @blueprint.doc(requestBody=BODY, parameters=[KEY])
 @blueprint.alt_response(200, schema=BatchOut, success=True)
+@blueprint.alt_response(404, description="The account's log data is being erased.")
 def append_points() -> Response:
     """Store a batch of the device's points: a JSON array, an object with the member `points`, or NDJSON.
 
