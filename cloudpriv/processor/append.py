@@ -22,10 +22,12 @@ from cloudpriv.platform.objectstore import ObjectStore
 from cloudpriv.processor import accounts, chunks, devices
 from cloudpriv.processor.chunks import Stored
 from cloudpriv.processor.devices import NewTag
-from cloudpriv.processor.points import KINDS, Batch, Rejection
+from cloudpriv.processor.points import KINDS, Batch, Fault, Rejection
 
 BATCH_KEY: Final = "batch key"
 BATCH_BODY: Final = "batch body"
+
+NO_ROOM: Final = Fault("too_many_tags", f"tag is new, and a device has {devices.MOST_TAGS} at most")
 
 # Most devices have few tags: all of them come with the key, and then it takes no second look for those of a batch.
 LOOK: Final = """
@@ -146,10 +148,13 @@ def append(to: Appender, batch: Batch, key: BatchKey | None = None) -> Verdict:
     look = _look(to, batch, key)
     if look.earlier is not None:
         return look.earlier
-    verdict = Verdict(len(batch.tags), batch.rejected)
-    if key is None and not batch.tags:
+    names = frozenset(batch.tags)
+    tags = look.tags if names <= look.tags.keys() else _with_new_tags(to, batch)
+    kept = batch if names <= tags.keys() else batch.without(names - tags.keys(), NO_ROOM)
+    verdict = Verdict(len(kept.tags), kept.rejected)
+    if key is None and not kept.tags:
         return verdict
-    stored = _store(to, batch, look) if batch.tags else None
+    stored = _store(to, kept, tags, look.key) if kept.tags else None
     if _bracketed(to, look, stored, verdict, keyed=key is not None):
         return verdict
     return _answered_before(to, batch, key)
@@ -186,12 +191,9 @@ def _known(names: dict[bytes, str], found: Any) -> dict[str, int]:
     return {names[index]: tag_id for index, tag_id in ids if index in names}
 
 
-def _store(to: Appender, batch: Batch, look: _Look) -> Stored:
-    known = look.tags
-    if len(known) < len(set(batch.tags)):
-        known = _with_new_tags(to, batch)
-    ids = pa.array(list(map(known.__getitem__, batch.tags)), pa.int32())
-    return chunks.store(to.objects, look.key, [(chunks.ALL_TAGS, batch.values.append_column("tag", ids))])
+def _store(to: Appender, batch: Batch, tags: dict[str, int], key: DataKey) -> Stored:
+    ids = pa.array(list(map(tags.__getitem__, batch.tags)), pa.int32())
+    return chunks.store(to.objects, key, [(chunks.ALL_TAGS, batch.values.append_column("tag", ids))])
 
 
 def _with_new_tags(to: Appender, batch: Batch) -> dict[str, int]:

@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from cloudpriv.platform.db import Tx
@@ -16,6 +17,8 @@ from cloudpriv.platform.keys import DataKey
 from cloudpriv.processor import accounts, events
 from cloudpriv.processor.accounts import OpenedLogAccount
 from cloudpriv.processor.tables import DEVICE, TAG, LogDevice, LogTag
+
+MOST_TAGS: Final = 10_000  # of a device: a program that makes up names must not fill the database
 
 
 @dataclass(frozen=True)
@@ -62,14 +65,16 @@ def ensure_device(tx: Tx, account: OpenedLogAccount, name: str) -> UUID:
 def ensure_tags(tx: Tx, account: OpenedLogAccount, device_id: UUID, tags: Mapping[str, NewTag]) -> dict[str, int]:
     """The ids of a device's tags by name; those that are new are made, which waits for others that make some.
 
-    What is known of a tag stays as it was made. Raises BusyError, NotFoundError.
+    What is known of a tag stays as it was made. Beyond MOST_TAGS of a device none is made: those names are left out.
+    Raises BusyError, NotFoundError.
     """
     known = find_tags(tx, account, device_id, tags)
     if len(known) < len(tags):
         account = accounts.lock_account(tx, account.row.account_id)
         known = find_tags(tx, account, device_id, tags)
         new = {name: tag for name, tag in tags.items() if name not in known}
-        known |= _make_tags(tx, account, device_id, new) if new else {}
+        room = MOST_TAGS - _count_tags(tx, account, device_id)
+        known |= _make_tags(tx, account, device_id, dict(islice(new.items(), max(0, room))))
     return known
 
 
@@ -138,7 +143,14 @@ def _make_device(tx: Tx, account: OpenedLogAccount, name: str) -> UUID:
     return device_id
 
 
+def _count_tags(tx: Tx, account: OpenedLogAccount, device_id: UUID) -> int:
+    ours = LogTag.account_id == account.row.account_id, LogTag.device_id == device_id
+    return tx.session.execute(select(func.count()).where(*ours)).scalar_one()
+
+
 def _make_tags(tx: Tx, account: OpenedLogAccount, device_id: UUID, new: Mapping[str, NewTag]) -> dict[str, int]:
+    if not new:
+        return {}
     first = _next_numbers(account, len(new))
     made = {name: first + place for place, name in enumerate(new)}
     rows: list[dict[str, Any]] = [

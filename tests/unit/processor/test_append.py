@@ -123,3 +123,14 @@ def test_the_account_and_the_customer_see_that_points_came(processor: ProcessorS
 
 def _keyed(batch: tuple[Batch, bytes], key: str) -> tuple[Batch, BatchKey]:
     return batch[0], BatchKey(key, batch[1])
+
+
+def test_a_device_that_makes_up_tags_is_told_when_there_are_enough(
+    processor: ProcessorServices, account_id: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "MOST_TAGS", 2)
+    to = sender(processor, account_id)
+    verdict = append(to, sent(("a", 4, 1), ("b", 3, 2), ("c", 2, 3), ("a", 1, 4))[0])
+    assert (verdict.accepted, [(each.index, each.code) for each in verdict.rejected]) == (3, [(2, "too_many_tags")])
+    assert append(to, sent(("c", 2, 3))[0]).accepted == 0
+    assert [row["i"] for row in stored(processor, account_id).to_pylist()] == [1, 2, 4]
