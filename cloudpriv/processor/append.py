@@ -148,9 +148,8 @@ def append(to: Appender, batch: Batch, key: BatchKey | None = None) -> Verdict:
     look = _look(to, batch, key)
     if look.earlier is not None:
         return look.earlier
-    names = frozenset(batch.tags)
-    tags = look.tags if names <= look.tags.keys() else _with_new_tags(to, batch)
-    kept = batch if names <= tags.keys() else batch.without(names - tags.keys(), NO_ROOM)
+    tags = look.tags if look.tags.keys() >= batch.names else _with_new_tags(to, batch)
+    kept = batch if tags.keys() >= batch.names else batch.without(batch.names - tags.keys(), NO_ROOM)
     verdict = Verdict(len(kept.tags), kept.rejected)
     if key is None and not kept.tags:
         return verdict
@@ -168,7 +167,7 @@ def _look(to: Appender, batch: Batch, key: BatchKey | None) -> _Look:
         if found.closing_until is not None and found.closing_until > to.now:
             raise BusyError
         data_key = tx.keys.data_key(to.account_id, WrappedKey(found.kek_id, found.wrapped))
-    names = {devices.tag_index(data_key, to.device_id, name): name for name in dict.fromkeys(batch.tags)}
+    names = {devices.tag_index(data_key, to.device_id, name): name for name in batch.names}
     look = _Look(data_key, found.looked_at, _known(names, found))
     return look if key is None and len(look.tags) == len(names) else _look_closer(to, look, names, key)
 

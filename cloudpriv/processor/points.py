@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Annotated, Final, NamedTuple
 
 import msgspec
@@ -81,6 +82,11 @@ class Batch:
     indexes: Sequence[int]
     rejected: list[Rejection] = field(default_factory=list)
 
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The tags that there are."""
+        return frozenset(self.tags)
+
     def without(self, tags: frozenset[str], fault: Fault) -> "Batch":
         """The batch with the points of some tags rejected."""
         kept = [tag not in tags for tag in self.tags]
@@ -128,10 +134,12 @@ def _values(found: Sequence[bool | int | float | str]) -> dict[str, pa.Array]:
 
 
 def _words(found: Sequence[str | None]) -> pa.Array:
-    """A column of words, which are all the same more often than not."""
-    if len(set(found)) == 1:
-        return pa.repeat(pa.scalar(found[0], pa.string()), len(found))
-    return pa.array(found, pa.string())
+    """A column of words, which are all the same more often than not: then it is told once."""
+    if not found or found.count(found[0]) < len(found):
+        return pa.array(found, pa.string())
+    if found[0] is None:
+        return pa.nulls(len(found), pa.string())
+    return pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), len(found)), pa.array(found[:1]))
 
 
 def _keep(batch: Batch, kept: list[bool], faults: Sequence[Fault | None]) -> Batch:
