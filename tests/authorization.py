@@ -54,7 +54,7 @@ NEEDS: Final[dict[str, str]] = {
     **dict.fromkeys(("healthz", "readyz", "metrics", "openapi", "docs"), OPEN),
     # the processor plane
     **dict.fromkeys(("make_token", "list_tokens", "revoke_token"), "logdata:tokens"),
-    "list_access": "logdata:read",
+    "list_access": "logdata:oversee",
     "append_points": "logdata:append",
     **dict.fromkeys(("list_log_devices", "list_tags", "read_points", "read_aggregates"), "logdata:read"),
     **dict.fromkeys(("order_export", "read_log_export", "download_log_export", "read_deletion"), "logdata:read"),
@@ -64,7 +64,7 @@ NEEDS: Final[dict[str, str]] = {
     **dict.fromkeys(("getdata_by_form", "syncdata_by_form"), "logdata:read"),
     **dict.fromkeys(("delete", "delete_by_form", "clean", "clean_by_form"), "logdata:delete"),
     **dict.fromkeys(("give_instruction", "withdraw_instruction", "set_retention"), "logdata:instruct"),
-    **dict.fromkeys(("list_instructions", "read_instruction", "read_retention", "read_record"), "logdata:read"),
+    **dict.fromkeys(("list_instructions", "read_instruction", "read_retention", "read_record"), "logdata:oversee"),
     "read_points_for_support": "logdata:support",
     **dict.fromkeys(("discover", "read_opendsr_certificate"), OPEN),
     **dict.fromkeys(("receive_subject_request", "cancel_subject_request"), "logdata:instruct"),
@@ -74,9 +74,10 @@ NEEDS: Final[dict[str, str]] = {
 # Of the processor plane: the vendor's clients are refused, but where an instruction of the customer opens something.
 RIGHTS: Final[dict[str, frozenset[str]]] = {
     "logdata:append": frozenset({"device token"}),
-    "logdata:read": frozenset({"reader token", "owner session"}),
-    "logdata:delete": frozenset({"reader token", "owner session"}),
-    "logdata:instruct": frozenset({"reader token", "owner session"}),
+    "logdata:oversee": frozenset({"reader token", "owner session"}),
+    "logdata:read": frozenset({"reader token"}),
+    "logdata:delete": frozenset({"reader token"}),
+    "logdata:instruct": frozenset({"reader token"}),
     "logdata:tokens": frozenset({"owner session"}),
     "logdata:support": frozenset({"staff", "backend with the scope"}),
 }

@@ -11,8 +11,10 @@ Kind = Literal["client", "worker", "operator", "device", "reader", "owner", "mem
 # vendor has the one scope that leads to what an instruction of the customer opens, and to nothing without one.
 LOG_DATA_SCOPES: Final[dict[Kind, frozenset[str]]] = {
     "device": frozenset({"logdata:append"}),
-    "reader": frozenset({"logdata:read", "logdata:delete", "logdata:instruct"}),
-    "owner": frozenset({"logdata:read", "logdata:delete", "logdata:instruct", "logdata:tokens"}),
+    "reader": frozenset({"logdata:oversee", "logdata:read", "logdata:delete", "logdata:instruct"}),
+    # The controller plane issues an owner's session. It reads no point and changes none: whoever could forge one has to
+    # make a token first, which the customer sees.
+    "owner": frozenset({"logdata:oversee", "logdata:tokens"}),
     "member": frozenset(),
     "client": frozenset({"logdata:support"}),
 }

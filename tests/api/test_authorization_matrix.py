@@ -189,25 +189,27 @@ def log_data(world: World, worker: ProcessorServices, account_id: UUID, target: 
     session = world.signer.issue_session(SERVICE_OF[target], account_id, new_id(), "owner", worker.clock())
     owner = Caller(world.apps["processor"], session, account_id)
 
-    def make(path: str, body: Any) -> Any:
-        answer = owner.post(path, body)
+    def make(path: str, body: Any, caller: Caller = owner) -> Any:
+        answer = caller.post(path, body)
         assert answer.status_code < 300, (path, answer.text)
         return answer.get_json()
 
     sender = make("/v1/logdata/tokens", {"kind": "device", "name": "sender", "device": device})["token"]
     points = BODIES["append_points"]({"number": number})
     assert Caller(owner.http.application, sender, account_id).post("/v1/logdata/points", points).status_code == 200
+    program = make("/v1/logdata/tokens", {"kind": "reader", "name": "program"})["token"]
+    reader = Caller(owner.http.application, program, account_id)
     request = BODIES["receive_subject_request"]({"number": number})
-    make("/opendsr/v2/requests", request)
-    exported = make("/v1/logdata/exports", BODIES["order_export"]({}))["id"]
+    make("/opendsr/v2/requests", request, reader)
+    exported = make("/v1/logdata/exports", BODIES["order_export"]({}), reader)["id"]
     tomorrow = (worker.clock() + timedelta(days=1)).isoformat()
     carry_out(worker)
     return {
         "tomorrow": tomorrow,
-        "instruction_id": make("/v1/logdata/instructions", BODIES["give_instruction"]({"tomorrow": tomorrow}))["id"],
+        "instruction_id": make("/v1/logdata/instructions", BODIES["give_instruction"]({"tomorrow": tomorrow}), reader)["id"],
         "log_device": device,
         "log_export_id": exported,
-        "deletion_id": make("/v1/logdata/deletions", BODIES["order_deletion"]({}))["id"],
+        "deletion_id": make("/v1/logdata/deletions", BODIES["order_deletion"]({}), reader)["id"],
         "token_id": make("/v1/logdata/tokens", {"kind": "reader", "name": "spare"})["id"],
         "subject_request_id": request["subject_request_id"],
     }

@@ -37,7 +37,7 @@ class LogEventOut(Strict):
 
 
 @blueprint.route("", methods=["GET"])
-@endpoint("logdata:read")
+@endpoint("logdata:oversee")
 @blueprint.arguments(PageArgs, location="query")
 @blueprint.response(200, page_of(LogEventOut, "LogEvent"), headers=LISTED)
 def list_access(tx: Tx, query: dict[str, Any]) -> Any:

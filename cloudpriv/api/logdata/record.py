@@ -66,7 +66,7 @@ class LogRecordOut(Strict):
 
 
 @blueprint.route("", methods=["GET"])
-@endpoint("logdata:read")
+@endpoint("logdata:oversee")
 @blueprint.doc(parameters=[{"name": "Accept-Language", "in": "header", "schema": {"type": "string"}, "required": False}])
 @blueprint.response(200, LogRecordOut, headers=headers("Content-Language"))
 def read_record(tx: Tx) -> Any:

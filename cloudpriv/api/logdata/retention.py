@@ -66,7 +66,7 @@ class SetLogRulesOut(LogRulesOut):
 
 
 @blueprint.route("", methods=["GET"])
-@endpoint("logdata:read")
+@endpoint("logdata:oversee")
 @blueprint.response(200, LogRulesOut, headers=VERSIONED)
 def read_retention(tx: Tx) -> Any:
     """Read the rules by which log data is erased; without any it is kept until the account ends."""
