@@ -30,10 +30,14 @@ def hash_of(account_id: UUID) -> bytes:
     return hashlib.sha256(account_id.bytes).digest()
 
 
+def turn_of(account_id: UUID) -> int:
+    """What number of LOCK_SPACE is locked by who opens or erases the account's log data."""
+    return int.from_bytes(hash_of(account_id)[:4], "big", signed=True)
+
+
 def take_turns(tx: Tx, account_id: UUID) -> None:
     """Wait until nobody else opens or erases the account's log data, and keep others off until the transaction ends."""
-    number = int.from_bytes(hash_of(account_id)[:4], "big", signed=True)
-    tx.session.execute(select(func.pg_advisory_xact_lock(LOCK_SPACE, number)))
+    tx.session.execute(select(func.pg_advisory_xact_lock(LOCK_SPACE, turn_of(account_id))))
 
 
 def open_account(tx: Tx, account_id: UUID) -> OpenedLogAccount:

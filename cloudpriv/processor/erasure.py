@@ -19,7 +19,7 @@ from cloudpriv.platform.classify import Category, classification_of, erased_tabl
 from cloudpriv.platform.db import Plane, ProcessorBase, Tx
 from cloudpriv.platform.objectstore import ObjectStore
 from cloudpriv.processor import events, tasks
-from cloudpriv.processor.accounts import hash_of, take_turns
+from cloudpriv.processor.accounts import LOCK_SPACE, hash_of, turn_of
 from cloudpriv.processor.tables import LogAccount, LogChunk, LogErased, LogTask
 from cloudpriv.processor.tasks import LaterError
 
@@ -34,6 +34,9 @@ OBJECTS, POINTS = "log_objects", "log_points"  # what counts call what no table 
 METADATA: Final = ProcessorBase.metadata
 ACCOUNTS, CHUNKS, TASKS = LogAccount.__tablename__, LogChunk.__tablename__, LogTask.__tablename__
 FOLDERS: Final = ("chunks/", "exports/")
+# As `accounts.take_turns` does. What follows is not awaited on disk: should a crash of the server take an order back, who
+# waits for the end of the erasure gives it again.
+TURN: Final = "SELECT pg_advisory_xact_lock(%(space)s, %(turn)s), set_config('synchronous_commit', 'off', true)"
 # The row's lock lets appends that are at their commit end first, whose points then count, and keeps others waiting. One that
 # is newer than the cutoff closes nothing.
 CLOSE: Final = """
@@ -66,7 +69,7 @@ def prepare(tx: Tx, account_id: UUID, cutoff: datetime | None) -> datetime | Non
     Until the transaction ends, nobody appends to the account, or opens it; afterwards it is closed for CLOSED. A last point
     at or after the cutoff closes nothing: then it is not to be erased.
     """
-    take_turns(tx, account_id)
+    _take_turn(tx, account_id)
     values = {"account_id": account_id, "cutoff": cutoff, "now": tx.now, "closed": CLOSED}
     row = tx.fetch_one(CLOSE, values)
     last_point_at: datetime | None = row.last_point_at if row else None
@@ -75,7 +78,7 @@ def prepare(tx: Tx, account_id: UUID, cutoff: datetime | None) -> datetime | Non
 
 def order(tx: Tx, account_id: UUID) -> None:
     """Destroy the account's data key, if it has one, and have everything else of it erased. Repeated, it changes nothing."""
-    take_turns(tx, account_id)
+    _take_turn(tx, account_id)
     values = {"account_id": account_id, "hash": hash_of(account_id), "now": tx.now}
     tx.connection.exec_driver_sql(ORDER, values)
 
@@ -142,6 +145,10 @@ def category_of(counted: str) -> Category | None:
     columns = METADATA.tables[counted].columns if counted in METADATA.tables else ()
     is_log_data = any(mark.category is Category.LOG_DATA for each in columns if (mark := classification_of(each)))
     return Category.LOG_DATA if is_log_data or counted == POINTS else None
+
+
+def _take_turn(tx: Tx, account_id: UUID) -> None:
+    tx.fetch_one(TURN, {"space": LOCK_SPACE, "turn": turn_of(account_id)})
 
 
 def _gone_among(tx: Tx, account_ids: Sequence[UUID]) -> list[UUID]:

@@ -15,13 +15,12 @@ from cloudpriv.platform.db import PROCESSOR_SCHEMA, Plane, connect
 from cloudpriv.platform.errors import BusyError, GoneError, NotFoundError
 from cloudpriv.platform.ids import new_id
 from cloudpriv.processor import accounts, erasure
-from cloudpriv.processor.append import Appender, append
-from cloudpriv.processor.points import Batch, Point, as_batch
 from cloudpriv.retention import certify, erase, holds, ledger, log_data, replay
 from cloudpriv.retention.lease import LEASE, PAUSE
 from cloudpriv.retention.ledger import Entry
 from tests.factories import BACKEND, NOW, make_account, transaction
-from tests.logdata import carry_out, device_actor, log_transaction
+from tests.logdata import carry_out, log_transaction
+from tests.points import objects_of, send, sender
 from tests.purges import LONG_AGO, Killed, close, die, hear_of_log_data, is_blocked, order, purge_of, run
 from tests.purges import ledger as table
 
@@ -36,15 +35,9 @@ def account_id(services: Services, processor: ProcessorServices) -> UUID:
     return found
 
 
-def batch(at: datetime) -> Batch:
-    """A batch of two points."""
-    return as_batch([Point(tag="t", time=at, value=1.5), Point(tag="u", time=at, value=True)], [0, 1], [])
-
-
 def put(processor: ProcessorServices, account_id: UUID, at: datetime) -> None:
-    """Have a device of the account append at this time."""
-    device = device_actor(processor, account_id, now=at)
-    append(Appender(processor.plane, processor.objects, device, at), batch(at))
+    """Have a device of the account append two points at this time."""
+    send(sender(processor, account_id, now=at), ("t", at, 1.5), ("u", at, True))
 
 
 def erase_log_data(worker: ProcessorServices, now: datetime = NOW) -> None:
@@ -72,10 +65,6 @@ def is_closed(processor_owner: Engine) -> bool:
         return bool(connection.scalar(text(query)))
 
 
-def objects_of(processor: ProcessorServices, account_id: UUID) -> list[str]:
-    return [key for key in processor.objects.keys("") if str(account_id) in key]
-
-
 def test_an_account_goes_with_its_log_data_and_the_certificate_counts_it(
     services: Services, worker_services: Services, processor: ProcessorServices, processor_worker: ProcessorServices,
     owner_engine: Engine, processor_owner: Engine, account_id: UUID,
@@ -88,7 +77,7 @@ def test_an_account_goes_with_its_log_data_and_the_certificate_counts_it(
     run(worker_services, purge_id, LATER)
     assert purge_of(services, purge_id).status == "running", "log data is still there"
     erase_log_data(processor_worker)
-    assert objects_of(processor, account_id) == []
+    assert objects_of(processor, account_id) == set()
     run(worker_services, purge_id, LATER + PAUSE)
     done = purge_of(services, purge_id)
     of_log_data = {name: number for name, number in done.counts.items() if name.startswith("log_")}
@@ -164,7 +153,7 @@ def test_a_hold_on_a_category_keeps_no_log_data(
     run(worker_services, purge_id)
     erase_log_data(processor_worker)
     assert has_keys(owner_engine, processor_owner, account_id) == (True, False), "names that are held need the key"
-    assert (objects_of(processor, account_id), purge_of(services, purge_id).step) == ([], "rows")
+    assert (objects_of(processor, account_id), purge_of(services, purge_id).step) == (set(), "rows")
 
 
 def hold(services: Services, account_id: UUID, scope: str) -> None:
@@ -221,18 +210,18 @@ def test_an_append_that_is_under_way_when_it_is_decided_loses(
     worker_services: Services, processor: ProcessorServices, processor_owner: Engine, account_id: UUID
 ) -> None:
     outcome: list[str] = []
-    device, before = device_actor(processor, account_id), objects_of(processor, account_id)
+    device, before = sender(processor, account_id), objects_of(processor, account_id)
 
-    def send() -> None:
+    def append() -> None:
         try:
-            append(Appender(processor.plane, processor.objects, device, NOW), batch(NOW))
+            send(device, ("t", NOW, 1.5))
         except (BusyError, NotFoundError) as fault:
             outcome.append(fault.code)
 
     assert worker_services.eraser is not None
     with worker_services.eraser.transaction(WORKER, NOW) as tx:
         erasure.prepare(tx, account_id, None)
-        sending = Thread(target=send)
+        sending = Thread(target=append)
         sending.start()
         while not is_blocked(processor_owner):
             assert sending.is_alive(), "it did not wait"
@@ -286,7 +275,7 @@ def test_a_replay_after_a_restore_erases_log_data_too(
     replayed(worker_services, at + timedelta(days=1))
     erase_log_data(processor_worker, at + timedelta(days=1))
     replayed(worker_services, at + timedelta(days=2))
-    assert objects_of(processor, account_id) == []
+    assert objects_of(processor, account_id) == set()
     with transaction(services) as tx:
         assert tx.session.get(Account, account_id) is None
     assert [row.account_hash for row in table(services)] == [entry.account_hash]
