@@ -11,7 +11,8 @@ from urllib.parse import urlencode
 
 import urllib3
 
-from tests.stack import PREFIXES, PlaneName, TestDatabase
+from cloudpriv.database import PlaneName
+from tests.stack import PREFIXES, TestDatabase
 
 START_SECONDS = 30
 
@@ -39,7 +40,7 @@ class Served:
 
 
 @contextmanager
-def served(database: TestDatabase, log: Path, *, plane: PlaneName = "controller", **settings: str) -> Iterator[Served]:
+def served(database: TestDatabase, log: Path, plane: PlaneName = "controller", /, **settings: str) -> Iterator[Served]:
     """A plane's API on a test's database with these settings, up when this begins and ended when it ends."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -4,6 +4,7 @@ A view is decorated with `endpoint`, which names the scope that it needs; an app
 What is here serves the APIs of both planes, and knows of neither: an app has a runtime of its plane (`Common`).
 """
 
+import re
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -25,6 +26,7 @@ from cloudpriv.platform.ids import new_id
 PUBLIC: Final = "public"
 INTERNAL: Final = "internal"  # for probes and scrapers inside the installation; not to be routed to from outside
 OPEN: Final = frozenset({PUBLIC, INTERNAL})
+OUR_ETAG: Final = re.compile('"([0-9]{1,9})"')
 EXTENSION: Final = "cloudpriv"
 PLANES: Final = "cloudpriv_planes"  # which plane serves which blueprint, by its name
 P = ParamSpec("P")
@@ -219,11 +221,10 @@ def expected_version() -> int:
     """The version that If-Match names. Raises PreconditionMissingError without, StaleError for no version of ours."""
     if "If-Match" not in request.headers:
         raise PreconditionMissingError
-    tags = request.if_match.as_set(include_weak=False)  # a weak one never matches (RFC 9110, 13.1.1)
-    tag = tags.pop() if len(tags) == 1 else ""
-    if not (tag.isascii() and tag.isdigit() and len(tag) < 10):
+    tag = OUR_ETAG.fullmatch(request.headers["If-Match"])  # a weak one never matches (RFC 9110, 13.1.1)
+    if tag is None:
         raise StaleError
-    return int(tag)
+    return int(tag[1])
 
 
 def etag(version: int) -> dict[str, str]:

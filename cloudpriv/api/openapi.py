@@ -16,6 +16,7 @@ from flask import Flask
 from cloudpriv.api.answers import HEADERS, OF_ALL, OF_LIMITED, PROBLEM, headers, refusal, refusals
 from cloudpriv.api.endpoint import INTERNAL, OPEN, Access, Served, access_of, plane_of
 from cloudpriv.api.links import add_links
+from cloudpriv.api.problems import MEDIA_TYPE
 from cloudpriv.controller.clients import SCOPES
 from cloudpriv.platform.actor import LOG_DATA_SCOPES, Kind
 
@@ -97,11 +98,19 @@ def _complete(operation: dict[str, Any], access: Access, plane: Served, path: st
     for status in sorted({*_declared(answers), *_refused(operation, access, path)}):
         if "content" not in answers.get(str(status), {}):
             answers[str(status)] = refusal(status)
+    _own_not_found(answers, path)
     of_all = headers(*(OF_ALL if access.scope == INTERNAL else OF_LIMITED))
     for answer in answers.values():
         if "$ref" not in answer:
             answer["headers"] = {**of_all, **answer.get("headers", {})}
     operation["responses"] = dict(sorted(answers.items()))
+
+
+def _own_not_found(answers: dict[str, Any], path: str) -> None:
+    """Where an API of others' making words its refusals by itself: what is no id reaches none of its routes."""
+    content = answers.get("404", {}).get("content")
+    if content is not None and "{" in path:
+        content[MEDIA_TYPE] = {"schema": {"$ref": "#/components/schemas/Problem"}}
 
 
 def _declared(answers: dict[str, Any]) -> set[int]:

@@ -42,6 +42,8 @@ class SignedInOut(Strict):
 @blueprint.arguments(SignInIn)
 @blueprint.response(200, SignedInOut)
 @blueprint.alt_response(401, description="Account name, username or password is wrong; it is not said which.")
+@blueprint.alt_response(413, description="The body is too large.")
+@blueprint.alt_response(415, description="The body is no JSON.")
 @blueprint.alt_response(503, description="Too many password checks at once, or the database is away.")
 def sign_in(body: dict[str, Any]) -> Any:
     """Sign an account holder in: a token of ten minutes that owners may do everything with in the processor plane."""

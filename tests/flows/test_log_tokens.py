@@ -47,7 +47,7 @@ def owner(database: TestDatabase, services: Services, tmp_path: Path) -> Iterato
         credentials.set_credentials(tx, account_id, person_id, hashed, None)
     with (
         served(database, tmp_path / "api.log") as api,
-        served(database, tmp_path / "log-data.log", plane="processor", token_issuer=api.url) as log_data,
+        served(database, tmp_path / "log-data.log", "processor", token_issuer=api.url) as log_data,
     ):
         yield Owner(api, log_data)
 

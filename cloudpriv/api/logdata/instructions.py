@@ -116,7 +116,7 @@ def give_instruction(tx: Tx, body: dict[str, Any]) -> Any:
 
 
 @blueprint.route("", methods=["GET"])
-@endpoint("logdata:read")
+@endpoint("logdata:oversee")
 @blueprint.arguments(PageArgs, location="query")
 @blueprint.response(200, page_of(InstructionOut, "Instruction"), headers=LISTED)
 def list_instructions(tx: Tx, query: dict[str, Any]) -> Any:
@@ -126,7 +126,7 @@ def list_instructions(tx: Tx, query: dict[str, Any]) -> Any:
 
 
 @blueprint.route("/<uuid:instruction_id>", methods=["GET"])
-@endpoint("logdata:read")
+@endpoint("logdata:oversee")
 @blueprint.response(200, InstructionOut, headers=VERSIONED)
 def read_instruction(tx: Tx, instruction_id: UUID) -> Any:
     """Read an instruction and what came of it."""
@@ -137,6 +137,7 @@ def read_instruction(tx: Tx, instruction_id: UUID) -> Any:
 @blueprint.route("/<uuid:instruction_id>", methods=["DELETE"])
 @endpoint("logdata:instruct")
 @blueprint.response(204)
+@blueprint.alt_response(409, description="It is carried out from the moment that it was given.")
 def withdraw_instruction(tx: Tx, instruction_id: UUID) -> None:
     """Withdraw an instruction that lets support read, from now on; needs If-Match. What is carried out stays done (409)."""
     instructions.withdraw(tx, account_of(tx), instruction_id, expected_version())
