@@ -1,5 +1,6 @@
 """points_vs_parquet: points over HTTP beside pyarrow, which writes the same batches to local Parquet files."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,12 +29,15 @@ SINCE: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def measure(stage: Stage) -> Iterator[Figure]:
-    """Points a second: one client on a few connections, and one writer that has the points as columns."""
+    """Points a second: an API with a process per core and one client of it, and one writer of files on one core.
+
+    The writer has the points as columns already, and then once more the same lines as the API, which pyarrow reads.
+    """
     number = stage.sized(BATCHES)
     rows = list(_rows(MAX_POINTS))
     body = b"\n".join(map(msgspec.json.encode, rows))
     table = _table(rows)
-    with processor(stage) as services, served(stage) as port:
+    with processor(stage) as services, served(stage, processes=os.cpu_count() or 1) as port:
         account_id = make_log_account(services, datetime.now(UTC))
         token = device_token(services, account_id, now=datetime.now(UTC))
         request = post("/v1/logdata/points", token, body).replace(b"application/json", b"application/x-ndjson", 1)
@@ -63,9 +67,10 @@ def processor(stage: Stage) -> Iterator[ProcessorServices]:
 
 
 @contextmanager
-def served(stage: Stage) -> Iterator[int]:
-    """One process of the processor plane's API, with the settings of production; its port."""
-    with server(stage, "cloudpriv.cli", "serve", "--plane", "processor") as port:
+def served(stage: Stage, processes: int = 1) -> Iterator[int]:
+    """The processor plane's API, with the settings of production; its port."""
+    settings = {"CLOUDPRIV_PROCESSOR_WEB_PROCESSES": str(processes)}
+    with server(stage, "cloudpriv.cli", "serve", "--plane", "processor", **settings) as port:
         yield port
 
 

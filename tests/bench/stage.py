@@ -55,8 +55,11 @@ def prepared(scale: float) -> Iterator[Stage]:
 
 
 @contextmanager
-def server(stage: Stage, *words: str) -> Iterator[int]:
-    """`python -m WORDS…` as a server of HTTP on a free port of loopback; the port, once it takes connections."""
+def server(stage: Stage, *words: str, **more: str) -> Iterator[int]:
+    """`python -m WORDS…` as a server of HTTP on a free port of loopback; the port, once it takes connections.
+
+    `more` are settings that differ from production's.
+    """
     port = _free_port()
     address = f"127.0.0.1:{port}"
     settings = {
@@ -64,6 +67,7 @@ def server(stage: Stage, *words: str) -> Iterator[int]:
         "CLOUDPRIV_ISSUER": f"http://{address}",
         "CLOUDPRIV_PROCESSOR_BIND": address,
         **LIMITS,
+        **more,
     }
     with process(stage, *words, **settings) as child:
         await_true(lambda: _answers(port), child)
