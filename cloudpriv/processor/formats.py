@@ -6,7 +6,7 @@ Texts of numbers are the shortest that give the same 64 bits again; a float has 
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -32,7 +32,12 @@ TAKEN_ALONG: Final = pa.schema(
         ("unit", NAME),
     ]
 )
-TEXTS: Final = ["device", "tag", "value_text", "quality", "unit"]  # worth a dictionary: few of them differ
+HOW: Final[dict[str, Any]] = {
+    "compression": "zstd",
+    "use_dictionary": ["device", "tag", "value_text", "quality", "unit"],  # few of them differ
+    "column_encoding": {"time": "DELTA_BINARY_PACKED", "value_float": "BYTE_STREAM_SPLIT"},  # half the time of plain ones
+    "write_statistics": False,
+}
 ROW_GROUP: Final = 100_000
 
 
@@ -83,8 +88,12 @@ def as_rows(points: pa.Table, names: Names) -> pa.Table:
     places = pc.index_in(points["tag"].combine_chunks(), pa.array(names, pa.int32()))
     told = [_named(places, [each[part] for each in names.values()]) for part in (0, 1)]
     values = [points[name] for name in ("time", *KINDS)]
-    words = [points[name].combine_chunks().dictionary_encode() for name in ("quality", "unit")]
+    words = [_words(points[name]) for name in ("quality", "unit")]
     return pa.Table.from_arrays([*told, *values, *words], schema=TAKEN_ALONG)
+
+
+def _words(texts: pa.ChunkedArray) -> pa.Array:
+    return pa.nulls(len(texts), NAME) if texts.null_count == len(texts) else texts.combine_chunks().dictionary_encode()
 
 
 def _named(places: pa.Array, texts: list[str]) -> pa.DictionaryArray:
@@ -107,7 +116,7 @@ def written(kind: str, tables: Iterable[pa.Table], names: Names) -> Iterator[byt
 
 def _parquet(tables: Iterable[pa.Table], names: Names) -> Iterator[bytes]:
     sink = _Sink()
-    with pq.ParquetWriter(sink, TAKEN_ALONG, compression="zstd", use_dictionary=TEXTS, write_statistics=False) as writer:
+    with pq.ParquetWriter(sink, TAKEN_ALONG, **HOW) as writer:
         for points in _grouped(tables):
             writer.write_table(as_rows(points, names))
             yield sink.drained()

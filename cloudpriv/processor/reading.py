@@ -109,7 +109,7 @@ class Snapshot:
         self, objects: ObjectStore, touched: Sequence[LogChunk], masks: Sequence[Selection], window: Selection
     ) -> pa.Table:
         def load(chunk: LogChunk) -> pa.Table:
-            found = chunks.matching(chunks.load(objects, self.key, chunk, window.tag_ids), window)
+            found = chunks.matching(chunks.load(objects, self.key, chunk, window.tag_ids), _left_to_test(chunk, window))
             return without(found, chunk.device_id, masks)
 
         if len(touched) == 1:
@@ -282,6 +282,18 @@ def _expected(chunk: LogChunk, selection: Selection, since: datetime, until: dat
     whole = chunk.until - chunk.since
     share = shared / whole if whole else 1.0
     return max(0.0, share) * points_of(chunk, selection.tag_ids)
+
+
+def _left_to_test(chunk: LogChunk, window: Selection) -> Selection:
+    """Those conditions of a window that the row of a chunk does not say are met by all points that are read of it."""
+    mixed = any(tag == ALL_TAGS for _, _, tag, _ in chunk.segments)
+    return Selection(
+        tag_ids=window.tag_ids if mixed else None,
+        since=window.since if window.since is not None and window.since > chunk.since else None,
+        until=window.until if window.until is not None and window.until <= chunk.until else None,
+        after_seq=window.after_seq if window.after_seq >= chunk.first_seq else 0,
+        up_to_seq=window.up_to_seq if window.up_to_seq is not None and window.up_to_seq < chunk.last_seq else None,
+    )
 
 
 def _hour(time: datetime) -> datetime:

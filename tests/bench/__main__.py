@@ -8,7 +8,7 @@ import sys
 from typing import Final
 
 from cloudpriv.embedded.signals import stop_on_sigterm
-from tests.bench import export, get, ingest, plan, points, purge, scaling, verify
+from tests.bench import export, get, ingest, plan, points, purge, read, scaling, verify
 from tests.bench.stage import prepared
 
 TARGETS: Final = {
@@ -22,6 +22,8 @@ TARGETS: Final = {
     "purge_scaling": 0.77,  # takes at most 1.3 times as long
     "points_vs_parquet": 0.15,
     "points_vs_parquet_of_lines": 0.15,
+    "read_vs_parquet": 0.30,
+    "log_storage": 1.00,  # within the bound
 }
 MEASURES: Final = {
     ("ingest_vs_copy",): ingest.measure,
@@ -32,6 +34,7 @@ MEASURES: Final = {
     ("plan_1m",): plan.measure,
     ("purge_scaling",): scaling.measure,
     ("points_vs_parquet", "points_vs_parquet_of_lines"): points.measure,
+    ("read_vs_parquet", "log_storage"): read.measure,
 }
 
 
