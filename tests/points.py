@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 import pyarrow as pa
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from cloudpriv.api.logdata.points_body import read_json
 from cloudpriv.bootstrap import ProcessorServices
@@ -14,7 +14,7 @@ from cloudpriv.processor import accounts, chunks
 from cloudpriv.processor.append import Appender, append
 from cloudpriv.processor.columns import in_order
 from cloudpriv.processor.points import Batch
-from cloudpriv.processor.tables import LogChunk
+from cloudpriv.processor.tables import LogAccount, LogChunk
 from tests.factories import NOW
 from tests.logdata import device_actor, log_transaction
 
@@ -34,6 +34,12 @@ def send(to: Appender, *points: tuple[str, datetime, Any]) -> None:
     """Append one batch of points of (tag, time, value), all of which are taken."""
     rows = [{"tag": tag, "time": time, "value": value} for tag, time, value in points]
     assert append(to, batch_of(rows, to.now)[0]).accepted == len(rows)
+
+
+def put_back(processor: ProcessorServices, account_id: UUID, at: datetime) -> None:
+    """Have the account's last point have come then, which otherwise the database's clock says."""
+    with log_transaction(processor) as tx:
+        tx.session.execute(update(LogAccount).where(LogAccount.account_id == account_id).values(last_point_at=at))
 
 
 def chunks_of(processor: ProcessorServices, account_id: UUID) -> list[LogChunk]:

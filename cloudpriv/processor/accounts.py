@@ -67,12 +67,16 @@ def find_account(tx: Tx, account_id: UUID) -> OpenedLogAccount:
 
 
 def lock_account(tx: Tx, account_id: UUID) -> OpenedLogAccount:
-    """The account, locked to add or order something. Raises NotFoundError, BusyError while it may go."""
-    locked = select(LogAccount).where(LogAccount.account_id == account_id).with_for_update(key_share=True)
-    row = tx.session.scalar(locked.execution_options(populate_existing=True))
+    """The account, locked to add or order something. Raises NotFoundError, BusyError while it may go.
+
+    Until when that is was set by the database's clock, and is compared with it.
+    """
+    query = select(LogAccount, func.clock_timestamp()).where(LogAccount.account_id == account_id)
+    locked = query.with_for_update(key_share=True, of=LogAccount).execution_options(populate_existing=True)
+    row, looked_at = tx.session.execute(locked).one_or_none() or (None, None)
     if row is None or row.erasing_at is not None:
         raise NotFoundError
-    if row.closing_until is not None and row.closing_until > tx.now:
+    if row.closing_until is not None and row.closing_until > looked_at:
         raise BusyError("It is being found out whether the account is to be erased; try again in a few minutes.")
     key = tx.session.get(LogKey, account_id)
     if key is None:

@@ -41,7 +41,7 @@ TURN: Final = "SELECT pg_advisory_xact_lock(%(space)s, %(turn)s), set_config('sy
 # is newer than the cutoff closes nothing.
 CLOSE: Final = """
 UPDATE log_accounts SET closing_until = CASE WHEN last_point_at >= %(cutoff)s::timestamptz THEN NULL
-    ELSE GREATEST(%(now)s, clock_timestamp()) + %(closed)s END
+    ELSE clock_timestamp() + %(closed)s END
 WHERE account_id = %(account_id)s AND erasing_at IS NULL RETURNING last_point_at
 """
 # The slower clock: by the other plane's, were it ahead, the grace would not end.
@@ -70,7 +70,7 @@ def prepare(tx: Tx, account_id: UUID, cutoff: datetime | None) -> datetime | Non
     at or after the cutoff closes nothing: then it is not to be erased.
     """
     _take_turn(tx, account_id)
-    values = {"account_id": account_id, "cutoff": cutoff, "now": tx.now, "closed": CLOSED}
+    values = {"account_id": account_id, "cutoff": cutoff, "closed": CLOSED}
     row = tx.fetch_one(CLOSE, values)
     last_point_at: datetime | None = row.last_point_at if row else None
     return last_point_at

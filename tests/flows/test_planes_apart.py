@@ -7,6 +7,7 @@ that is really sent; what no rule below allows has to be refused for want of a r
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -18,12 +19,13 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from psycopg import sql
-from psycopg.errors import InsufficientPrivilege
+from psycopg.errors import CheckViolation, InsufficientPrivilege
 from sqlalchemy import MetaData
 
 from cloudpriv.database import SCHEMAS, TABLES, PlaneName
 from cloudpriv.embedded.stack import Stack
 from cloudpriv.platform.keys import KeyFault, Keyring, WrappedKey, load_keyring
+from tests.factories import NOW
 from tests.flows.embedded_data import connect
 from tests.stack import TestDatabase, fresh_database
 
@@ -181,6 +183,47 @@ def test_the_grants_that_the_documentation_tells_of_are_those_that_there_are(sta
             for grant in documented:
                 owner.execute(grant.encode())
         assert permitted(own, variable, plane) == ACROSS[variable]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE processor.log_accounts SET erasing_at = NULL",
+        "UPDATE processor.log_accounts SET erasing_at = clock_timestamp() - interval '1 day'",
+        "UPDATE processor.log_accounts SET closing_until = 'infinity'",
+        "UPDATE processor.log_accounts SET closing_until = clock_timestamp() + interval '7 minutes'",
+    ],
+)
+def test_the_erasers_door_takes_no_order_back_and_closes_nothing_for_long(database: TestDatabase, statement: str) -> None:
+    with marked(database, NOW) as eraser, pytest.raises(CheckViolation):
+        eraser.execute(statement.encode())
+
+
+def test_the_erasers_door_orders_no_erasure_for_later(database: TestDatabase) -> None:
+    with marked(database, None) as eraser, pytest.raises(CheckViolation):
+        eraser.execute("UPDATE processor.log_accounts SET erasing_at = clock_timestamp() + interval '2 minutes'")
+
+
+def test_the_erasers_door_orders_again_and_closes_for_five_minutes(database: TestDatabase) -> None:
+    with marked(database, NOW) as eraser:
+        done = eraser.execute(
+            "UPDATE processor.log_accounts SET erasing_at = COALESCE(erasing_at, clock_timestamp()), "
+            "closing_until = clock_timestamp() + interval '5 minutes'"
+        )
+        assert done.rowcount == 1
+
+
+@contextmanager
+def marked(database: TestDatabase, erasing_at: datetime | None) -> Iterator[psycopg.Connection[Any]]:
+    """The eraser, while there is an account that is marked so."""
+    with signed_in(database, OWNERS["processor"]) as owner:
+        owner.execute("INSERT INTO processor.log_accounts (account_id, opened_at, head_seq, next_number, erasing_at) "
+                      "VALUES (%s, now(), 0, 1, %s)", [ACCOUNT, erasing_at])  # fmt: skip
+        try:
+            with signed_in(database, "CLOUDPRIV_ERASER_DATABASE_URL") as eraser:
+                yield eraser
+        finally:
+            owner.execute("DELETE FROM processor.log_accounts")
 
 
 def role_names(database: TestDatabase) -> dict[str, str]:

@@ -9,6 +9,7 @@ from sqlalchemy import update
 
 from cloudpriv.bootstrap import ProcessorServices
 from cloudpriv.platform.actor import WORKER
+from cloudpriv.platform.clock import utc_now
 from cloudpriv.platform.errors import BusyError, GoneError, NotFoundError
 from cloudpriv.platform.ids import new_id
 from cloudpriv.processor import accounts
@@ -60,12 +61,13 @@ def test_what_was_erased_is_not_opened_again(processor: ProcessorServices, proce
 def test_an_account_that_may_be_about_to_go_takes_nothing_and_shows_what_it_has(processor: ProcessorServices) -> None:
     account_id = new_id()
     open_account(processor, account_id)
-    mark(processor, account_id, closing_until=NOW + MINUTE)
-    with processor.plane.transaction(WORKER, NOW) as tx:
+    mark(processor, account_id, closing_until=utc_now() + MINUTE)
+    with processor.plane.transaction(WORKER, utc_now() + 60 * MINUTE) as tx:
         accounts.find_account(tx, account_id)
         with pytest.raises(BusyError):
             accounts.lock_account(tx, account_id)
-    with processor.plane.transaction(WORKER, NOW + MINUTE) as tx:
+    mark(processor, account_id, closing_until=utc_now())
+    with processor.plane.transaction(WORKER, NOW) as tx:
         accounts.lock_account(tx, account_id)
 
 

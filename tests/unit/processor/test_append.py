@@ -11,6 +11,7 @@ from sqlalchemy import Engine, select, update
 
 from cloudpriv.api.logdata.points_body import read_json
 from cloudpriv.bootstrap import ProcessorServices
+from cloudpriv.platform.clock import utc_now
 from cloudpriv.platform.errors import BusyError, IdempotencyMismatchError, NotFoundError
 from cloudpriv.processor import accounts, chunks, devices
 from cloudpriv.processor.append import Appender, BatchKey, Verdict, append
@@ -98,10 +99,14 @@ def test_an_account_that_may_go_takes_nothing(
     to = sender(processor, account_id)
     append(to, sent(("t", 5, 1.5))[0])
     with processor_owner.begin() as connection:
-        connection.execute(update(LogAccount).values(closing_until=NOW + timedelta(minutes=1)))
+        connection.execute(update(LogAccount).values(closing_until=utc_now() + timedelta(minutes=1)))
     with pytest.raises(BusyError):
         append(to, sent(("t", 4, 1.5))[0])
-    assert append(sender(processor, account_id, now=NOW + timedelta(minutes=2)), sent(("t", 4, 1.5))[0]).accepted == 1
+    with pytest.raises(BusyError):
+        append(sender(processor, account_id, now=utc_now() + timedelta(days=1)), sent(("t", 4, 1.5))[0])
+    with processor_owner.begin() as connection:
+        connection.execute(update(LogAccount).values(closing_until=utc_now()))
+    assert append(to, sent(("t", 4, 1.5))[0]).accepted == 1
     with processor_owner.begin() as connection:
         connection.execute(update(LogAccount).values(erasing_at=NOW))
     with pytest.raises(NotFoundError):
@@ -109,12 +114,15 @@ def test_an_account_that_may_go_takes_nothing(
 
 
 def test_the_account_and_the_customer_see_that_points_came(processor: ProcessorServices, account_id: UUID) -> None:
-    to = sender(processor, account_id)
+    to, before = sender(processor, account_id), utc_now()
     append(to, sent(("t", 5, 1.5), ("t", 4, 2.5))[0])
     with log_transaction(processor) as tx:
         row = accounts.find_account(tx, account_id).row
-        assert (row.head_seq, row.last_point_at) == (2, NOW)
-        assert devices.get_device(tx, accounts.find_account(tx, account_id), to.device_id).last_point_at == NOW
+        device = devices.get_device(tx, accounts.find_account(tx, account_id), to.device_id)
+        assert row.head_seq == 2
+        for at in (row.last_point_at, device.last_point_at):
+            assert at is not None
+            assert before <= at <= utc_now(), "by the database's clock"
         event = tx.session.scalars(select(LogEvent).where(LogEvent.action == "points.append")).one()
     assert (event.account_id, event.subject_id, event.actor_kind, event.actor_id) == (
         account_id, to.device_id, "device", to.actor.id

@@ -12,6 +12,7 @@ from sqlalchemy import Engine, select, text
 
 from cloudpriv.bootstrap import ProcessorServices
 from cloudpriv.platform.actor import Actor
+from cloudpriv.platform.clock import utc_now
 from cloudpriv.platform.errors import BusyError, ConflictError, ForbiddenError, InvalidError, NotFoundError, StaleError
 from cloudpriv.platform.ids import new_id
 from cloudpriv.processor import instructions
@@ -157,7 +158,7 @@ def test_no_instruction_is_given_while_it_is_found_out_whether_the_account_goes(
 ) -> None:
     actor = reader_actor(processor, account_id)
     with log_transaction(processor) as tx:
-        tx.session.get_one(LogAccount, account_id).closing_until = NOW + DAY
+        tx.session.get_one(LogAccount, account_id).closing_until = utc_now() + timedelta(minutes=1)
     with pytest.raises(BusyError), log_transaction(processor, actor, NOW) as tx:
         instructions.give(tx, account_id, READ)
 

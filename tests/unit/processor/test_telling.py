@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from cloudpriv.bootstrap import ProcessorServices
+from cloudpriv.platform.clock import utc_now
 from cloudpriv.platform.db import Plane, connect
 from cloudpriv.platform.errors import BusyError
 from cloudpriv.processor import telling
@@ -63,7 +64,20 @@ def test_the_last_point_of_all_is_told_exactly(
     assert told(owner_engine) == [(account_id, NOW), (account_id, NOW + MINUTE)]
 
 
-@pytest.mark.parametrize(("moment", "again"), [(2, 1), (3, 2)])
+def test_a_clock_that_was_ahead_once_keeps_no_account_for_ever_and_nothing_from_being_told(
+    processor: ProcessorServices, processor_worker: ProcessorServices, processor_owner: Engine, owner_engine: Engine
+) -> None:
+    account_id, ahead = make_log_account(processor), utc_now() + timedelta(days=36500)
+    put_point(processor_owner, account_id, ahead)
+    with processor_owner.begin() as connection:
+        connection.execute(text("UPDATE log_accounts SET told_at = :at"), {"at": ahead})
+    assert tell(processor_worker, utc_now()) == 1
+    [(_, now)] = told(owner_engine)
+    assert timedelta(0) <= utc_now() - now < MINUTE
+    assert tell(processor_worker, utc_now()) == 0
+
+
+@pytest.mark.parametrize(("moment", "again"), [(3, 1), (4, 2)])
 def test_a_schedule_that_stops_in_between_has_it_told_again(
     processor: ProcessorServices, processor_worker: ProcessorServices, processor_owner: Engine, owner_engine: Engine,
     moment: int, again: int,

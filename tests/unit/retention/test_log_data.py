@@ -1,7 +1,7 @@
 """Log data in the erasure of its account: its traffic counts until the last moment, its key goes second, then all of it."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from threading import Thread
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from sqlalchemy import Engine, event, text
 from cloudpriv.bootstrap import ProcessorServices, Services
 from cloudpriv.controller.tables import Account
 from cloudpriv.platform.actor import WORKER
+from cloudpriv.platform.clock import utc_now
 from cloudpriv.platform.db import PROCESSOR_SCHEMA, Plane, connect
 from cloudpriv.platform.errors import BusyError, GoneError, NotFoundError
 from cloudpriv.platform.ids import new_id
@@ -20,7 +21,7 @@ from cloudpriv.retention.lease import LEASE, PAUSE
 from cloudpriv.retention.ledger import Entry
 from tests.factories import BACKEND, NOW, make_account, transaction
 from tests.logdata import carry_out, log_transaction
-from tests.points import objects_of, send, sender
+from tests.points import objects_of, put_back, send, sender
 from tests.purges import LONG_AGO, Killed, close, die, hear_of_log_data, is_blocked, order, purge_of, run
 from tests.purges import ledger as table
 
@@ -38,6 +39,7 @@ def account_id(services: Services, processor: ProcessorServices) -> UUID:
 def put(processor: ProcessorServices, account_id: UUID, at: datetime) -> None:
     """Have a device of the account append two points at this time."""
     send(sender(processor, account_id, now=at), ("t", at, 1.5), ("u", at, True))
+    put_back(processor, account_id, at)
 
 
 def erase_log_data(worker: ProcessorServices, now: datetime = NOW) -> None:
@@ -103,6 +105,21 @@ def test_points_that_nobody_has_told_of_yet_end_an_erasure_by_policy(
     assert not is_closed(processor_owner)
     with transaction(services) as tx:
         assert tx.session.get_one(Account, account_id).last_traffic_at == at
+
+
+@pytest.mark.parametrize("host_says", [datetime(2018, 9, 1, tzinfo=UTC), NOW + timedelta(days=36500)])
+def test_a_host_whose_clock_is_wrong_moves_no_clock_of_an_account(
+    services: Services, worker_services: Services, processor: ProcessorServices, owner_engine: Engine, account_id: UUID,
+    host_says: datetime,
+) -> None:  # fmt: skip
+    purge_id, before = order(services, owner_engine, account_id), utc_now()
+    send(sender(processor, account_id, now=host_says), ("t", host_says, 1.5))
+    run(worker_services, purge_id, utc_now())
+    assert purge_of(services, purge_id).status == "cancelled"
+    with transaction(services) as tx:
+        heard = tx.session.get_one(Account, account_id).last_traffic_at
+    assert heard is not None
+    assert before <= heard <= utc_now()
 
 
 def test_what_was_told_and_not_taken_in_ends_an_erasure_by_policy(
