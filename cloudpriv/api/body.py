@@ -79,6 +79,19 @@ def whole_body() -> bytes:
     return body
 
 
+def quoted_key(header: str) -> str:
+    """The key in an Idempotency-Key header, an RFC 8941 string: printable ASCII in quotation marks, up to 255 characters.
+
+    Raises InvalidError for anything else.
+    """
+    inner = header[1:-1]
+    quoted = len(header) > 2 and header[0] == header[-1] == '"' and '"' not in inner
+    if not (quoted and inner.isascii() and inner.isprintable() and len(inner) <= 255):
+        problem = FieldError("Idempotency-Key", "must be a quoted string of printable ASCII, 1 to 255 characters", "query")
+        raise InvalidError(errors=(problem,))
+    return inner
+
+
 def read_json(body: bytes) -> Any:
     """Decode JSON, refusing what JSON allows but nobody means: members twice, NUL, lone surrogates, NaN, great depth.
 

@@ -6,12 +6,11 @@ from uuid import UUID
 
 from flask import Response, current_app, request
 
-from cloudpriv.api.body import whole_body
+from cloudpriv.api.body import quoted_key, whole_body
 from cloudpriv.api.endpoint import request_id
 from cloudpriv.controller import idempotency
 from cloudpriv.controller.idempotency import Answer
 from cloudpriv.platform.db import Tx
-from cloudpriv.platform.errors import FieldError, InvalidError
 from cloudpriv.policy.register import Policy
 
 KEPT_HEADERS: Final = ("ETag", "Location", "Content-Type")
@@ -25,7 +24,7 @@ def answer_once(tx: Tx, view: Callable[..., Any], kwargs: dict[str, Any], policy
     header = request.headers.get("Idempotency-Key") if request.method == "POST" else None
     if header is None:
         return view(tx, **kwargs)
-    claimed = idempotency.claim(tx, _key(header), _fingerprint())
+    claimed = idempotency.claim(tx, quoted_key(header), _fingerprint())
     if claimed.earlier is not None:
         return _given_again(claimed.earlier)
     response = current_app.make_response(view(tx, **kwargs))
@@ -35,16 +34,6 @@ def answer_once(tx: Tx, view: Callable[..., Any], kwargs: dict[str, Any], policy
     until = policy.rule_for("idempotency_keys").erasable_from(tx.now)
     idempotency.keep_answer(tx, claimed, account_id, request_id(), answer, expires_at=until)
     return response
-
-
-def _key(header: str) -> str:
-    """The key, an RFC 8941 string: quoted, printable ASCII, up to 255 characters."""
-    inner = header[1:-1]
-    quoted = len(header) > 2 and header[0] == header[-1] == '"' and '"' not in inner
-    if not (quoted and inner.isascii() and inner.isprintable() and len(inner) <= 255):
-        problem = FieldError("Idempotency-Key", "must be a quoted string of printable ASCII, 1 to 255 characters", "query")
-        raise InvalidError(errors=(problem,))
-    return inner
 
 
 def _fingerprint() -> bytes:
