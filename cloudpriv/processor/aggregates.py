@@ -6,6 +6,7 @@ time and place, and then of the hours: so the same points give the same bits, ho
 
 import re
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Final
 
 import pyarrow as pa
@@ -15,8 +16,8 @@ from cloudpriv.platform.objectstore import ObjectStore
 from cloudpriv.processor import columns
 from cloudpriv.processor.reading import Snapshot
 
-UNITS: Final = {"D": "day", "W": "week", "M": "month", "Y": "year", "TH": "hour", "TM": "minute", "TS": "second"}
-PATTERN: Final = r"^P([1-9][0-9]{0,3}[DWMY]|T[1-9][0-9]{0,3}[HMS])$"
+UNITS: Final = {"D": "day", "W": "week", "M": "month", "TH": "hour", "TM": "minute", "TS": "second"}
+PATTERN: Final = r"^P([1-9][0-9]{0,3}[DWM]|[1-9][0-9]?Y|T[1-9][0-9]{0,3}[HMS])$"
 VALUES: Final = ["f", "i", "b", "s"]
 # Numbers of either kind are kept apart until the end: the least of integers is one of them, and exact.
 FIRST: Final = [
@@ -28,7 +29,7 @@ FIRST: Final = [
 ]
 TOTALS: Final = ("tag_count", "number_sum", "number_count")
 ENDS: Final = ("f_min", "f_max", "i_min", "i_max")
-MAX_HOURS: Final = 2_000_000  # of all tags: what is held in memory
+MAX_HOURS: Final = 500_000  # of all tags: some 60 MB of totals, the most that is held
 
 
 class TooManyError(Exception):
@@ -37,7 +38,10 @@ class TooManyError(Exception):
 
 @dataclass(frozen=True)
 class Bucket:
-    """What the points of a tag in a bucket have in common; without `least`, `mean` and `greatest` for no numbers."""
+    """What the points of a tag in a bucket have in common; without `least`, `mean` and `greatest` for no numbers.
+
+    Also without `mean` where the numbers are so great that their sum is none.
+    """
 
     tag: int
     start: Any
@@ -54,12 +58,13 @@ def aggregate(found: Snapshot, objects: ObjectStore, length: str, limit: int) ->
     for _, points in found.tables(objects):
         parts.append(_by_hour(points, length))
         hours += len(parts[-1])
-        if hours > MAX_HOURS:
+        if hours > MAX_HOURS or _count_buckets(parts[-1]) > limit:
             raise TooManyError
-    told = _together(parts) if parts else []
-    if len(told) > limit:
-        raise TooManyError
-    return told
+    return _together(parts, limit) if parts else []
+
+
+def _count_buckets(totals: pa.Table) -> int:
+    return len(totals.group_by(["tag", "bucket"], use_threads=False).aggregate([]))
 
 
 def _by_hour(points: pa.Table, length: str) -> pa.Table:
@@ -76,11 +81,13 @@ def _by_hour(points: pa.Table, length: str) -> pa.Table:
     return totals
 
 
-def _together(parts: list[pa.Table]) -> list[Bucket]:
+def _together(parts: list[pa.Table], limit: int) -> list[Bucket]:
     hours = columns.in_order(columns.together(parts), "tag", "bucket", "hour")
     hours = hours.drop_columns(["row_max"]).append_column("row", pa.array(range(len(hours)), pa.int64()))
     wanted = [*((name, "sum") for name in TOTALS), *((name, name[-3:]) for name in ENDS), ("row", "max")]
     totals = columns.in_order(hours.group_by(["tag", "bucket"], use_threads=False).aggregate(wanted), "tag", "bucket")
+    if len(totals) > limit:
+        raise TooManyError
     last = hours.select(VALUES).take(totals["row_max"]).to_pylist()
     return [_bucket(total, value) for total, value in zip(totals.to_pylist(), last, strict=True)]
 
@@ -94,7 +101,7 @@ def _bucket(total: dict[str, Any], last: dict[str, Any]) -> Bucket:
         start=total["bucket"],
         count=total["tag_count_sum"],
         least=min(least, default=None),
-        mean=total["number_sum_sum"] / numbers if numbers else None,
+        mean=total["number_sum_sum"] / numbers if numbers and isfinite(total["number_sum_sum"]) else None,
         greatest=max(greatest, default=None),
         last=next(value for value in last.values() if value is not None),
     )
@@ -104,4 +111,6 @@ def _floor(times: pa.ChunkedArray, length: str) -> pa.ChunkedArray:
     found = re.fullmatch(r"P(T?)(\d+)([A-Z])", length)
     if found is None:
         raise ValueError(length)
+    if found[3] == "Y":  # which Arrow would count from the year 0
+        return pc.floor_temporal(times, multiple=12 * int(found[2]), unit="month")
     return pc.floor_temporal(times, multiple=int(found[2]), unit=UNITS[found[1] + found[3]])

@@ -110,7 +110,8 @@ def read_points(query: dict[str, Any]) -> Response:
 def read_aggregates(query: dict[str, Any]) -> Response:
     """Read count, least, mean, greatest and last value of each tag in each bucket that has points.
 
-    Points of one time count in order of arrival. Least, mean and greatest are null where there are no numbers.
+    Points of one time count in order of arrival. Least, mean and greatest are null where there are no numbers, and
+    mean where they are so great that they have no sum.
     """
     found, names = _begin(query, "aggregates.read", most=MOST_POINTS)
     try:
@@ -119,7 +120,7 @@ def read_aggregates(query: dict[str, Any]) -> Response:
         detail = f"makes more than {MOST_BUCKETS} buckets; ask for longer ones, or for less"
         raise InvalidError(errors=(FieldError("bucket", detail, "query"),)) from None
     items = [_shown_bucket(bucket, names) for bucket in buckets]
-    return Response(json.dumps({"items": items}, ensure_ascii=False), content_type=JSON)
+    return Response(json.dumps({"items": items}, ensure_ascii=False, allow_nan=False), content_type=JSON)
 
 
 def _page(query: dict[str, Any]) -> Response:

@@ -44,6 +44,12 @@ def test_integers_stay_exact(processor: ProcessorServices, reader: Caller) -> No
     assert (told["min"], told["max"], told["last"]) == (2**63 - 3, 2**63 - 1, 2**63 - 3)
 
 
+def test_numbers_too_great_for_a_sum_have_no_mean(processor: ProcessorServices, reader: Caller) -> None:
+    Sender(processor, reader.account_id).send([point(1e308, NOW), point(1e308, NOW)])
+    (told,) = buckets(reader, "PT1M")
+    assert (told["min"], told["mean"], told["max"]) == (1e308, None, 1e308)
+
+
 def test_of_points_of_one_time_the_one_that_came_last_is_the_last(processor: ProcessorServices, reader: Caller) -> None:
     sender = Sender(processor, reader.account_id)
     sender.send([point(1, NOW + MINUTE), point(2, NOW)])
@@ -54,7 +60,8 @@ def test_of_points_of_one_time_the_one_that_came_last_is_the_last(processor: Pro
 @pytest.mark.parametrize(
     ("bucket", "starts"),
     [("PT15M", ["2026-06-01T11:45:00Z", "2026-06-01T12:00:00Z"]), ("P1D", ["2026-06-01T00:00:00Z"]),
-     ("P1W", ["2026-06-01T00:00:00Z"]), ("P1M", ["2026-06-01T00:00:00Z"]), ("P1Y", ["2026-01-01T00:00:00Z"])],
+     ("P1W", ["2026-06-01T00:00:00Z"]), ("P1M", ["2026-06-01T00:00:00Z"]), ("P1Y", ["2026-01-01T00:00:00Z"]),
+     ("P7Y", ["2026-01-01T00:00:00Z"]), ("P10Y", ["2020-01-01T00:00:00Z"]), ("P9999M", ["1970-01-01T00:00:00Z"])],
 )  # fmt: skip
 def test_buckets_are_aligned_in_utc(processor: ProcessorServices, reader: Caller, bucket: str, starts: list[str]) -> None:
     Sender(processor, reader.account_id).send([point(1, NOW - MINUTE), point(2, NOW)])
