@@ -48,11 +48,22 @@ FROM (
 LEFT JOIN log_batches batch
   ON batch.account_id = %(account_id)s AND batch.device_id = %(device_id)s AND batch.key_index = %(key_index)s
 """
-# The account's row is locked first, and all else follows from it: nothing is written for an account that is closing, nor
-# twice for one batch key, nor by a process that was stopped for so long that the sweep may have taken its object.
+# The account's row is locked first, by one UPDATE, and all else follows from it: nothing is written for an account that is
+# closing, nor twice for one batch key, nor by a process that was stopped for so long that the sweep may have taken its
+# object. To lock the row and then update it, in one statement, would deadlock with those who share its lock. Of two batches
+# of one key at once, the later one's places stay empty.
+# When points came is told by the database's clock, as the account's life hangs on it: hosts are many, and one may be wrong.
 OPEN: Final = """
 WITH open AS (
-  SELECT account_id FROM log_accounts
+  UPDATE log_accounts
+  SET head_seq = head_seq + %(points)s, last_point_at = greatest(last_point_at, clock_timestamp())
+  WHERE account_id = %(account_id)s AND erasing_at IS NULL AND (closing_until IS NULL OR closing_until <= clock_timestamp())
+    AND clock_timestamp() < %(fence)s
+  RETURNING account_id, head_seq
+), """
+OPEN_ONLY: Final = """
+WITH open AS (
+  SELECT account_id, head_seq FROM log_accounts
   WHERE account_id = %(account_id)s AND erasing_at IS NULL AND (closing_until IS NULL OR closing_until <= clock_timestamp())
     AND clock_timestamp() < %(fence)s
   FOR NO KEY UPDATE
@@ -61,15 +72,9 @@ KEYED: Final = """batch AS (
   INSERT INTO log_batches (account_id, device_id, key_index, body_index, verdict, received_at)
   SELECT account_id, %(device_id)s, %(key_index)s, %(body_index)s, %(verdict)s::jsonb, %(now)s FROM open
   ON CONFLICT DO NOTHING RETURNING account_id
-), """
-UNKEYED: Final = "batch AS (SELECT account_id FROM open), "
-# When points came is told by the database's clock, as the account's life hangs on it: hosts are many, and one may be wrong.
-POINTS: Final = """taken AS (
-  UPDATE log_accounts account
-  SET head_seq = head_seq + %(points)s, last_point_at = greatest(last_point_at, clock_timestamp())
-  FROM batch WHERE account.account_id = batch.account_id
-  RETURNING account.account_id, head_seq
-), device AS (
+), taken AS (SELECT account_id, head_seq FROM open JOIN batch USING (account_id)), """
+UNKEYED: Final = "taken AS (SELECT account_id, head_seq FROM open), "
+POINTS: Final = """device AS (
   UPDATE log_devices device SET last_point_at = clock_timestamp()
   FROM taken WHERE device.account_id = taken.account_id AND device.device_id = %(device_id)s
 ), chunk AS (
@@ -78,7 +83,6 @@ POINTS: Final = """taken AS (
   SELECT account_id, %(chunk_id)s, %(device_id)s, 0, %(object_key)s, %(tags)s::int[], %(segments)s::jsonb,
          %(since)s, %(until)s, head_seq - %(points)s + 1, head_seq, %(points)s, %(size)s, %(now)s FROM taken
 ), """
-NO_POINTS: Final = "taken AS (SELECT account_id FROM batch), "
 DONE: Final = """event AS (
   INSERT INTO log_events (event_id, at, actor_kind, actor_id, action, account_id, subject_id, fields, request_id)
   SELECT %(event_id)s, %(now)s, %(actor_kind)s, %(actor_id)s, 'points.append', account_id, %(device_id)s, '{}',
@@ -86,7 +90,7 @@ DONE: Final = """event AS (
 )
 SELECT (SELECT count(*) FROM open) AS open, (SELECT count(*) FROM taken) AS taken
 """
-BRACKETS: Final = {(True, True): OPEN + KEYED + POINTS + DONE, (True, False): OPEN + KEYED + NO_POINTS + DONE,
+BRACKETS: Final = {(True, True): OPEN + KEYED + POINTS + DONE, (True, False): OPEN_ONLY + KEYED + DONE,
                    (False, True): OPEN + UNKEYED + POINTS + DONE}  # fmt: skip
 
 

@@ -1,6 +1,10 @@
 """Append: what is answered is stored once, and nothing else is."""
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from functools import partial
+from itertools import cycle
 from typing import Any
 from uuid import UUID
 
@@ -11,9 +15,10 @@ from sqlalchemy import Engine, select, update
 
 from cloudpriv.api.logdata.points_body import read_json
 from cloudpriv.bootstrap import ProcessorServices
+from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.clock import utc_now
 from cloudpriv.platform.errors import BusyError, IdempotencyMismatchError, NotFoundError
-from cloudpriv.processor import accounts, chunks, devices
+from cloudpriv.processor import accounts, chunks, compaction, deletions, devices
 from cloudpriv.processor.append import Appender, BatchKey, Verdict, append
 from cloudpriv.processor.points import Batch, Rejection
 from cloudpriv.processor.tables import LogAccount, LogChunk, LogEvent
@@ -142,3 +147,53 @@ def test_a_device_that_makes_up_tags_is_told_when_there_are_enough(
     assert (verdict.accepted, [(each.index, each.code) for each in verdict.rejected]) == (3, [(2, "too_many_tags")])
     assert append(to, sent(("c", 2, 3))[0]).accepted == 0
     assert [row["i"] for row in stored(processor, account_id).to_pylist()] == [1, 2, 4]
+
+
+def test_no_append_fails_while_others_append_delete_and_compact(
+    processor: ProcessorServices, processor_worker: ProcessorServices, account_id: UUID
+) -> None:
+    senders = [sender(processor, account_id, f"pump-{number}") for number in range(8)]
+    batches = [sent(("t", 5, number)) for number in range(40)]
+    append(senders[0], batches[0][0])
+    with ThreadPoolExecutor(len(senders) + 2) as pool:
+        keyed = [BatchKey(str(number), body) if number % 2 else None for number, (_, body) in enumerate(batches)]
+
+        def send_all(to: Appender) -> int:
+            return sum(append(to, batch, key).accepted for (batch, _), key in zip(batches, keyed, strict=True))
+
+        appending = [pool.submit(send_all, to) for to in senders]
+
+        def meddle(do: Callable[[Appender], None]) -> None:
+            for to in cycle(senders):
+                do(to)
+                if all(each.done() for each in appending):
+                    return
+
+        meddling = [pool.submit(meddle, partial(do, processor_worker)) for do in (compact, delete)]
+        assert sum(each.result() for each in appending) == len(senders) * len(batches)
+        assert [each.result() for each in meddling] == [None, None]
+
+
+def compact(worker: ProcessorServices, to: Appender) -> None:
+    """Compact the device's chunks."""
+    compaction.carry_out(worker.plane, worker.objects, worker.clock, to.account_id, to.device_id)
+
+
+def delete(worker: ProcessorServices, to: Appender) -> None:
+    """Delete what there is of the device."""
+    with log_transaction(worker, WORKER) as tx:
+        account = accounts.find_account(tx, to.account_id)
+        unset = dict.fromkeys(("tag_id", "since", "before"))
+        row = deletions.order(tx, account, device_id=to.device_id, **unset, trigger="customer")
+    deletions.carry_out(worker.plane, worker.objects, worker.clock, to.account_id, row.deletion_id)
+
+
+def test_a_sender_that_was_stopped_for_long_writes_no_row_of_an_object_that_may_be_gone(
+    processor: ProcessorServices, account_id: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to = sender(processor, account_id)
+    monkeypatch.setattr(chunks, "FENCE", timedelta(0))
+    with pytest.raises(BusyError):
+        append(to, sent(("t", 5, 1.5))[0])
+    assert stored(processor, account_id) is None
+    assert list(processor.objects.keys(chunks.prefix_of(account_id))) == []
