@@ -52,6 +52,7 @@ from cloudpriv.api.logdata import tokens as log_tokens
 from cloudpriv.api.runtime import Runtime
 from cloudpriv.bootstrap import ProcessorServices, Services
 from cloudpriv.config import SettingsError
+from cloudpriv.platform import watch
 from cloudpriv.platform.passwords import Passwords
 from cloudpriv.retention.restored import Watch
 
@@ -111,7 +112,7 @@ def create_app(services: Services) -> Flask:
 
 def create_processor_app(services: ProcessorServices) -> Flask:
     """The processor plane's app on these services. Raises UndeclaredRouteError for a route without a declared scope."""
-    run = access.Runtime(services, _checker(services))
+    run = access.Runtime(services, _checker(services), watch.Watch(READINESS))
     app = _installed(documented_app("processor"), run)
     limits.install(app, run)
     return app

@@ -25,8 +25,10 @@ from sqlalchemy import Engine
 import cloudpriv.metadata  # noqa: F401  registers every table, so that no erasure overlooks one
 from cloudpriv.bootstrap import build, build_processor
 from cloudpriv.config import ProcessorSettings, Settings
+from cloudpriv.platform import watch as platform_watch
 from cloudpriv.platform.errors import RestoredError
 from cloudpriv.platform.jobs import PROCESSOR_QUEUE, queue
+from cloudpriv.processor import restored
 from cloudpriv.retention.restored import Watch
 from workers import jobs, processor
 
@@ -85,12 +87,17 @@ def run(settings: Settings, *, burst: bool = False) -> None:
 
 
 def run_processor(settings: ProcessorSettings, *, burst: bool = False) -> None:
-    """Carry out the processor plane's tasks, in the same way."""
-    services = build_processor(settings)
+    """Carry out the processor plane's tasks, in the same way; the database's restore is accepted first."""
+    services, watch = build_processor(settings), platform_watch.Watch()
     processor.SERVICES.set(services)
     engines = [plane.engine for plane in (services.plane, services.teller) if plane is not None]
+    require = partial(restored.require_current, services.plane, services.objects, services.clock)
+
+    def look() -> None:
+        watch.require(require, services.clock())
+
     with _closing(services.redis, engines):
-        _run(queue(services.redis, PROCESSOR_QUEUE), lambda: None, burst=burst)
+        _run(queue(services.redis, PROCESSOR_QUEUE), look, burst=burst)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final
 from uuid import UUID
@@ -17,7 +18,8 @@ import structlog
 from cloudpriv.bootstrap import ProcessorServices
 from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.jobs import PROCESSOR_QUEUE, queue
-from cloudpriv.processor import clocks, compaction, erasure, retention, tasks, telling
+from cloudpriv.platform.watch import Watch
+from cloudpriv.processor import clocks, compaction, erasure, restored, retention, tasks, telling
 from cloudpriv.processor import sweep as orphans
 from workers.schedule import ENOUGH, ROUND_SECONDS, Sweep, reported, waiting
 
@@ -104,10 +106,16 @@ def remove_garbage(services: ProcessorServices) -> None:
     orphans.remove_garbage(services.plane, services.objects, services.clock)
 
 
+def mark_newest(services: ProcessorServices) -> None:
+    """Have the bucket tell how far the database came, by which a restore is known."""
+    restored.mark_newest(services.plane, services.objects, services.clock)
+
+
 def every_duty() -> list[Duty]:
     """Everything that the schedule does."""
     sweep = Sweep()
     return [
+        Duty("mark", mark_newest, MINUTE),
         Duty("erasures", begin_erasures),
         Duty("tasks", lambda services: wake_workers(services, sweep)),
         Duty("traffic", tell_traffic, MINUTE),
@@ -141,8 +149,10 @@ class Schedule:
 
 
 def run(services: ProcessorServices, stopped: threading.Event | None = None) -> None:
-    """Keep the schedule until `stopped` is set, for ever without."""
-    schedule, end = Schedule(), stopped or threading.Event()
+    """Keep the schedule until `stopped` is set, for ever without. Raises RestoredError once the database was restored."""
+    schedule, watch, end = Schedule(), Watch(), stopped or threading.Event()
+    require = partial(restored.require_current, services.plane, services.objects, services.clock)
     while not end.is_set():
+        watch.require(require, services.clock())
         schedule.round(services)
         end.wait(ROUND_SECONDS)

@@ -27,6 +27,7 @@ from cloudpriv.platform.actor import Actor
 from cloudpriv.platform.errors import BusyError, DomainError, NotFoundError, RestoredError
 from cloudpriv.platform.keys import KeyFault
 from cloudpriv.policy.reading import PolicyError
+from cloudpriv.processor import restored as log_data_restored
 from cloudpriv.retention import restored
 from cloudpriv.retention.ledger import LedgerError
 
@@ -167,6 +168,15 @@ def require_replayed(built: Services) -> None:
     except (BusyError, NotFoundError):
         line = "cannot be read, and without it nobody knows whether erased accounts came back with a backup"
         raise RestoredError(f"the erasure ledger in the bucket {built.ledger.bucket} {line}") from None
+
+
+def require_current(log_data: ProcessorServices) -> None:
+    """Raises RestoredError unless the processor plane's database is as new as its bucket knows it, or nobody can tell."""
+    try:
+        log_data_restored.require_current(log_data.plane, log_data.objects, log_data.clock)
+    except (BusyError, NotFoundError):
+        line = "cannot be read, and without it nobody knows whether the database came from a backup"
+        raise RestoredError(f"the bucket of log data {log_data.objects.bucket} {line}") from None
 
 
 def operator() -> Actor:

@@ -1,16 +1,18 @@
-"""Commands of an account's owner about log data: over HTTP, with the owner's own password."""
+"""Commands about log data: of an account's owner, over HTTP with the owner's own password; and of an operator."""
 
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any, Final
 from uuid import UUID
 
 import click
 
 from cloudpriv.client.holder import Holder
-from cloudpriv.commands.context import as_json, report, report_one
+from cloudpriv.commands.context import as_json, chosen_stack, operator, processor_services, report, report_one
 from cloudpriv.platform.actor import SERVICES
+from cloudpriv.processor import acceptance
 from cloudpriv.processor.tokens import KINDS
 
 TOKENS: Final = "/v1/logdata/tokens"
@@ -82,3 +84,22 @@ def revoke_token(token_id: UUID, **who: Any) -> None:
     with _signed_in(**who) as holder:
         holder.request("DELETE", f"{TOKENS}/{token_id}")
     click.echo("Revoked.")
+
+
+@logdata.command("restored")
+@click.option("--execute", is_flag=True, help="Go on with the database as it is.")
+@click.option("--revoke-tokens", is_flag=True, help="With --execute: revoke all tokens, those revoked since the backup too.")
+@as_json
+@click.pass_context
+def accept_restored(ctx: click.Context, execute: bool, revoke_tokens: bool, json_output: bool) -> None:
+    """After a restore of log data's database: show what it lacks, and go on with it."""
+    if revoke_tokens and not execute:
+        raise click.UsageError("--revoke-tokens needs --execute")
+    with chosen_stack(ctx), processor_services("api") as built:
+        found: dict[str, Any] = asdict(acceptance.look(built.plane, built.objects, built.clock))
+        if execute:
+            accepted = acceptance.accept(built.plane, built.objects, built.clock, operator(), revoke_tokens=revoke_tokens)
+            found |= dict(zip(("instructions_withdrawn", "tokens_revoked"), accepted, strict=True))
+    report_one(found, json_output)
+    if not (revoke_tokens or json_output):
+        click.echo("Tokens that were revoked since the backup are valid again; --execute --revoke-tokens revokes all.")

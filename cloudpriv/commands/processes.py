@@ -18,6 +18,7 @@ from cloudpriv.commands.context import (
     fail,
     of_planes,
     processor_services,
+    require_current,
     require_replayed,
 )
 from cloudpriv.config import PREFIX, PROCESSOR_PREFIX, ProcessorSettings, Settings
@@ -69,6 +70,7 @@ def _able_to_serve(plane: PlaneName) -> Settings | ProcessorSettings:
     settings: Settings | ProcessorSettings
     if plane == "processor":
         with processor_services("api") as log_data:
+            require_current(log_data)
             settings = log_data.settings
     else:
         with controller_services("api") as built:
@@ -122,6 +124,7 @@ def worker(ctx: click.Context, plane: str | None, burst: bool) -> None:
         else:
             with processor_services("worker") as built:
                 configure_logging(built.settings.log_level)
+                require_current(built)
                 worker_main.run_processor(built.settings, burst=burst)
 
 
@@ -150,6 +153,7 @@ def schedule(ctx: click.Context, plane: str | None) -> None:
         else:
             with processor_services("worker") as log_data:
                 configure_logging(log_data.settings.log_level)
+                require_current(log_data)
                 processor_schedule.run(log_data)
 
 

@@ -2,7 +2,8 @@
 
 New objects first, then one transaction that takes the old rows away and puts the new ones in their place, if each old one is
 still there: so a reader finds each point once, whatever else rearranges chunks meanwhile. Points keep their places, so what
-is being deleted stays so. The old objects stay for readers that are at them, and go later as garbage.
+is being deleted stays so. The old objects stay for readers that are at them and for a restore of the database, and go
+later as garbage, or when a deletion ends.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,7 @@ from uuid import UUID
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import Select, delete, func, select
+from sqlalchemy import Select, delete, exists, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from cloudpriv.platform.actor import WORKER
@@ -24,7 +25,7 @@ from cloudpriv.platform.keys import DataKey
 from cloudpriv.platform.objectstore import ObjectStore
 from cloudpriv.processor import accounts, chunks, columns, tasks
 from cloudpriv.processor.chunks import DAY, RAW, Stored
-from cloudpriv.processor.tables import LogChunk, LogGarbage
+from cloudpriv.processor.tables import LogChunk, LogGarbage, LogTask
 
 KIND: Final = "compact"
 MANY: Final = 8  # so many batches of a device, or chunks of its current day, are worth rewriting
@@ -36,7 +37,8 @@ POINTS_AT_ONCE: Final = 250_000
 BYTES_AT_ONCE: Final = 64 * 1024 * 1024
 FULL: Final = POINTS_AT_ONCE // 2  # two chunks of fewer points make one; a chunk of as many stays as it is
 MOST_OBJECTS: Final = 128  # of one run: points scattered over more days share some
-GARBAGE_PAUSE: Final = timedelta(minutes=10)  # longer than a reader stays at an object, and than chunks.FENCE
+# What was replaced stays that long: a backup of the database that is no older finds every object that its rows name.
+REPLACED_STAYS: Final = timedelta(days=2)
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,13 @@ def carry_out(plane: Plane, objects: ObjectStore, clock: Callable[[], datetime],
 
 
 def enqueue_due(tx: Tx, limit: int) -> int:
-    """Have workers compact devices with MANY batches or one that has waited for LONG, longest waiting first; how many."""
+    """Have workers compact devices with MANY batches or one that has waited for LONG, longest waiting first; how many.
+
+    Those whose compaction waits already are left out, so that one that fails again and again holds up no others.
+    """
     waiting = func.min(LogChunk.created_at)
-    query = select(LogChunk.account_id, LogChunk.device_id).where(LogChunk.level == RAW)
+    known = (LogTask.account_id == LogChunk.account_id) & (LogTask.kind == KIND) & (LogTask.subject_id == LogChunk.device_id)
+    query = select(LogChunk.account_id, LogChunk.device_id).where(LogChunk.level == RAW, ~exists().where(known))
     query = query.group_by(LogChunk.account_id, LogChunk.device_id).order_by(waiting).limit(limit)
     due = tx.connection.execute(query.having((func.count() >= MANY) | (waiting <= tx.now - LONG))).all()
     for account_id, device_id in due:
@@ -222,7 +228,7 @@ def _swap(work: _Work, look: _Look, rows: Sequence[LogChunk], made: Sequence[tup
             tx.session.add(chunks.row_of(stored, work.account_id, work.device_id, level=DAY, seqs=seqs, now=tx.now))
         tx.session.execute(delete(LogChunk).where(*old))
         garbage = [
-            {"account_id": work.account_id, "object_key": row.object_key, "after": tx.now + GARBAGE_PAUSE} for row in rows
+            {"account_id": work.account_id, "object_key": row.object_key, "after": tx.now + REPLACED_STAYS} for row in rows
         ]
         tx.session.execute(insert(LogGarbage).on_conflict_do_nothing(), garbage)
     return True

@@ -3,7 +3,8 @@
 An order is a mask (see `reading`) of points up to the latest that there was. The worker takes away what chunks it covers
 whole, and writes those anew that hold other points too: object first, then one transaction that swaps the rows, and the old
 object goes at once. It may be stopped anywhere and begun again, and compaction may go on meanwhile: what either swapped
-first is looked up again by the other, until one look finds no chunk that may hold a point of the deletion.
+first is looked up again by the other, until one look finds no chunk that may hold a point of the deletion. Objects that
+compaction replaced go then too, though they would stay for a restore otherwise.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,10 +23,11 @@ from cloudpriv.platform.db import Plane, Tx, database_time
 from cloudpriv.platform.errors import NotFoundError
 from cloudpriv.platform.ids import new_id
 from cloudpriv.platform.objectstore import ObjectStore
-from cloudpriv.processor import accounts, chunks, events, reading, tasks
+from cloudpriv.processor import accounts, chunks, events, reading, sweep, tasks
 from cloudpriv.processor.accounts import OpenedLogAccount
 from cloudpriv.processor.chunks import ALL_TAGS, Selection, Stored
 from cloudpriv.processor.tables import LogAccount, LogChunk, LogDeletion, LogGarbage
+from cloudpriv.processor.tasks import LaterError
 
 KIND: Final = "delete"
 ROWS_AT_ONCE: Final = 200  # chunks that go in one transaction
@@ -90,30 +92,56 @@ def carry_out(plane: Plane, objects: ObjectStore, clock: Callable[[], datetime],
     """Erase a deletion's points from all objects and mark it done; nothing when it is, or the account is being erased.
 
     Raises BusyError, and KeyFault or NotFoundError for an object that was altered or lost; it is to be begun again then.
+    Raises LaterError while an object that may be an orphan waits for the end of its pause.
     """
     work = _Work(plane, objects, clock, account_id, deletion_id)
     clean: set[UUID] = set()
-    while (waiting := _look(work, clean)) is not None:
+    while waiting := _look(work, clean):
         _take_covered(work)
         for chunk_id in waiting:
             clean |= _rid(work, chunk_id)
+    if waiting is not None:
+        _remove_replaced(work)
+        _end(work)
 
 
 def _look(work: _Work, clean: set[UUID]) -> list[UUID] | None:
-    """Chunks that may hold points of the deletion; None when it is done, as it is marked when there are no such chunks.
+    """Chunks that may hold points of the deletion; None when it is done, or the account is being erased.
 
-    One statement finds them: whatever compaction makes of one that is not clean is among them, or it is.
+    One statement finds them: whatever compaction makes of one that is not clean is among them, or it is. When there are
+    none, there never will be: what comes later has later places.
     """
     with work.transaction() as tx:
         deletion = tx.session.get(LogDeletion, (work.account_id, work.deletion_id))
         if deletion is None or deletion.status == "done" or not _is_open(tx, work):
             return None
         query = select(LogChunk.chunk_id).where(chunks.of_selection(work.account_id, reading.mask_of(deletion)))
-        waiting = [chunk_id for chunk_id in tx.session.scalars(query) if chunk_id not in clean]
-        if not waiting:
+        return [chunk_id for chunk_id in tx.session.scalars(query) if chunk_id not in clean]
+
+
+def _remove_replaced(work: _Work) -> None:
+    """Remove every object of chunks that no row leads to any more: compaction's, which may hold points of the deletion.
+
+    Raises LaterError when the sweep has found one that may be an orphan: its pause, which is short, is awaited.
+    """
+    with work.transaction() as tx:
+        garbage = select(LogGarbage).where(LogGarbage.account_id == work.account_id)
+        found = tx.session.scalars(garbage.where(LogGarbage.object_key.startswith(chunks.prefix_of(work.account_id)))).all()
+        needed = sweep.needed(tx, work.account_id, [row.object_key for row in found])
+        waits = tx.now + sweep.PAUSE
+        pausing = [row.after for row in found if row.object_key not in needed and tx.now < row.after <= waits]
+        keys = [row.object_key for row in found if row.object_key not in needed and not tx.now < row.after <= waits]
+    _remove(work, keys)
+    if pausing:
+        raise LaterError(max(pausing))
+
+
+def _end(work: _Work) -> None:
+    with work.transaction() as tx:
+        deletion = tx.session.get(LogDeletion, (work.account_id, work.deletion_id))
+        if deletion is not None and deletion.status != "done" and _is_open(tx, work):
             deletion.status, deletion.done_at = "done", tx.now
             events.record(tx, "deletion.complete", account_id=work.account_id, subject_id=work.deletion_id)
-        return waiting or None
 
 
 def _take_covered(work: _Work) -> None:
@@ -127,7 +155,7 @@ def _take_covered(work: _Work) -> None:
             found = list(tx.session.scalars(query.limit(ROWS_AT_ONCE).with_for_update(skip_locked=True)))
             for chunk in found:
                 _take_away(tx, work, chunk, chunk.points)
-        _remove(work, found)
+        _remove(work, [chunk.object_key for chunk in found])
 
 
 def _rid(work: _Work, chunk_id: UUID) -> set[UUID]:
@@ -159,7 +187,7 @@ def _swap(work: _Work, chunk: LogChunk, kept: pa.Table, stored: Stored | None, f
             if stored is not None:
                 tx.session.add(_row_of(stored, chunk, kept))
     if ours:
-        _remove(work, [chunk])
+        _remove(work, [chunk.object_key])
     elif stored is not None:
         chunks.discard(work.objects, stored)
     return {stored.chunk_id} if ours and stored is not None else set()
@@ -187,9 +215,8 @@ def _take_away(tx: Tx, work: _Work, chunk: LogChunk, points: int) -> None:
     tx.session.execute(update(LogDeletion).where(*ours).values(points=LogDeletion.points + points))
 
 
-def _remove(work: _Work, taken: Sequence[LogChunk]) -> None:
-    """Remove the objects of rows that were taken away. What is not reached is left to those who remove garbage."""
-    keys = [chunk.object_key for chunk in taken]
+def _remove(work: _Work, keys: Sequence[str]) -> None:
+    """Remove objects whose rows were taken away. What is not reached is left to those who remove garbage."""
     for key in keys:
         work.objects.delete_below(key)
     with work.transaction() as tx:

@@ -165,6 +165,18 @@ def withdraw(tx: Tx, account_id: UUID, instruction_id: UUID, version: int) -> No
         )
 
 
+def withdraw_all(tx: Tx) -> int:
+    """End every instruction to let support read that is not over, in all accounts, each of which is told; how many."""
+    open_still = LogInstruction.withdrawn_at.is_(None), LogInstruction.until > tx.now
+    query = select(LogInstruction).where(LogInstruction.kind == "support_read", *open_still)
+    rows = tx.session.scalars(query.order_by(LogInstruction.account_id).with_for_update()).all()
+    for row in rows:
+        row.withdrawn_at = tx.now
+        given = row.instruction_id
+        events.record(tx, "instruction.withdraw", account_id=row.account_id, subject_id=given, instruction_id=given)
+    return len(rows)
+
+
 def open_to_support(tx: Tx, instruction_id: UUID) -> Opened:
     """What this instruction lets the acting client of the vendor read now; that it reads is told to the customer.
 

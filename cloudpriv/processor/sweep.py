@@ -1,7 +1,8 @@
 """The sweep: objects that no row leads to are found, noted as garbage, and removed when nothing can need them any more.
 
 A process that stops between an object and its row leaves an orphan. One is taken for such when it is older than any unit of
-work takes, and removed only if it still has no row after a pause in which none can come any more (see `chunks.FENCE`).
+work takes, and removed only if it still has no row after a pause in which none can come any more (see `chunks.FENCE`). After
+a restore of the database the pause is longer (see `restored`).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -17,7 +18,7 @@ from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.db import Plane, Tx, database_time
 from cloudpriv.platform.ids import created_at
 from cloudpriv.platform.objectstore import ObjectStore
-from cloudpriv.processor import chunks, tasks
+from cloudpriv.processor import chunks, restored, tasks
 from cloudpriv.processor.tables import LogAccount, LogChunk, LogExport, LogGarbage, LogTask
 
 KIND: Final = "sweep"
@@ -35,6 +36,7 @@ def carry_out(plane: Plane, objects: ObjectStore, clock: Callable[[], datetime],
 
     Raises BusyError.
     """
+    after = max(clock() + PAUSE, restored.unswept_until(objects) or clock())
     prefixes = (chunks.prefix_of(account_id), f"{EXPORTS}/{account_id}/")
     keys = chain.from_iterable(chain(objects.keys(each), (key for key, _ in objects.unfinished(each))) for each in prefixes)
     noted = 0
@@ -44,7 +46,7 @@ def carry_out(plane: Plane, objects: ObjectStore, clock: Callable[[], datetime],
                 return noted
             # The earlier of two clocks: one that jumped ahead must not make what is being written look old.
             old = _older(some, min(tx.now, database_time(tx)) - age)
-            noted += _note(tx, account_id, sorted(old - _needed(tx, account_id, old)))
+            noted += _note(tx, account_id, sorted(old - needed(tx, account_id, old)), after)
     return noted
 
 
@@ -68,7 +70,7 @@ def remove_garbage(plane: Plane, objects: ObjectStore, clock: Callable[[], datet
         for account_id, some in groupby(rows, key=lambda row: row.account_id):
             keys = {row.object_key for row in some}
             with plane.transaction(WORKER, clock()) as tx:
-                going = keys - _needed(tx, account_id, keys)
+                going = keys - needed(tx, account_id, keys)
             for key in going:
                 objects.delete_below(key)
             removed += len(going)
@@ -93,7 +95,7 @@ def _older(keys: Iterable[str], than: datetime) -> set[str]:
     return {key for key in keys if created_at(UUID(key.rpartition("/")[2])) < than}
 
 
-def _needed(tx: Tx, account_id: UUID, keys: Iterable[str]) -> set[str]:
+def needed(tx: Tx, account_id: UUID, keys: Iterable[str]) -> set[str]:
     """Those that a row leads to."""
     of_chunks = select(LogChunk.object_key).where(LogChunk.account_id == account_id, LogChunk.object_key.in_(keys))
     of_exports = select(LogExport.object_key).where(
@@ -102,8 +104,8 @@ def _needed(tx: Tx, account_id: UUID, keys: Iterable[str]) -> set[str]:
     return set(tx.session.scalars(of_chunks.union_all(of_exports)))
 
 
-def _note(tx: Tx, account_id: UUID, keys: Sequence[str]) -> int:
-    rows: list[dict[str, Any]] = [{"account_id": account_id, "object_key": key, "after": tx.now + PAUSE} for key in keys]
+def _note(tx: Tx, account_id: UUID, keys: Sequence[str], after: datetime) -> int:
+    rows: list[dict[str, Any]] = [{"account_id": account_id, "object_key": key, "after": after} for key in keys]
     if rows:
         tx.session.execute(insert(LogGarbage).on_conflict_do_nothing(), rows)
     return len(rows)

@@ -115,6 +115,15 @@ def revoke_token(tx: Tx, token_id: UUID) -> None:
         events.record(tx, "token.revoke", account_id=account_id, subject_id=token_id)
 
 
+def revoke_all(tx: Tx) -> int:
+    """Revoke every token of all customers, each of whom is told; how many."""
+    rows = tx.session.scalars(select(LogToken).where(LogToken.revoked_at.is_(None)).with_for_update()).all()
+    for row in rows:
+        row.revoked_at = tx.now
+        events.record(tx, "token.revoke", account_id=row.account_id, subject_id=row.token_id)
+    return len(rows)
+
+
 def find_token(tx: Tx, text: str) -> FoundToken | None:
     """The token of this text, unless there is none or it is revoked. One statement."""
     account_id = account_of(text)

@@ -4,26 +4,23 @@ What serves or erases looks before it starts, and then again and again: a databa
 bucket that lacks what the database knows is another one or was emptied: it tells nothing of a restore, so nothing goes on.
 """
 
-import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
-import structlog
 from sqlalchemy import select
 
 from cloudpriv.audit import log as audit_log
 from cloudpriv.audit.tables import Checkpoint
+from cloudpriv.platform import watch
 from cloudpriv.platform.actor import OPERATOR
 from cloudpriv.platform.db import Plane, Tx
-from cloudpriv.platform.errors import BusyError, NotFoundError, RestoredError
+from cloudpriv.platform.errors import RestoredError
 from cloudpriv.platform.objectstore import ObjectStore
+from cloudpriv.platform.watch import OFTEN
 from cloudpriv.retention import ledger, replay
 from cloudpriv.retention.ledger import LedgerError
 
-log = structlog.get_logger(__name__)
-
-OFTEN: Final = timedelta(minutes=1)
 LACKING: Final = "the ledger's bucket lacks what the database knows: wrong bucket? run `cloudpriv purge replay`"
 
 Now = Callable[[], datetime]
@@ -44,36 +41,11 @@ class Watch:
     """Looks again at most once in a while, in whichever thread asks first; what was found counts until the next look."""
 
     def __init__(self, every: timedelta = OFTEN) -> None:
-        self._every = every
-        self._one_at_a_time = threading.Lock()
-        self._looked: datetime | None = None
-        self._reason: str | None = None
+        self._watch = watch.Watch(every, (LedgerError,))
 
     def require_replayed(self, plane: Plane, objects: ObjectStore, clock: Now) -> None:
         """Raises RestoredError as the function does. While bucket or database is away, what was found before counts."""
-        if self._one_at_a_time.acquire(blocking=False):
-            try:
-                self._look_again(plane, objects, clock)
-            finally:
-                self._one_at_a_time.release()
-        if self._reason:
-            raise RestoredError(self._reason)
-
-    def _look_again(self, plane: Plane, objects: ObjectStore, clock: Now) -> None:
-        now = clock()
-        # A time ahead of now was set by a clock that has been put back since.
-        if self._looked is not None and now - self._every < self._looked <= now:
-            return
-        self._looked = now
-        try:
-            require_replayed(plane, objects, clock)
-        except RestoredError as found:
-            self._reason = found.detail
-            log.error("database_restored", reason=found.detail)
-        except (BusyError, NotFoundError, LedgerError) as fault:
-            log.warning("ledger_not_read", fault=type(fault).__name__)
-        else:
-            self._reason = None
+        self._watch.require(lambda: require_replayed(plane, objects, clock), clock())
 
 
 def _look(plane: Plane, objects: ObjectStore, clock: Now) -> str | None:

@@ -19,7 +19,8 @@ from cloudpriv.bootstrap import ProcessorServices
 from cloudpriv.platform.actor import LOG_DATA_SCOPES, OPERATOR, Actor
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import BusyError, ForbiddenError, UnauthenticatedError
-from cloudpriv.processor import events, figures, tokens
+from cloudpriv.platform.watch import Watch
+from cloudpriv.processor import events, figures, restored, tokens
 
 STRANGER: Final = Actor("client", "unauthenticated")
 CUSTOMERS: Final = frozenset({"device", "reader", "owner"})
@@ -31,9 +32,11 @@ class Runtime:
 
     services: ProcessorServices
     checker: Checker
+    watch: Watch
 
     def actor(self, token: str, now: datetime) -> Actor:
-        """On whose behalf a token's bearer acts. Raises UnauthenticatedError."""
+        """On whose behalf a token's bearer acts. Raises UnauthenticatedError; RestoredError once a probe found a restore."""
+        self.watch.require_found()
         if tokens.is_of_customer(token):
             return self._bearer_of(token, now)
         actor = self.checker.actor(token, now)
@@ -54,10 +57,12 @@ class Runtime:
         return view(tx, **kwargs)
 
     def check_ready(self, now: datetime) -> None:
-        """Raises BusyError while database or object store are away."""
+        """Raises BusyError while database or object store are away, RestoredError until a restore is accepted."""
         with self.services.plane.transaction(OPERATOR, now) as tx:
             tx.session.execute(text("SELECT 1"))
         self.services.objects.ready()
+        services = self.services
+        self.watch.require(lambda: restored.require_current(services.plane, services.objects, services.clock), now)
 
     def figures(self, now: datetime) -> bytes:
         """What the database tells of work that waits; nothing while it is away, which is a signal too."""

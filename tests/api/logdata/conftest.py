@@ -11,6 +11,7 @@ from cloudpriv.app import create_processor_app
 from cloudpriv.bootstrap import ProcessorServices
 from cloudpriv.embedded.stack import Stack
 from cloudpriv.platform.ids import new_id
+from cloudpriv.platform.watch import Watch
 from tests.logdata import Caller, device_token, issuer, make_log_account, reader_token
 from tests.stack import fresh_database
 
@@ -27,7 +28,7 @@ def any_log_app(stack: Stack) -> Flask:
 @pytest.fixture
 def log_app(any_log_app: Flask, processor: ProcessorServices) -> Flask:
     """The processor plane's API on a fresh database."""
-    any_log_app.extensions[EXTENSION] = replace(any_log_app.extensions[EXTENSION], services=processor)
+    any_log_app.extensions[EXTENSION] = replace(any_log_app.extensions[EXTENSION], services=processor, watch=Watch())
     return any_log_app
 
 

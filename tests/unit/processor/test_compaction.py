@@ -1,6 +1,7 @@
 """Compaction: chunks become days, and no point is lost, doubled or changed."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -12,7 +13,7 @@ from sqlalchemy import Engine, delete, select
 from cloudpriv.bootstrap import ProcessorServices
 from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.errors import NotFoundError
-from cloudpriv.processor import compaction
+from cloudpriv.processor import chunks, compaction
 from cloudpriv.processor.append import Appender
 from cloudpriv.processor.chunks import DAY, RAW
 from cloudpriv.processor.tables import LogChunk, LogGarbage
@@ -101,7 +102,7 @@ def test_what_was_replaced_goes_when_no_reader_can_be_at_it(
     compact(processor_worker)
     with log_transaction(processor_worker, WORKER) as tx:
         garbage = tx.session.execute(select(LogGarbage.object_key, LogGarbage.after)).all()
-    assert {(key, after) for key, after in garbage} == {(key, NOW + compaction.GARBAGE_PAUSE) for key in old}
+    assert {(key, after) for key, after in garbage} == {(key, NOW + compaction.REPLACED_STAYS) for key in old}
     assert objects_of(processor, to.account_id) > old
 
 
@@ -187,3 +188,31 @@ def test_days_that_are_over_and_have_few_points_become_one_chunk(
     compact(processor_worker)
     assert [row.points for row in chunks_of(processor, to.account_id)] == [days * days, days]
     assert stored(processor, to.account_id) == before
+
+
+def test_a_run_that_was_stopped_for_long_writes_no_row_of_an_object_that_may_be_gone(
+    processor: ProcessorServices, processor_worker: ProcessorServices, to: Appender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(compaction.MANY):
+        send(to, ("t", NOW, number))
+    before = stored(processor, to.account_id)
+    monkeypatch.setattr(chunks, "FENCE", timedelta(0))
+    compaction.carry_out(processor_worker.plane, processor_worker.objects, lambda: NOW, to.account_id, to.device_id)
+    assert stored(processor, to.account_id) == before
+    assert len(objects_of(processor, to.account_id)) == compaction.MANY
+
+
+def test_a_device_that_cannot_be_compacted_holds_up_no_others(
+    processor: ProcessorServices, processor_worker: ProcessorServices, to: Appender
+) -> None:
+    other = replace(sender(processor, make_log_account(processor)), now=NOW + SECOND)
+    for number in range(compaction.MANY):
+        send(to, ("t", NOW, number))
+        send(other, ("t", NOW, number))
+    processor.objects.delete_below(chunks_of(processor, to.account_id)[2].object_key)
+    for now in (NOW + SECOND, NOW + 2 * SECOND):
+        with log_transaction(processor_worker, WORKER, now) as tx:
+            assert compaction.enqueue_due(tx, 1) == 1
+        with suppress(NotFoundError):
+            carry_out(replace(processor_worker, clock=lambda now=now: now))
+    assert levels(processor, other) == [DAY]

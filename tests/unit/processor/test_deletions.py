@@ -1,5 +1,6 @@
 """Deletions: nothing of them is told from the order on, and no object holds it once the worker is through."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -7,13 +8,15 @@ from uuid import UUID
 import pytest
 
 from cloudpriv.bootstrap import ProcessorServices
+from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.errors import NotFoundError
 from cloudpriv.platform.ids import new_id
-from cloudpriv.processor import accounts, chunks, deletions, devices, reading
+from cloudpriv.processor import accounts, chunks, compaction, deletions, devices, reading, sweep
 from cloudpriv.processor.chunks import Selection
-from cloudpriv.processor.tables import LogDeletion
+from cloudpriv.processor.tables import LogDeletion, LogGarbage
 from tests.factories import NOW
 from tests.logdata import carry_out, log_transaction, make_log_account
+from tests.points import chunks_of, objects_of, send, sender
 from tests.senders import Sender, point, read_integers
 
 DAY = timedelta(days=1)
@@ -117,3 +120,39 @@ def test_a_place_bounds_what_is_deleted(processor: ProcessorServices, log_accoun
     Sender(processor, log_account).send([point(1, NOW), point(2, NOW)])
     order(processor, log_account, up_to_seq=1)
     assert read_integers(processor, log_account) == [2]
+
+
+def test_a_deletion_that_is_done_left_its_points_in_no_object_that_compaction_replaced(
+    processor: ProcessorServices, processor_worker: ProcessorServices, log_account: UUID
+) -> None:
+    compact(processor, processor_worker, log_account)
+    assert objects_of(processor, log_account) > {chunk.object_key for chunk in chunks_of(processor, log_account)}
+    deletion_id = order(processor, log_account)
+    carry_out(processor_worker)
+    assert found(processor, log_account, deletion_id).status == "done"
+    assert objects_of(processor, log_account) == set()
+
+
+def test_a_deletion_waits_for_the_pause_of_what_may_be_an_orphan_with_its_points(
+    processor: ProcessorServices, processor_worker: ProcessorServices, log_account: UUID
+) -> None:
+    orphan = f"{chunks.prefix_of(log_account)}{new_id()}"
+    processor.objects.put(orphan, b"of a worker that was killed")
+    with log_transaction(processor_worker, WORKER) as tx:
+        tx.session.add(LogGarbage(account_id=log_account, object_key=orphan, after=NOW + sweep.PAUSE))
+    deletion_id = order(processor, log_account)
+    carry_out(replace(processor_worker, clock=lambda: NOW))
+    assert found(processor, log_account, deletion_id).status == "pending"
+    carry_out(replace(processor_worker, clock=lambda: NOW + sweep.PAUSE))
+    assert found(processor, log_account, deletion_id).status == "done"
+    assert objects_of(processor, log_account) == set()
+
+
+def compact(processor: ProcessorServices, processor_worker: ProcessorServices, account_id: UUID) -> None:
+    """Have a device send as many batches as are worth rewriting, and a worker rewrite them."""
+    to = sender(processor, account_id)
+    for number in range(compaction.MANY):
+        send(to, ("t", NOW - timedelta(seconds=number), number))
+    with log_transaction(processor_worker, WORKER) as tx:
+        assert compaction.enqueue_due(tx, 10) == 1
+    carry_out(replace(processor_worker, clock=lambda: NOW))

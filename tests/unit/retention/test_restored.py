@@ -10,9 +10,10 @@ from cloudpriv.bootstrap import Services
 from cloudpriv.platform.actor import OPERATOR
 from cloudpriv.platform.errors import NotFoundError, RestoredError
 from cloudpriv.platform.ids import new_id
+from cloudpriv.platform.watch import OFTEN
 from cloudpriv.retention import erase, ledger, replay, restored
 from cloudpriv.retention.ledger import Entry
-from cloudpriv.retention.restored import OFTEN, Watch
+from cloudpriv.retention.restored import Watch
 from tests.factories import NOW
 from tests.proofs import BASE, advance, make_events
 from tests.purges import close, make_full_account, run
