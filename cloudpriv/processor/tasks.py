@@ -50,11 +50,12 @@ class Task:
 
 
 def enqueue(tx: Tx, kind: str, account_id: UUID, subject_id: UUID | None = None) -> UUID:
-    """Have a worker do this, woken when the transaction has committed; the task's id."""
+    """Have a worker do this, woken when the transaction has committed; the task's id. One that failed keeps its pause."""
     row = insert(LogTask).values(**new_row(tx, kind, account_id, subject_id))
     held = LogTask.lease_owner.is_not(None)
-    now_or_when_given_back = case((held, LogTask.lease_until), else_=func.least(LogTask.lease_until, tx.now))
-    known = row.on_conflict_do_update(index_elements=SUBJECT, set_={"again": held, "lease_until": now_or_when_given_back})
+    waits = held | (LogTask.attempts > 0)
+    now_or_later = case((waits, LogTask.lease_until), else_=func.least(LogTask.lease_until, tx.now))
+    known = row.on_conflict_do_update(index_elements=SUBJECT, set_={"again": held, "lease_until": now_or_later})
     task_id: UUID = tx.session.scalars(known.returning(LogTask.task_id)).one()
     tx.wake.append((JOB, task_id))
     return task_id
@@ -131,9 +132,12 @@ def _finish(tx: Tx, task: Task, owner: UUID) -> None:
 
 def _give_back(plane: Plane, task: Task, owner: UUID, clock: Now, until: datetime | None) -> None:
     with plane.transaction(WORKER, clock()) as tx:
+        if until is not None:  # no failure
+            tx.session.execute(_ours(task, owner).values(lease_owner=None, lease_until=until, attempts=0))
+            return
         attempts = tx.session.scalar(select(LogTask.attempts).where(LogTask.task_id == task.task_id)) or 1
         pause = min(PAUSE * 2 ** min(attempts - 1, 20), LONGEST_PAUSE)
-        tx.session.execute(_ours(task, owner).values(lease_owner=None, lease_until=until or tx.now + pause))
+        tx.session.execute(_ours(task, owner).values(lease_owner=None, lease_until=tx.now + pause))
 
 
 def _ours(task: Task, owner: UUID) -> Update:

@@ -118,3 +118,18 @@ def test_a_task_with_nothing_to_do_yet_waits_until_it_says_and_asked_for_again_i
     assert unfinished(processor_worker, NOW + day) == [task_id]
     assert enqueue(processor_worker, account_id) == task_id
     assert unfinished(processor_worker) == [task_id]
+
+
+def test_what_failed_keeps_its_pause_when_it_is_asked_for_again(
+    processor_worker: ProcessorServices, account_id: UUID
+) -> None:
+    task_id = enqueue(processor_worker, account_id)
+
+    def fail(_: Task) -> None:
+        raise BusyError
+
+    with pytest.raises(BusyError):
+        carry_out(processor_worker, task_id, fail)
+    assert enqueue(processor_worker, account_id) == task_id
+    assert unfinished(processor_worker) == []
+    assert unfinished(processor_worker, NOW + tasks.PAUSE) == [task_id]
