@@ -93,11 +93,11 @@ class Swept:
         return code
 
     def _sweep(self, case: Case | None, account_id: UUID) -> None:
-        """The sweep, as if an hour had passed, and the removal of garbage; then each object has its row."""
+        """The sweep, as if an hour had passed, and the removal of garbage a month later; then each object has its row."""
         worker = self.stage.worker
         before = stored(self.stage.api, account_id)
         self.orphans += sweep.carry_out(worker.plane, worker.objects, utc_now, account_id, NOTHING)
-        sweep.remove_garbage(worker.plane, worker.objects, lambda: utc_now() + timedelta(hours=1))
+        sweep.remove_garbage(worker.plane, worker.objects, lambda: utc_now() + timedelta(days=30))
         left = objects_of(worker, account_id) ^ {row.object_key for row in chunks_of(self.stage.api, account_id)}
         if left or stored(self.stage.api, account_id) != before:
             self.faults.append(f"{case}: {len(left)} objects without a row, or rows without an object, are left")
