@@ -31,6 +31,7 @@ from cloudpriv.platform.jobs import queue
 from cloudpriv.retention import clocks, duties, forecast, holds, notices, purge, runs
 from cloudpriv.retention.clocks import Clock
 from cloudpriv.retention.duties import DAILY, OFTEN, Slots, Standing
+from cloudpriv.retention.log_data import is_older, unknown
 from cloudpriv.retention.log_data import order_returned as order_again
 from cloudpriv.retention.restored import Watch
 from cloudpriv.rights import clocks as clocks_of_rights
@@ -43,6 +44,7 @@ RENEWAL_SECONDS: Final = 60.0  # of a duty's lease of 5 minutes
 REWAKE: Final = timedelta(seconds=20)  # a job may wait that long in the queue before it is thought to be lost
 NOTICES_AT_ONCE: Final = 500
 PEOPLE_AT_ONCE: Final = 100
+IDS_TOLD: Final = 20  # of accounts in one line of the log
 ENOUGH: Final = 1000  # jobs in the queue; while nobody takes them, more of the same would fill Redis
 
 
@@ -150,6 +152,21 @@ def order_returned(services: Services) -> None:
         log.warning("log_data_had_returned", accounts=len(returned))
 
 
+def order_returned_at_once(services: Services) -> None:
+    """Do so in the round after log data's database came from a backup, before anything of it is served."""
+    if services.eraser is not None and is_older(services.controller, services.eraser, services.clock):
+        order_returned(services)
+
+
+def tell_unknown(services: Services) -> None:
+    """Report log data of accounts that this plane does not know, for an operator to decide about."""
+    if services.eraser is None:
+        return
+    found = unknown(services.controller, services.eraser, services.clock)
+    if found:
+        log.error("log_data_without_account", accounts=len(found), ids=[str(each) for each in found[:IDS_TOLD]])
+
+
 def count_forecast(services: Services) -> None:
     """Count anew what falls due in which month."""
     with services.controller.transaction(WORKER, services.clock()) as tx:
@@ -169,12 +186,14 @@ def every_duty(sweep: Sweep, services: Services) -> Iterator[Duty]:
     yield Duty("sweep", sweep)
     yield Duty("log", advance_log)
     yield Duty("log_data_traffic", take_in_traffic)
+    yield Duty("log_data_restored", order_returned_at_once)
     for clock in every_clock(services):
         # Each host has its own access log, so each schedule erases it.
         yield Duty(clock.key, partial(erase, clock), OFTEN if clock.shared else None)
     yield Duty("held_people", erase_held_people, OFTEN)
     yield Duty("notices", give_notices, DAILY)
     yield Duty("log_data_returned", order_returned, DAILY)
+    yield Duty("log_data_unknown", tell_unknown, DAILY)
     yield Duty("plan_due", plan_due, DAILY)
     yield Duty("forecast", count_forecast, DAILY)
 

@@ -1,8 +1,8 @@
 """The erasure of an account's log data: the controller plane's purge orders it, this plane's workers carry it out.
 
-`prepare`, `order`, `state` and `account_ids` are all that the role `cloudpriv_eraser` may do. Its order destroys the
-account's data key and leaves a tombstone, so that nobody opens the account again; the rest goes in bounded transactions,
-each of which may be the last of its worker. What goes is derived from the classification of the tables.
+`prepare`, `order`, `state`, `is_ordered` and `account_ids` are all that the role `cloudpriv_eraser` may do. Its order
+destroys the account's data key and leaves a tombstone, so that nobody opens the account again; the rest goes in bounded
+transactions, each of which may be the last of its worker. What goes is derived from the classification of the tables.
 """
 
 from collections.abc import Callable, Sequence
@@ -88,6 +88,11 @@ def state(tx: Tx, account_id: UUID) -> dict[str, int] | None:
     found = tx.fetch_one(STATE, {"account_id": account_id, "hash": hash_of(account_id)})
     counts: dict[str, int] | None = found.counts if found and not found.is_there else None
     return counts
+
+
+def is_ordered(tx: Tx, account_hash: bytes) -> bool:
+    """Whether the erasure of the account with this hash was ever ordered."""
+    return tx.session.get(LogErased, account_hash) is not None
 
 
 def account_ids(tx: Tx, after: UUID | None, limit: int) -> list[UUID]:

@@ -56,22 +56,56 @@ def erased(eraser: Plane | None, account_id: UUID, now: datetime) -> dict[str, i
     return counts
 
 
+def is_older(plane: Plane, eraser: Plane, clock: Callable[[], datetime]) -> bool:
+    """Whether log data's database knows nothing of the latest erasure in the ledger: a backup may have taken its place.
+
+    Two look-ups of one row, however many accounts there are.
+    """
+    with plane.transaction(WORKER, clock(), read_only=True) as tx:
+        latest = tx.session.scalar(select(LedgerEntry.account_hash).order_by(LedgerEntry.erased_at.desc()).limit(1))
+    if latest is None:
+        return False
+    with eraser.transaction(WORKER, clock()) as tx:
+        return not erasure.is_ordered(tx, latest)
+
+
 def order_returned(plane: Plane, eraser: Plane, clock: Callable[[], datetime]) -> list[UUID]:
     """Have the log data of accounts erased that the ledger says are gone: a backup brought it back. Which accounts."""
     returned: list[UUID] = []
-    after: UUID | None = None
-    while True:
-        with eraser.transaction(WORKER, clock()) as tx:
-            page = erasure.account_ids(tx, after, PAGE)
+    for page in _pages(eraser, clock):
         with plane.transaction(WORKER, clock()) as tx:
             gone = _erased_among(tx, page)
         for account_id in gone:
             with eraser.transaction(WORKER, clock()) as tx:
                 erasure.order(tx, account_id)
         returned += gone
-        if len(page) < PAGE:
-            return returned
-        after = page[-1]
+    return returned
+
+
+def unknown(plane: Plane, eraser: Plane, clock: Callable[[], datetime]) -> list[UUID]:
+    """Accounts with log data of which neither an account nor the ledger tells.
+
+    So it is after a restore of the controller plane's database to before they were made. Nothing erases them by itself, as
+    nobody promised their owners that.
+    """
+    found: list[UUID] = []
+    for page in _pages(eraser, clock):
+        with plane.transaction(WORKER, clock(), read_only=True) as tx:
+            erased = set(_erased_among(tx, page))
+            there = set(tx.session.scalars(select(Account.account_id).where(Account.account_id.in_(page))))
+        found += [account_id for account_id in page if account_id not in erased | there]
+    return found
+
+
+def _pages(eraser: Plane, clock: Callable[[], datetime]) -> Iterator[list[UUID]]:
+    """All accounts with log data whose erasure is not ordered, some at a time."""
+    page: list[UUID] = []
+    while not page or len(page) == PAGE:
+        with eraser.transaction(WORKER, clock()) as tx:
+            page = erasure.account_ids(tx, page[-1] if page else None, PAGE)
+        yield page
+        if not page:
+            return
 
 
 def _erased_among(tx: Tx, account_ids: list[UUID]) -> list[UUID]:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import Engine, event, text
+from structlog.testing import capture_logs
 
 from cloudpriv.bootstrap import ProcessorServices, Services
 from cloudpriv.controller.tables import Account
@@ -24,6 +25,7 @@ from tests.logdata import carry_out, log_transaction
 from tests.points import objects_of, put_back, send, sender
 from tests.purges import LONG_AGO, Killed, close, die, hear_of_log_data, is_blocked, order, purge_of, run
 from tests.purges import ledger as table
+from workers import schedule
 
 LATER = NOW + PAUSE + timedelta(seconds=1)
 
@@ -311,3 +313,34 @@ def test_without_a_processor_plane_there_is_nothing_to_wait_for(
     purge_id = order(services, owner_engine, account_id)
     run(replace(worker_services, eraser=None), purge_id)
     assert purge_of(services, purge_id).status == "done"
+
+
+def test_that_log_data_came_back_is_seen_by_the_latest_erasure_alone(
+    services: Services, worker_services: Services, processor_worker: ProcessorServices, processor_owner: Engine,
+    account_id: UUID,
+) -> None:  # fmt: skip
+    assert worker_services.eraser is not None
+    look = (services.controller, worker_services.eraser, lambda: NOW)
+    assert not log_data.is_older(*look), "nothing was erased yet"
+    purge_id = close(services, account_id)
+    run(worker_services, purge_id)
+    erase_log_data(processor_worker)
+    run(worker_services, purge_id, LATER)
+    assert purge_of(services, purge_id).status == "done"
+    assert not log_data.is_older(*look)
+    with processor_owner.begin() as connection:
+        connection.execute(text("DELETE FROM log_erased"))
+    assert log_data.is_older(*look)
+
+
+def test_log_data_of_an_account_that_nobody_knows_is_told_and_stays(
+    services: Services, worker_services: Services, processor: ProcessorServices, account_id: UUID
+) -> None:
+    stranger = new_id()
+    put(processor, stranger, LONG_AGO)
+    with capture_logs() as told:
+        schedule.tell_unknown(worker_services)
+    assert [(line["event"], line["accounts"], line["ids"]) for line in told] == [
+        ("log_data_without_account", 1, [str(stranger)])
+    ]
+    assert objects_of(processor, stranger)
