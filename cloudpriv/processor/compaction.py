@@ -33,9 +33,11 @@ LONG: Final = timedelta(minutes=10)  # or a batch that has waited so long
 ROWS_AT_ONCE: Final = 256
 LATEST: Final = 1000  # chunks of a device that are looked at for small ones; older ones were, when they were the latest
 # Of one run, so that a worker's memory is bounded: points of numbers take about 50 bytes, a text up to 32 KB.
-POINTS_AT_ONCE: Final = 250_000
+POINTS_AT_ONCE: Final = 500_000
 BYTES_AT_ONCE: Final = 64 * 1024 * 1024
 FULL: Final = POINTS_AT_ONCE // 2  # two chunks of fewer points make one; a chunk of as many stays as it is
+FULL_BYTES: Final = BYTES_AT_ONCE // 2  # as sealed
+TRIES: Final = 8  # at chunks that seem few points, and are too many bytes of texts to become one
 MOST_OBJECTS: Final = 128  # of one run: points scattered over more days share some
 # What was replaced stays that long: a backup of the database that is no older finds every object that its rows name.
 REPLACED_STAYS: Final = timedelta(days=2)
@@ -67,10 +69,13 @@ def carry_out(plane: Plane, objects: ObjectStore, clock: Callable[[], datetime],
     Nothing for an account that is being erased. Raises BusyError, and KeyFault for an object that was altered.
     """
     work = _Work(plane, objects, clock, account_id, device_id)
-    for find, divide in ((_batches, _by_day), (_crowded_day, _undivided), (_small_days, _undivided)):
-        look = _look(work, find)
-        if look is not None and _rewrite(work, look, divide):
-            return
+    for find, divide in ((_batches, _by_day), (_crowded_days, _undivided), (_small_days, _undivided)):
+        for place in range(TRIES):
+            look = _look(work, find, place)
+            if look is None:
+                break
+            if _rewrite(work, look, divide):
+                return
 
 
 def enqueue_due(tx: Tx, limit: int) -> int:
@@ -88,49 +93,52 @@ def enqueue_due(tx: Tx, limit: int) -> int:
     return len(due)
 
 
-def _look(work: _Work, find: Callable[[Tx, _Work], Sequence[LogChunk]]) -> _Look | None:
+def _look(work: _Work, find: Callable[[Tx, _Work, int], Sequence[LogChunk]], place: int) -> _Look | None:
+    """What is found in this place, of all that could be rewritten."""
     with work.plane.transaction(WORKER, work.clock()) as tx:
         try:
             account = accounts.find_account(tx, work.account_id)
         except NotFoundError:
             return None
-        rows = find(tx, work)
+        rows = find(tx, work, place)
         return _Look(account.key, rows, database_time(tx)) if rows else None
 
 
-def _batches(tx: Tx, work: _Work) -> Sequence[LogChunk]:
-    """The device's batches as they came, earliest first, if they are due."""
+def _batches(tx: Tx, work: _Work, place: int) -> Sequence[LogChunk]:
+    """The device's batches as they came, earliest first, if they are due; there is nothing in a second place."""
+    if place:
+        return []
     query = _of_device(work, RAW).order_by(LogChunk.first_seq).limit(ROWS_AT_ONCE)
     rows = list(tx.session.scalars(query))
     due = len(rows) >= MANY or any(row.created_at <= tx.now - LONG for row in rows)
     return rows if due else []
 
 
-def _crowded_day(tx: Tx, work: _Work) -> Sequence[LogChunk]:
-    """Chunks of a day that make one: two of a day that is over, MANY of the current, which grows still."""
+def _crowded_days(tx: Tx, work: _Work, place: int) -> Sequence[LogChunk]:
+    """Chunks of a day that make one: two of a day that is over, MANY of the current, which grows still. Latest day first."""
     day = func.date_trunc("day", LogChunk.since, "UTC")
-    small = _of_device(work, DAY).where(LogChunk.points < FULL)
-    counts = small.with_only_columns(day, func.count()).group_by(day).having(func.count() > 1).order_by(day)
+    small = _of_device(work, DAY).where(LogChunk.points < FULL, LogChunk.size < FULL_BYTES)
+    counts = small.with_only_columns(day, func.count()).group_by(day).having(func.count() > 1).order_by(day.desc())
     today = tx.now.replace(hour=0, minute=0, second=0, microsecond=0)
-    for found, count in tx.connection.execute(counts):
-        if count >= MANY or found < today:
-            return list(tx.session.scalars(small.where(day == found).order_by(LogChunk.points).limit(ROWS_AT_ONCE)))
-    return []
+    crowded = [found for found, count in tx.connection.execute(counts) if count >= MANY or found < today]
+    of_day = small.order_by(LogChunk.points).limit(ROWS_AT_ONCE)
+    return [row for found in crowded[place : place + 1] for row in tx.session.scalars(of_day.where(day == found))]
 
 
-def _small_days(tx: Tx, work: _Work) -> Sequence[LogChunk]:
+def _small_days(tx: Tx, work: _Work, place: int) -> Sequence[LogChunk]:
     """MANY chunks or more that follow each other, are of days that are over, and have few points each: they make one.
 
-    So a month of a tag is a few reads for whoever wants it, and not one for each day.
+    So a month of a tag is a few reads for whoever wants it, and not one for each day. The next place begins a chunk later.
     """
     over = _of_device(work, DAY).where(LogChunk.until < tx.now.replace(hour=0, minute=0, second=0, microsecond=0))
-    query = over.with_only_columns(LogChunk.chunk_id, LogChunk.points).order_by(LogChunk.since.desc(), LogChunk.chunk_id)
-    latest = tx.connection.execute(query.limit(LATEST)).all()
-    for is_small, run in groupby(latest, key=lambda row: row.points < FULL):
-        found = [row.chunk_id for row in run] if is_small else []
-        if len(found) >= MANY:
-            earliest = _of_device(work, DAY).where(LogChunk.chunk_id.in_(found[-ROWS_AT_ONCE:]))
+    query = over.with_only_columns(LogChunk.chunk_id, LogChunk.points, LogChunk.size)
+    latest = tx.connection.execute(query.order_by(LogChunk.since.desc(), LogChunk.chunk_id).limit(LATEST)).all()
+    for is_small, run in groupby(latest, key=lambda row: row.points < FULL and row.size < FULL_BYTES):
+        found = [row.chunk_id for row in run][::-1] if is_small else []
+        if len(found) >= MANY + place:
+            earliest = _of_device(work, DAY).where(LogChunk.chunk_id.in_(found[place : place + ROWS_AT_ONCE]))
             return list(tx.session.scalars(earliest.order_by(LogChunk.since, LogChunk.chunk_id)))
+        place -= max(0, len(found) - MANY + 1)
     return []
 
 

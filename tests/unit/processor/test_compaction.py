@@ -210,9 +210,35 @@ def test_a_device_that_cannot_be_compacted_holds_up_no_others(
         send(to, ("t", NOW, number))
         send(other, ("t", NOW, number))
     processor.objects.delete_below(chunks_of(processor, to.account_id)[2].object_key)
-    for now in (NOW + SECOND, NOW + 2 * SECOND):
+
+    def compact_one(now: datetime) -> None:
         with log_transaction(processor_worker, WORKER, now) as tx:
             assert compaction.enqueue_due(tx, 1) == 1
         with suppress(NotFoundError):
-            carry_out(replace(processor_worker, clock=lambda now=now: now))
+            carry_out(replace(processor_worker, clock=lambda: now))
+
+    compact_one(NOW + SECOND)
+    compact_one(NOW + 2 * SECOND)
     assert levels(processor, other) == [DAY]
+
+
+def test_days_of_large_texts_do_not_keep_others_from_becoming_one_chunk(
+    processor: ProcessorServices, processor_worker: ProcessorServices, to: Appender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compaction, "BYTES_AT_ONCE", 100_000)
+    monkeypatch.setattr(compaction, "MANY", 2)
+    for day in (5, 4):
+        for number in range(4):
+            value = "x" * 8000 if day == 5 else "x"
+            midnight = MIDNIGHT - timedelta(days=day)
+            send(to, *(("t", midnight + (number * 100 + each) * SECOND, value) for each in range(10)))
+            if number % 2:
+                compact(processor_worker)
+    before = stored(processor, to.account_id)
+    compact(processor_worker, NOW + HOUR)
+    assert [(row.since.day, row.points) for row in chunks_of(processor, to.account_id)] == [
+        ((MIDNIGHT - timedelta(days=5)).day, 20),
+        ((MIDNIGHT - timedelta(days=5)).day, 20),
+        ((MIDNIGHT - timedelta(days=4)).day, 40),
+    ]
+    assert stored(processor, to.account_id) == before
