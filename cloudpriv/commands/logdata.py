@@ -47,6 +47,14 @@ def logdata() -> None:
     """Log data, which is the customer's."""
 
 
+def _line(token: dict[str, Any]) -> str:
+    """A token in a line that begins with its id, whole, to be copied, whatever the width."""
+    used = f"last used {token['last_used_at'][:16]}Z" if token["last_used_at"] else "never used"
+    state = f"revoked {token['revoked_at'][:16]}Z" if token["revoked_at"] else used
+    device = f", for {token['device']}" if token["device"] else ""
+    return f"{token['id']}  {token['kind']} {token['name']}{device}: {state}"
+
+
 @logdata.group()
 def token() -> None:
     """Tokens for devices that append and programs that read, as the account's owner."""
@@ -55,7 +63,7 @@ def token() -> None:
 @token.command("create")
 @click.argument("name")
 @click.option("--kind", type=click.Choice(KINDS), required=True, help="What it is for.")
-@click.option("--device", help="The device that a token of kind device appends for.")
+@click.option("--device", help="The device that a token of kind device appends for; made when there is none of that name.")
 @_as_owner
 @as_json
 def create_token(name: str, kind: str, device: str | None, json_output: bool, **who: Any) -> None:
@@ -73,7 +81,14 @@ def create_token(name: str, kind: str, device: str | None, json_output: bool, **
 def list_tokens(json_output: bool, **who: Any) -> None:
     """List tokens, revoked ones too."""
     with _signed_in(**who) as holder:
-        report(list(holder.items(TOKENS)), json_output, empty="No tokens yet.")
+        found = list(holder.items(TOKENS))
+    if json_output:
+        report(found, json_output)
+        return
+    for each in found:
+        click.echo(_line(each))
+    if not found:
+        click.echo("No tokens yet.")
 
 
 @token.command("revoke")

@@ -58,6 +58,7 @@ def test_a_token_is_made_listed_and_revoked(owner: Owner) -> None:
     token = json.loads(made.stdout)
     assert owner.reads_with(token["token"]) == 200
     listed = json.loads(owner("list", "--json").stdout)
+    assert owner("list").stdout.startswith(f"{token['id']}  reader dashboard: last used 2")
     assert [(each["id"], each["name"]) for each in listed] == [(token["id"], "dashboard")]
     assert owner("revoke", token["id"]).exit_code == 0
     assert owner.reads_with(token["token"]) == 401
