@@ -26,6 +26,21 @@ DATABASE_SETTING: dict[Role, str] = {
     "worker": "WORKER_DATABASE_URL",
     "migration": "MIGRATION_DATABASE_URL",
 }
+# Fields that are secrets, or name them, beside those of the database; a public key is none.
+SECRETS = frozenset(
+    {
+        "redis_url",  # with its password
+        "s3_access_key_id",
+        "s3_secret_access_key",
+        "keyring_file",
+        "signing_key_file",
+        "proof_key_file",
+        "certificate_file",
+        "smtp_url",
+        "eraser_database_url",
+        "teller_database_url",
+    }
+)
 
 
 class SettingsError(Exception):
@@ -281,6 +296,13 @@ def _load(kind: type[Read], prefix: str, role: Role) -> Read:
     except EnvValidationError as fault:
         raise SettingsError(_one_line(fault)) from None
     return kind(**values)
+
+
+def secrets_of(kind: type[Settings] | type[ProcessorSettings] = Settings) -> frozenset[str]:
+    """The environment variables of a plane that are secrets, or lead to one, whichever the role of the process."""
+    prefix = PREFIX if kind is Settings else PROCESSOR_PREFIX
+    named = {item.name.upper() for item in fields(kind) if item.name in SECRETS}
+    return frozenset(prefix + name for name in (*named, *DATABASE_SETTING.values()))
 
 
 def setting_name(item: Field[Any], role: Role = "api") -> str:

@@ -47,7 +47,7 @@ def served(database: TestDatabase, log: Path, plane: PlaneName = "controller", /
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "cloudpriv.cli", "serve", "--plane", plane, "--bind", f"127.0.0.1:{port}"]
     named = {f"{PREFIXES[plane]}{name.upper()}": value for name, value in settings.items()}
-    environment = database.environment() | named
+    environment = database.environment(plane) | named
     with log.open("wb") as stderr, subprocess.Popen(command, env=environment, stderr=stderr) as server:
         found = Served(port, log)
         patient = urllib3.Retry(total=None, connect=START_SECONDS * 10, backoff_factor=0.1, backoff_max=0.1)

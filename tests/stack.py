@@ -19,7 +19,7 @@ from cloudpriv.bootstrap import ProcessorServices, Services, build, build_proces
 from cloudpriv.config import ProcessorSettings, Role, Settings
 from cloudpriv.database import SCHEMAS, PlaneName
 from cloudpriv.embedded.postgres import DATABASE
-from cloudpriv.embedded.stack import Stack
+from cloudpriv.embedded.stack import Stack, of_plane
 from cloudpriv.metadata import CONTROLLER
 from cloudpriv.platform import db
 from cloudpriv.platform.clock import utc_now
@@ -54,15 +54,16 @@ class TestDatabase:
         """A bucket of its own on the processor plane's server, made when it is first asked for."""
         return _log_data_bucket(self, f"logdata-{self.name.replace('_', '-')}")
 
-    def environment(self) -> dict[str, str]:
-        """The environment of processes of either plane that are to use this database: for tests with real processes."""
+    def environment(self, plane: PlaneName | None = None) -> dict[str, str]:
+        """The environment of processes of a plane, or of both, that are to use this database: for tests with real ones."""
         urls = {variable: self._here(variable) for variable in self.stack.environment if variable.endswith("DATABASE_URL")}
         cheap = {config.PREFIX + name.upper(): str(value) for name, value in CHEAP.items()}
         buckets = {
             f"{config.PREFIX}S3_LEDGER_BUCKET": self.ledger_bucket,
             f"{config.PROCESSOR_PREFIX}S3_BUCKET": self.log_data_bucket,
         }
-        return {**os.environ, **self.stack.environment, **urls, **cheap, **buckets}
+        both = {**os.environ, **self.stack.environment, **urls, **cheap, **buckets}
+        return both if plane is None else of_plane(both, plane)
 
     def settings(self, role: Role) -> Settings:
         """Settings of a process of `role` on this database, hashing at the cheapest."""

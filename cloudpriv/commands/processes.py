@@ -10,6 +10,7 @@ import click
 
 from cloudpriv import serving
 from cloudpriv.app import configure_logging
+from cloudpriv.commands.apart import require_own
 from cloudpriv.commands.context import (
     chosen_planes,
     chosen_stack,
@@ -41,13 +42,21 @@ def serve(ctx: click.Context, embedded: Path | None, bind: str | None, plane: st
     """Serve the API; with the embedded stack, worker and schedule too."""
     root = ctx.find_root()
     root.obj = embedded or root.obj
-    planes = chosen_planes(ctx, plane)
+    planes = _chosen(ctx, plane)
     with environment(_addresses(planes, bind)), chosen_stack(ctx):
         found = {each: _able_to_serve(each) for each in planes}
         if root.obj is not None or len(planes) > 1:
             _serve_side_by_side(found, root.obj)
             return
     serving.serve(found[planes[0]])
+
+
+def _chosen(ctx: click.Context, given: str | None) -> tuple[PlaneName, ...]:
+    """The planes to start processes of, none of which finds what it should not; the embedded stack is one user's anyway."""
+    planes = chosen_planes(ctx, given)
+    if ctx.find_root().obj is None:
+        require_own(os.environ, planes)
+    return planes
 
 
 def _addresses(planes: tuple[PlaneName, ...], bind: str | None) -> dict[str, str]:
@@ -115,7 +124,7 @@ def _say_where(urls: Mapping[PlaneName, str], folder: Path | None) -> None:
 @click.pass_context
 def worker(ctx: click.Context, plane: str | None, burst: bool) -> None:
     """Carry out exports and purges, and what is to be done with log data, until stopped."""
-    planes = chosen_planes(ctx, plane)
+    planes = _chosen(ctx, plane)
     with chosen_stack(ctx):
         if len(planes) > 1:
             _run_side_by_side(planes, "worker --burst" if burst else "worker", until_all_end=burst)
@@ -141,7 +150,7 @@ def _work(burst: bool) -> None:
 @click.pass_context
 def schedule(ctx: click.Context, plane: str | None) -> None:
     """Wake workers for what is unfinished, and keep the daily clocks, until stopped."""
-    planes = chosen_planes(ctx, plane)
+    planes = _chosen(ctx, plane)
     with chosen_stack(ctx):
         if len(planes) > 1:
             _run_side_by_side(planes, "schedule")

@@ -27,14 +27,19 @@ LOG_DATA_BUCKET = "cloudpriv-logdata"
 PROCESSOR_PREFIX: Final = "CLOUDPRIV_PROCESSOR_"
 
 PlaneName = Literal["controller", "processor"]
+TAKEN_UP: Final = ("AWS_", "PG")
 
 
 def of_plane(environment: Mapping[str, str], plane: PlaneName) -> dict[str, str]:
-    """`environment` with that plane's settings and none of the other's; variables that are not ours stay."""
+    """`environment` with that plane's settings and none of the other's; variables that are not ours stay.
+
+    But for those that clients of AWS and PostgreSQL take up by themselves: what they name would be open to both planes.
+    """
     return {
         name: value
         for name, value in environment.items()
-        if not name.startswith("CLOUDPRIV_") or name.startswith(PROCESSOR_PREFIX) == (plane == "processor")
+        if not name.startswith(TAKEN_UP)
+        and (not name.startswith("CLOUDPRIV_") or name.startswith(PROCESSOR_PREFIX) == (plane == "processor"))
     }
 
 

@@ -16,9 +16,11 @@ import urllib3
 
 from cloudpriv.bootstrap import Services
 from cloudpriv.demo.servers import stack
+from cloudpriv.embedded.stack import of_plane
 from cloudpriv.serving import LAUNCHER
 
 ROOT: Final = Path(__file__).parents[2]
+COMMAND: Final = "cloudpriv.cli"
 # Not the system's folder for temporary files: where that is memory, to wait for the disk costs nothing.
 FOLDER: Final = ROOT / "var"
 PATIENCE: Final = 120.0  # seconds
@@ -77,14 +79,14 @@ def server(stage: Stage, *words: str, **more: str) -> Iterator[int]:
 @contextmanager
 def api(stage: Stage) -> Iterator[int]:
     """One process of the API, with the settings of production; its port."""
-    with server(stage, "cloudpriv.cli", "serve") as port:
+    with server(stage, COMMAND, "serve") as port:
         yield port
 
 
 @contextmanager
 def worker(stage: Stage) -> Iterator[Process]:
     """One worker."""
-    with process(stage, "cloudpriv.cli", "worker") as child:
+    with process(stage, COMMAND, "worker") as child:
         yield child
 
 
@@ -93,8 +95,10 @@ def process(stage: Stage, *words: str, **settings: str) -> Iterator[Process]:
     """`python -m WORDS…`, which dies with this process; what it says goes to a file of the stage."""
     launched = [sys.executable, "-P", str(LAUNCHER), str(os.getpid()), "15", "same"]
     command = [*launched, sys.executable, "-m", *words]
+    both = {**os.environ, **settings}
+    environment = of_plane(both, "processor" if "processor" in words else "controller") if COMMAND in words else both
     with (stage.folder / "processes.log").open("ab") as log:
-        child = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **settings}, stdin=subprocess.DEVNULL, stderr=log)
+        child = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stderr=log)
     try:
         yield child
     finally:

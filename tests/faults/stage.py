@@ -83,7 +83,7 @@ def staged(database: TestDatabase, folder: Path, number: int, changed: Mapping[s
 
 def _isolated(database: TestDatabase, number: int, changed: Mapping[str, str]) -> dict[str, str]:
     """The environment of processes on this database, with a queue and new buckets that no others use."""
-    found = {**database.environment(), **changed}
+    found = {**database.environment("controller"), **changed}
     versioned = ENDPOINT in changed
     exports = f"exports-{database.name.replace('_', '-')}"
     client = s3_client(found)

@@ -77,9 +77,9 @@ def test_each_planes_schema_is_checked_and_brought_up_to_date(operator: Operator
 
 @pytest.mark.parametrize("words", [["serve"], ["worker", "--burst"], ["schedule"]])
 def test_nothing_of_log_data_starts_on_an_old_schema_or_without_its_settings(
-    operator: Operator, database: TestDatabase, words: list[str]
+    database: TestDatabase, words: list[str]
 ) -> None:
-    of_log_data = [*words, "--plane", "processor"]
+    operator, of_log_data = Operator(database.environment("processor")), [*words, "--plane", "processor"]
     engine = database.engine("migration", "processor")
     with engine.begin() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0000'")

@@ -53,7 +53,7 @@ def serving(database: TestDatabase, folder: Path) -> Iterator[LogDataApi]:
     words = [sys.executable, "-m", "cloudpriv.cli", "serve", "--plane", "processor", "--bind", bind]
     (folder / "access").mkdir()
     named = {"LOG_LEVEL": "DEBUG", "ACCESS_LOG_DIR": str(folder / "access"), "RATE_LIMIT": "1000000/minute"}
-    environment = database.environment() | {f"CLOUDPRIV_PROCESSOR_{name}": value for name, value in named.items()}
+    environment = database.environment("processor") | {f"CLOUDPRIV_PROCESSOR_{name}": value for name, value in named.items()}
     output = folder / "output"
     with output.open("wb") as out, subprocess.Popen(words, env=environment, stdout=out, stderr=out) as server:
         assert await_answer(bind, server), output.read_text()

@@ -8,14 +8,19 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pytest
 import urllib3
+from click.testing import CliRunner
 from sqlalchemy import Engine
 
 from cloudpriv.bootstrap import ProcessorServices
+from cloudpriv.cli import main
+from cloudpriv.config import DATABASE_SETTING, PREFIX, PROCESSOR_PREFIX, ProcessorSettings, Settings, secrets_of
+from cloudpriv.database import SCHEMAS
+from cloudpriv.embedded import stack
 from cloudpriv.metadata import PROCESSOR
 from cloudpriv.processor import erasure, tasks
 from cloudpriv.serving import SIDE_BY_SIDE
@@ -23,6 +28,7 @@ from tests.logdata import log_transaction, make_log_account
 from tests.stack import TestDatabase, every_row
 
 PATIENCE = 60.0
+NO_SECRETS = {"policy_file", "token_key_file", "kms_key_id"}
 
 
 @dataclass(frozen=True)
@@ -184,6 +190,52 @@ def test_a_worker_and_a_schedule_of_log_data_do_their_work_without_any_setting_o
                 time.sleep(0.05)
         assert schedule.returncode == 143, "as a shell reports SIGTERM"
     assert worker.returncode == 0
+
+
+@pytest.mark.parametrize("command", SIDE_BY_SIDE)
+@pytest.mark.parametrize(
+    ("words", "theirs"),
+    [
+        ([], "CLOUDPRIV_PROCESSOR_DATABASE_URL"),
+        (["--plane", "controller"], "CLOUDPRIV_PROCESSOR_KEYRING_FILE"),
+        (["--plane", "processor"], "CLOUDPRIV_SIGNING_KEY_FILE"),
+    ],
+)
+def test_a_process_of_one_plane_does_not_start_with_a_secret_of_the_other(
+    database: TestDatabase, command: str, words: list[str], theirs: str
+) -> None:
+    own = database.environment("processor" if "processor" in words else "controller")
+    result = CliRunner().invoke(main, [command, *words], env={**own, theirs: database.environment()[theirs]})
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+    assert result.stderr.startswith(f"cloudpriv: {theirs}: ")
+
+
+@pytest.mark.parametrize("command", SIDE_BY_SIDE)
+@pytest.mark.parametrize("unset", ["CLOUDPRIV_S3_ACCESS_KEY_ID", "CLOUDPRIV_PROCESSOR_S3_SECRET_ACCESS_KEY"])
+def test_both_planes_are_not_started_together_when_one_would_take_keys_that_the_host_has_for_everybody(
+    database: TestDatabase, command: str, unset: str
+) -> None:
+    result = CliRunner().invoke(main, [command, "--plane", "all"], env={**database.environment(), unset: None})
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+    assert result.stderr.startswith(f"cloudpriv: {unset}: ")
+
+
+def test_what_clients_of_aws_and_postgresql_take_up_by_themselves_is_handed_to_neither_plane() -> None:
+    both = {"AWS_SECRET_ACCESS_KEY": "x", "AWS_PROFILE": "y", "PGPASSWORD": "z", "PGSERVICEFILE": "f", "PATH": "p"}
+    for plane in SCHEMAS:
+        assert stack.of_plane(both, plane) == {"PATH": "p"}
+
+
+def test_every_setting_is_known_to_be_a_secret_or_not() -> None:
+    for kind, prefix in ((Settings, PREFIX), (ProcessorSettings, PROCESSOR_PREFIX)):
+        telling = {
+            prefix + field.name.upper()
+            for field in fields(kind)
+            if field.name.endswith(("_url", "_file", "_key", "_key_id")) and field.name not in NO_SECRETS
+        }
+        assert telling - {f"{prefix}DATABASE_URL"} == secrets_of(kind) - {
+            prefix + name for name in DATABASE_SETTING.values()
+        }
 
 
 def _is_for_log_data(name: str) -> bool:

@@ -80,7 +80,7 @@ def backend(database: TestDatabase) -> Iterator[Backend]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "cloudpriv.cli", "serve", "--bind", f"127.0.0.1:{port}"]
-    with subprocess.Popen(command, env=database.environment()) as server:
+    with subprocess.Popen(command, env=database.environment("controller")) as server:
         yield Backend(database, port)
         server.terminate()
 
@@ -137,7 +137,7 @@ def test_nemea_is_held_but_for_what_ends_before_it_starts(backend: Backend, owne
 def operate(database: TestDatabase, *words: str) -> Any:
     """What an operator's command prints as JSON."""
     command = [sys.executable, "-m", "cloudpriv.cli", *words, "--json"]
-    done = subprocess.run(command, env=database.environment(), capture_output=True, check=False, timeout=120)
+    done = subprocess.run(command, env=database.environment("controller"), capture_output=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr.decode()
     return json.loads(done.stdout)
 

@@ -84,7 +84,8 @@ def log_data_of(home: House, folder: Path) -> Iterator[LogData]:
         probe.bind(("127.0.0.1", 0))
         bind = f"127.0.0.1:{probe.getsockname()[1]}"
     named = {"ACCESS_LOG_DIR": str(folder / "access_log"), "LOG_LEVEL": "DEBUG", "TOKEN_ISSUER": home.api.url}
-    environment = home.database.environment() | {f"CLOUDPRIV_PROCESSOR_{name}": each for name, each in named.items()}
+    own = {f"CLOUDPRIV_PROCESSOR_{name}": each for name, each in named.items()}
+    environment = home.database.environment("processor") | own
     with ExitStack() as cleanup:
         for words in (["worker"], ["schedule"], ["serve", "--bind", bind]):
             log = folder / "logs" / f"processor-{words[0]}.log"

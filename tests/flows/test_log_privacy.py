@@ -196,7 +196,7 @@ def test_a_worker_that_fails_leaves_no_data_in_its_log_and_in_the_queue(
     with owner_engine.begin() as connection:
         connection.execute(text("ALTER TABLE devices RENAME COLUMN identity TO gone"))
     command = [sys.executable, "-m", "cloudpriv.cli", "worker", "--burst"]
-    environment = database.environment() | {"CLOUDPRIV_LOG_LEVEL": "DEBUG"}
+    environment = database.environment("controller") | {"CLOUDPRIV_LOG_LEVEL": "DEBUG"}
     done = subprocess.run(command, env=environment, capture_output=True, check=False, timeout=60)
     assert b"UndefinedColumn" in done.stderr or b"ProgrammingError" in done.stderr, "the fault is logged"
     with redis.Redis.from_url(database.stack.environment["CLOUDPRIV_REDIS_URL"]) as queue:

@@ -135,7 +135,8 @@ def house(folder: Path) -> Iterator[House]:
         settings = {
             "smtp_url": mailbox.url, "mail_from": SENDER, "access_log_dir": str(access_log), "log_level": "DEBUG",
         }  # fmt: skip
-        environment = database.environment() | {f"CLOUDPRIV_{name.upper()}": value for name, value in settings.items()}
+        named = {f"CLOUDPRIV_{name.upper()}": value for name, value in settings.items()}
+        environment = database.environment("controller") | named
         api = cleanup.enter_context(served(database, logs / "api.log", **settings))
         processes = [
             cleanup.enter_context(logged([command], environment, logs / f"{command}.log"))
@@ -200,7 +201,7 @@ def _get_mail(home: House, account: str) -> None:
     mail_id = home.scalar("SELECT mail_id FROM outbox")
     bounce = report(mail_id).replace(b"kim@example.com", OWNER["email"].encode())  # type: ignore[attr-defined]  # a text
     words = [sys.executable, "-m", "cloudpriv.cli", "mail", "bounce"]
-    subprocess.run(words, input=bounce, env=home.database.environment(), check=True, timeout=PATIENCE)
+    subprocess.run(words, input=bounce, env=home.database.environment("controller"), check=True, timeout=PATIENCE)
     other = home.make(f"{account}/people", {**OWNER, "username": f"{WORD}-other"})
     home.send("PUT", f"{other}/credentials", CREDENTIALS)
     home.mailbox.refusals["RCPT"] = [FULL] * 100

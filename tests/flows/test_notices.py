@@ -28,7 +28,7 @@ SEVEN_YEARS = timedelta(days=7 * 365 + 2)
 def at_work(database: TestDatabase, mailbox: Mailbox) -> Iterator[list[subprocess.Popen[bytes]]]:
     """A schedule that may begin erasures, and a worker, with this mail server."""
     environment = {
-        **database.environment(),
+        **database.environment("controller"),
         "CLOUDPRIV_SMTP_URL": mailbox.url,
         "CLOUDPRIV_MAIL_FROM": SENDER,
         "CLOUDPRIV_PURGE_AUTOMATICALLY": "true",
@@ -55,7 +55,7 @@ def scalars(owner: Engine, statement: str) -> list[object]:
 
 def bounce(database: TestDatabase, mail_id: UUID) -> None:
     command = [sys.executable, "-m", "cloudpriv.cli", "mail", "bounce"]
-    subprocess.run(command, input=report(mail_id), env=database.environment(), check=True, timeout=60)
+    subprocess.run(command, input=report(mail_id), env=database.environment("controller"), check=True, timeout=60)
 
 
 def test_owners_are_told_by_mail_and_nothing_is_erased_before_their_last_week_is_over(

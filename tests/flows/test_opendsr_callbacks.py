@@ -57,7 +57,7 @@ def processes(database: TestDatabase, tmp_path: Path) -> Iterator[Processes]:
         probe.bind(("127.0.0.1", 0))
         bind = f"127.0.0.1:{probe.getsockname()[1]}"
     named = {"URL": f"http://{bind}", "OPENDSR_CALLBACK_NETWORKS": "127.0.0.0/8", "LOG_LEVEL": "DEBUG"}
-    environment = database.environment() | {f"CLOUDPRIV_PROCESSOR_{name}": value for name, value in named.items()}
+    environment = database.environment("processor") | {f"CLOUDPRIV_PROCESSOR_{name}": value for name, value in named.items()}
     found = Processes(f"http://{bind}", environment, tmp_path)
     with found.running("serve", "--bind", bind) as server:
         assert await_answer(bind, server), (tmp_path / "serve.log").read_text()

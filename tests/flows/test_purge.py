@@ -49,7 +49,7 @@ STEPS = {
 @contextmanager
 def worker(database: TestDatabase) -> Iterator[subprocess.Popen[bytes]]:
     """A worker that ends when the queue is empty; killed if it is still there."""
-    process = subprocess.Popen(BURST, env=database.environment())
+    process = subprocess.Popen(BURST, env=database.environment("controller"))
     try:
         yield process
     finally:

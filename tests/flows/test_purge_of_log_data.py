@@ -17,6 +17,7 @@ import urllib3
 from sqlalchemy import Engine, text
 
 from cloudpriv.bootstrap import ProcessorServices, Services
+from cloudpriv.database import SCHEMAS
 from cloudpriv.platform.ids import new_id
 from cloudpriv.serving import await_answer
 from tests.factories import make_account
@@ -33,15 +34,15 @@ class Planes:
     """Processes of both planes on one database, with all that they say in a folder."""
 
     url: str
-    environment: dict[str, str]
+    environments: dict[str, dict[str, str]]
     folder: Path
 
     @contextmanager
     def running(self, *words: str) -> Iterator["subprocess.Popen[bytes]"]:
         """A process, killed at the end if it is still there."""
-        command = [sys.executable, "-m", "cloudpriv.cli", *words]
+        command, plane = [sys.executable, "-m", "cloudpriv.cli", *words], words[words.index("--plane") + 1]
         with (self.folder / f"{words[0]}.log").open("ab") as output:
-            started = subprocess.Popen(command, env=self.environment, stdout=output, stderr=output)
+            started = subprocess.Popen(command, env=self.environments[plane], stdout=output, stderr=output)
         try:
             yield started
         finally:
@@ -61,7 +62,7 @@ def planes(database: TestDatabase, tmp_path: Path) -> Iterator[Planes]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         bind = f"127.0.0.1:{probe.getsockname()[1]}"
-    found = Planes(f"http://{bind}", database.environment(), tmp_path)
+    found = Planes(f"http://{bind}", {plane: database.environment(plane) for plane in SCHEMAS}, tmp_path)
     with ExitStack() as cleanup:
         for plane in ("controller", "processor"):
             cleanup.enter_context(found.running("schedule", "--plane", plane))

@@ -154,7 +154,7 @@ def test_what_was_erased_after_the_backup_is_erased_again_before_anything_serves
     assert len(canaries) > 10
     dump(database, tmp_path / "backup")
 
-    environment = database.environment()
+    environment = database.environment("controller")
     with served(database, tmp_path / "api.log") as api, process(environment, "worker"), process(environment, "schedule"):
         erase_by_http(api, api.token(client_id, secret), erased, owner_engine)
         assert origin_of_log(api).endswith("/log/1")
@@ -190,8 +190,8 @@ def test_what_was_erased_after_the_backup_is_erased_again_before_anything_serves
 
 
 def test_nothing_starts_while_the_ledger_cannot_be_read(database: TestDatabase) -> None:
-    away = {**database.environment(), "CLOUDPRIV_S3_ENDPOINT": "http://127.0.0.1:9"}
-    absent = {**database.environment(), "CLOUDPRIV_S3_LEDGER_BUCKET": "not-there"}
+    away = {**database.environment("controller"), "CLOUDPRIV_S3_ENDPOINT": "http://127.0.0.1:9"}
+    absent = {**database.environment("controller"), "CLOUDPRIV_S3_LEDGER_BUCKET": "not-there"}
     assert "cannot be read" in refusal(away, "serve")
     assert ["cannot be read" in refusal(absent, *words) for words in STARTS] == [True, True, True]
 
@@ -201,10 +201,10 @@ def test_no_plan_is_carried_out_on_a_database_that_is_behind(
 ) -> None:
     account_id = make_full_account(services)
     let_it_age(owner_engine, account_id)
-    [plan] = json.loads(command(database.environment(), "purge", "plan", "--json").stdout)
+    [plan] = json.loads(command(database.environment("controller"), "purge", "plan", "--json").stdout)
     ledger.store(services.ledger, entry_of(new_id()))
     before = rows_of(owner_engine, account_id)
-    assert BEHIND in refusal(database.environment(), "purge", "run", plan["plan"], "--execute")
+    assert BEHIND in refusal(database.environment("controller"), "purge", "run", plan["plan"], "--execute")
     assert rows_of(owner_engine, account_id) == before
 
 

@@ -59,7 +59,7 @@ def test_a_worker_that_is_told_to_stop_finishes_its_job(
 ) -> None:
     make_account(services, created_at=LONG_AGO)
     [purge_id] = plan(services, owner_engine)
-    with process("worker", database.environment()) as worker:
+    with process("worker", database.environment("controller")) as worker:
         with owner_engine.begin() as somebody:
             somebody.execute(text("SELECT FROM accounts FOR UPDATE"))
             wait_until(lambda: is_blocked(owner_engine), worker)
@@ -69,7 +69,7 @@ def test_a_worker_that_is_told_to_stop_finishes_its_job(
 
 
 def test_an_idle_worker_stops_at_once(services: Services, database: TestDatabase) -> None:
-    with process("worker", database.environment()) as worker:
+    with process("worker", database.environment("controller")) as worker:
         wait_until(lambda: waits_for_jobs(services.redis), worker)
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(PATIENCE) == 0
@@ -82,7 +82,8 @@ def test_the_schedule_has_a_worker_finish_what_nobody_was_woken_for(
     [purge_id] = plan(services, owner_engine)
     age_lease(owner_engine)
     services.redis.flushall()
-    with process("worker", database.environment()) as worker, process("schedule", database.environment()) as schedule:
+    environment = database.environment("controller")
+    with process("worker", environment) as worker, process("schedule", environment) as schedule:
         wait_until(lambda: is_done(services, purge_id), worker, schedule)
         schedule.send_signal(signal.SIGTERM)
         assert schedule.wait(PATIENCE) == 143, "as a shell reports SIGTERM"
@@ -112,7 +113,7 @@ def test_a_worker_outlives_a_queue_that_is_killed_and_comes_back_empty(
     make_account(services, created_at=LONG_AGO)
     [purge_id] = plan(services, owner_engine)
     first = queue_server()
-    with process("worker", {**database.environment(), "CLOUDPRIV_REDIS_URL": url}) as worker:
+    with process("worker", {**database.environment("controller"), "CLOUDPRIV_REDIS_URL": url}) as worker:
         client = Redis.from_url(url)
         wait_until(lambda: waits_for_jobs(client), worker)
         first.process.kill()
@@ -133,7 +134,7 @@ def test_a_worker_that_is_started_before_its_queue_waits_for_it(
     url: str = queue_server.url  # type: ignore[attr-defined]  # set by the fixture
     make_account(services, created_at=LONG_AGO)
     [purge_id] = plan(services, owner_engine)
-    with process("worker", {**database.environment(), "CLOUDPRIV_REDIS_URL": url}) as worker:
+    with process("worker", {**database.environment("controller"), "CLOUDPRIV_REDIS_URL": url}) as worker:
         queue_server()
         client = Redis.from_url(url)
         jobs.Waker(client)("purge", purge_id)
@@ -145,7 +146,7 @@ def test_a_restore_beneath_a_running_worker_ends_it_with_one_line(
     services: Services, database: TestDatabase, owner_engine: Engine
 ) -> None:
     make_account(services, created_at=LONG_AGO)
-    with process("worker", database.environment(), stderr=subprocess.PIPE) as worker:
+    with process("worker", database.environment("controller"), stderr=subprocess.PIPE) as worker:
         wait_until(lambda: waits_for_jobs(services.redis), worker)
         [purge_id] = plan(services, owner_engine)
         ledger.store(services.ledger, Entry(bytes(32), "talk2m", "request", "r", "v", {}, NOW))
