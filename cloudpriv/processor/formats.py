@@ -39,6 +39,7 @@ HOW: Final[dict[str, Any]] = {
     "write_statistics": False,
 }
 ROW_GROUP: Final = 100_000
+LINES_AT_ONCE: Final = 20_000  # some 2 MB of text
 
 
 def as_json(points: pa.Table, names: Names) -> pa.Array:
@@ -111,7 +112,8 @@ def written(kind: str, tables: Iterable[pa.Table], names: Names) -> Iterator[byt
         yield CSV_HEADER
     encode: Callable[[pa.Table, Names], bytes] = as_csv if kind == "csv" else as_ndjson
     for points in tables:
-        yield encode(points, names)
+        for start in range(0, len(points), LINES_AT_ONCE):
+            yield encode(points.slice(start, LINES_AT_ONCE), names)
 
 
 def _parquet(tables: Iterable[pa.Table], names: Names) -> Iterator[bytes]:
