@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Select, and_, delete, select, tuple_
-from sqlalchemy.dialects.postgresql import insert
 
 from cloudpriv.platform import accesslog
 from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.db import Plane, Tx, database_time
 from cloudpriv.policy.register import Policy
-from cloudpriv.processor import events, sync
-from cloudpriv.processor.tables import LogBatch, LogCallback, LogExport, LogGarbage, LogRequest
+from cloudpriv.processor import events, exports, sync
+from cloudpriv.processor.tables import LogBatch, LogCallback, LogExport, LogRequest
 from cloudpriv.processor.tasks import Now
 
 BATCH: Final = 1000  # rows in one transaction: some 10 ms of locks
@@ -59,10 +58,7 @@ def _exports(tx: Tx, cutoff: datetime) -> int:
     query = select(LogExport).where(over).order_by(LogExport.expires_at).limit(BATCH).with_for_update(skip_locked=True)
     found = tx.session.scalars(query).all()
     for row in found:
-        row.status = "expired"
-        garbage = {"account_id": row.account_id, "object_key": row.object_key, "after": tx.now}
-        tx.session.execute(insert(LogGarbage).values(garbage).on_conflict_do_nothing())
-        events.record(tx, "export.erase", account_id=row.account_id, subject_id=row.export_id)
+        exports.expire(tx, row)
     return len(found)
 
 

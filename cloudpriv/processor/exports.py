@@ -14,6 +14,7 @@ from uuid import UUID
 
 import pyarrow as pa
 from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
 
 from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.db import Plane, Tx
@@ -26,7 +27,7 @@ from cloudpriv.processor import accounts, events, formats, naming, reading, task
 from cloudpriv.processor.accounts import OpenedLogAccount
 from cloudpriv.processor.chunks import Selection
 from cloudpriv.processor.formats import Names
-from cloudpriv.processor.tables import LogAccount, LogExport
+from cloudpriv.processor.tables import LogAccount, LogExport, LogGarbage
 from cloudpriv.processor.tasks import Now, Task
 
 KIND: Final = "export"
@@ -160,6 +161,30 @@ def carry_out(plane: Plane, objects: ObjectStore, policy: Policy, task: Task, cl
         raise
 
 
+def expire(tx: Tx, row: LogExport) -> None:
+    """From the commit on the archive can be had no more; its object is garbage. Told to the customer."""
+    row.status = "expired"
+    _discard(tx, row)
+    events.record(tx, "export.erase", account_id=row.account_id, subject_id=row.export_id)
+
+
+def expire_all(plane: Plane, objects: ObjectStore, account_id: UUID, clock: Now) -> None:
+    """Expire every archive of the account, and have those that are being written begun anew: when this returns, no object
+    tells a point that was deleted before. May be stopped anywhere and done again. Raises BusyError.
+    """
+    with plane.transaction(WORKER, clock()) as tx:
+        query = select(LogExport).where(LogExport.account_id == account_id, LogExport.status.in_(["ready", "pending"]))
+        for row in tx.session.scalars(query.order_by(LogExport.export_id).with_for_update()).all():
+            if row.status == "ready":
+                expire(tx, row)
+            else:
+                _begin_anew(tx, row)
+        garbage = select(LogGarbage.object_key).where(LogGarbage.account_id == account_id, LogGarbage.after <= tx.now)
+        keys = tx.session.scalars(garbage.where(LogGarbage.object_key.startswith(_prefix_of(account_id)))).all()
+    for key in keys:  # whose rows go when garbage is removed
+        objects.delete_below(key)
+
+
 def sealed(key: DataKey, object_key: str, content: Iterator[bytes]) -> Iterator[bytes]:
     """What `Archive.content` opens again: sealed frames, each but the last of FRAME bytes."""
     for number, frame in enumerate(_frames(content)):
@@ -220,8 +245,25 @@ def _finish(attempt: _Attempt, status: str, policy: Policy) -> None:
         events.record(tx, f"export.{status}", account_id=row.account_id, subject_id=row.export_id)
 
 
+def _begin_anew(tx: Tx, row: LogExport) -> None:
+    """Have a pending archive written to another object: whoever writes the present one finds that it is overtaken."""
+    _discard(tx, row)
+    row.object_key = _object_key(row.account_id)
+    if row.selection:  # that of a data subject's request has none, and is begun again with the request
+        tasks.enqueue(tx, KIND, row.account_id, row.export_id)
+
+
+def _discard(tx: Tx, row: LogExport) -> None:
+    garbage = {"account_id": row.account_id, "object_key": row.object_key, "after": tx.now}
+    tx.session.execute(insert(LogGarbage).values(garbage).on_conflict_do_nothing())
+
+
+def _prefix_of(account_id: UUID) -> str:
+    return f"exports/{account_id}/"
+
+
 def _object_key(account_id: UUID) -> str:
-    return f"exports/{account_id}/{new_id()}"
+    return f"{_prefix_of(account_id)}{new_id()}"
 
 
 def _name(object_key: str, number: int) -> str:

@@ -19,7 +19,7 @@ from cloudpriv.platform.db import Plane, Tx
 from cloudpriv.platform.errors import BusyError
 from cloudpriv.platform.objectstore import ObjectStore
 from cloudpriv.policy.register import Policy
-from cloudpriv.processor import accounts, deletions, devices, identities, naming, opendsr, reading, results, tasks
+from cloudpriv.processor import accounts, deletions, devices, exports, identities, naming, opendsr, reading, results, tasks
 from cloudpriv.processor.accounts import OpenedLogAccount
 from cloudpriv.processor.chunks import Selection
 from cloudpriv.processor.identities import Subject
@@ -123,7 +123,10 @@ def _current(tx: Tx, task: Task, archive: Archive) -> LogRequest:
 
 
 def _erase(work: Fulfilment, task: Task) -> None:
-    """Order the deletion of a bounded part of what is found; complete the request once nothing is found any more."""
+    """Order the deletion of a bounded part of what is found; complete the request once nothing is found any more.
+
+    Archives go before: those that were made earlier may tell what is erased.
+    """
     with work.plane.transaction(WORKER, work.clock()) as tx:
         row = _locked(tx, task)
         if row is None:
@@ -136,6 +139,8 @@ def _erase(work: Fulfilment, task: Task) -> None:
         search = _search(work, tx, account, row, up_to_seq)
         whole = _whole(tx, account, search.subject, before)
     spans = [] if whole else _spans(work, search)
+    if not whole and not spans:
+        exports.expire_all(work.plane, work.objects, task.account_id, work.clock)
     with work.plane.transaction(WORKER, work.clock()) as tx:
         row = _locked(tx, task)
         if row is None or row.status != "in_progress":

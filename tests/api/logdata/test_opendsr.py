@@ -4,19 +4,24 @@ import base64
 import hashlib
 import json
 from dataclasses import replace
+from datetime import datetime
+from itertools import count
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from cryptography.exceptions import InvalidSignature
 from flask import Flask
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, delete, text
 
 from cloudpriv.api.endpoint import EXTENSION
 from cloudpriv.bootstrap import ProcessorServices
-from cloudpriv.processor import accounts, devices, reading, tasks
+from cloudpriv.platform.ids import new_id
+from cloudpriv.processor import accounts, devices, exports, reading, tasks
 from cloudpriv.processor.chunks import Selection
 from cloudpriv.processor.columns import VALUES
+from cloudpriv.processor.tables import LogTask
+from cloudpriv.processor.tasks import Task
 from tests.dsr import (
     REQUESTS,
     append,
@@ -33,6 +38,10 @@ from tests.logdata import Caller, device_token, log_transaction, make_log_accoun
 from workers import processor as worker
 
 KIM = "kim@customer.example"
+
+
+ARCHIVES = "/v1/logdata/exports"
+WRITTEN = 7  # which look at the clock comes when an export has written points, and not yet told so
 
 
 def another_device(device: Caller, app: Flask, processor: ProcessorServices, name: str) -> Caller:
@@ -375,3 +384,47 @@ def test_nothing_of_a_request_is_in_the_clear(
     objects = [processor_worker.objects.get(key) for key in processor_worker.objects.keys("exports/")]
     assert objects
     assert not [content for content in objects if b"kim" in content.lower()]
+
+
+def test_a_completed_erasure_leaves_the_subject_in_no_archive_that_was_made_before(
+    reader: Caller, device: Caller, processor_worker: ProcessorServices
+) -> None:
+    append(device, point(KIM), point("else", minute=1))
+    export = reader.post(ARCHIVES, {"format": "ndjson"}).get_json()["id"]
+    found = send(reader, request_of("access", identity(KIM)))
+    fulfil(processor_worker)
+    objects, below = processor_worker.objects, f"exports/{reader.account_id}/"
+    assert len(list(objects.keys(below))) == 2
+    erasure = send(reader, request_of("erasure", identity(KIM)))
+    fulfil(processor_worker)
+    assert reader.get(erasure).get_json()["request_status"] == "completed"
+    assert list(objects.keys(below)) == []
+    assert reader.get(f"{ARCHIVES}/{export}/archive").status_code == 410
+    assert reader.get(f"{ARCHIVES}/{export}").get_json()["status"] == "expired"
+    assert reader.get(f"{found}/results").status_code == 410
+
+
+def test_an_archive_that_is_written_while_a_subject_is_erased_is_begun_anew(
+    reader: Caller, device: Caller, processor_worker: ProcessorServices
+) -> None:
+    append(device, point(KIM), point("else", minute=1))
+    request = UUID(reader.post(ARCHIVES, {"format": "ndjson"}).get_json()["id"])
+    with log_transaction(processor_worker) as tx:
+        tx.session.execute(delete(LogTask))  # as if its worker held it
+    looks = count(1)
+
+    def clock() -> datetime:
+        """Tells the time; once the points are written, a whole erasure comes between."""
+        if next(looks) == WRITTEN:
+            path = send(reader, request_of("erasure", identity(KIM)))
+            fulfil(processor_worker)
+            assert reader.get(path).get_json()["request_status"] == "completed"
+        return processor_worker.clock()
+
+    task = Task(reader.account_id, new_id(), exports.KIND, request)
+    exports.carry_out(processor_worker.plane, processor_worker.objects, processor_worker.policy, task, clock)
+    assert next(looks) > WRITTEN
+    archive = reader.get(f"{ARCHIVES}/{request}/archive")
+    assert archive.status_code == 200
+    assert [json.loads(line)["value"] for line in archive.get_data().splitlines()] == ["else"]
+    assert len(list(processor_worker.objects.keys(f"exports/{reader.account_id}/"))) == 1
