@@ -13,6 +13,7 @@ import structlog
 from flask import Flask
 from flask_smorest import Api
 from structlog.typing import ExcInfo
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from cloudpriv.api import (
     access_log,
@@ -144,6 +145,10 @@ def _installed(app: Flask, run: Common) -> Flask:
     problems.install(app)
     operations.install(app)
     access_log.install(app)
+    proxies = run.services.settings.trusted_proxies
+    if proxies:  # what else they forward decides nothing here: our own URLs are settings
+        behind = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=0, x_host=0)
+        app.wsgi_app = behind  # type: ignore[method-assign]  # Flask's own way to wrap it
     return app
 
 

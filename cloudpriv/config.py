@@ -191,6 +191,13 @@ class Settings:
     mail_from: str | None = _setting(
         "Address that our mail comes from; needed with `CLOUDPRIV_SMTP_URL`", default=None, check=_address
     )
+    trusted_proxies: int = _setting(
+        "Proxies in a row before the API, each of which adds to `X-Forwarded-For` whom it serves: by that address callers "
+        "without a token are limited, and stand in the access log. With 0 the header counts for nothing",
+        kind="int",
+        default=0,
+        check=validate.Range(min=0, max=10),
+    )
     access_log_dir: str | None = _setting(
         "Folder of the API's access log, which holds addresses and is erased as the policy says; it needs a schedule on the "
         "same host. Unset, no address is written anywhere",
@@ -256,6 +263,13 @@ class ProcessorSettings:
     web_processes: int = _setting("API processes", kind="int", default=1, check=AT_LEAST_ONE)
     web_threads: int = _setting("Threads in each API process", kind="int", default=8, check=AT_LEAST_ONE)
     rate_limit: str = _setting("Requests of one token", default="6000/minute", check=_rate)
+    trusted_proxies: int = _setting(
+        "Proxies in a row before the API, each of which adds to `X-Forwarded-For` whom it serves: by that address callers "
+        "without a token are limited, and stand in the access log. With 0 the header counts for nothing",
+        kind="int",
+        default=0,
+        check=validate.Range(min=0, max=10),
+    )
     access_log_dir: str | None = _setting(
         "Folder of the API's access log, which holds addresses and is erased as the policy says; it needs a schedule on the "
         "same host. Unset, no address is written anywhere",

@@ -14,7 +14,7 @@ from marshmallow import Schema
 from werkzeug.exceptions import HTTPException
 
 from cloudpriv.api import dmweb_answers as answers
-from cloudpriv.api import problems
+from cloudpriv.api import limits, problems
 from cloudpriv.api.answers import OF_REFUSALS, headers
 from cloudpriv.api.body import Blueprint, whole_body
 from cloudpriv.api.dmweb_parameters import Parameters, described
@@ -132,10 +132,16 @@ def clean(tx: Tx, given: Parameters) -> Any:
 
 @blueprint.before_request
 def _authenticate() -> None:
-    """The caller is who the parameters' token stands for; without one, the bearer of the Authorization header."""
-    token = _parameters().token()
-    if token is not None:
-        customer_of(token, now())
+    """The caller is who the parameters' token stands for; without one, the bearer of the Authorization header.
+
+    The request counts as this caller's, and as its address's where the token is wrong.
+    """
+    try:
+        token = _parameters().token()
+        if token is not None:
+            customer_of(token, now())
+    finally:
+        limits.limit_caller()
 
 
 @blueprint.errorhandler(DomainError)

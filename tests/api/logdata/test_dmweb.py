@@ -397,6 +397,21 @@ def test_too_many_requests_are_told_in_the_same_form(program: Program, pump: Sen
     assert (refused.json["success"], refused.json["code"], "Retry-After" in refused.headers) == (False, 429, True)
 
 
+def test_a_program_is_not_refused_for_what_another_customers_does_from_the_same_address(
+    processor: ProcessorServices, log_account: UUID
+) -> None:
+    limited = create_processor_app(replace(processor, settings=replace(processor.settings, rate_limit="3/day")))
+    first, other = reader_token(processor, log_account), reader_token(processor, make_log_account(processor))
+
+    def asked(token: str) -> int:
+        return limited.test_client().get("/dmweb/getewons", query_string={"t2mtoken": token}).status_code
+
+    assert [asked(first) for _ in range(4)] == [200, 200, 200, 429]
+    assert asked(other) == 200
+    assert [asked(f"{first}x") for _ in range(4)] == [401, 401, 401, 429], "whoever guesses is limited by address"
+    assert asked(other) == 200
+
+
 def test_a_store_that_is_away_is_told_in_the_same_form(
     program: Program, pump: Sender, log_app: Flask, processor: ProcessorServices
 ) -> None:
