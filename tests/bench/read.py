@@ -68,17 +68,14 @@ def measure(stage: Stage) -> Iterator[Figure]:
         token = reader_token(api, account_id, datetime.now(UTC))
         yield _storage(worker, file)
         with served(stage) as port, urllib3.PoolManager() as http:
-            expected = _read(file)
-
-            def ours(_: int) -> float:
-                found: list[pa.Table] = []
-                taken = seconds(lambda: found.append(_fetch(http, port, token)))
-                if not found[0].equals(expected):
-                    raise RuntimeError("the points are not those that were stored")
-                return len(expected) / taken
-
+            month = _read(file)
+            if not _fetch(http, port, token).equals(month):
+                raise RuntimeError("the points are not those that were stored")
             yield beside(
-                "read_vs_parquet", "points/s", ours, lambda _: len(expected) / seconds(lambda: _read(file)), rounds=15
+                "read_vs_parquet",
+                "points/s",
+                lambda _: READS * len(month) / seconds(lambda: [_fetch(http, port, token) for _ in range(READS)]),
+                lambda _: READS * len(month) / seconds(lambda: [_read(file) for _ in range(READS)]),
             )
 
 
