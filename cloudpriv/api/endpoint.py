@@ -49,6 +49,10 @@ class CommonSettings(Protocol):
     def rate_limit(self) -> str:
         """Requests of one caller."""
 
+    @property
+    def trusted_proxies(self) -> int:
+        """How many proxies in a row are trusted to tell the caller's address."""
+
 
 class CommonServices(Protocol):
     """What the services of either plane have."""
