@@ -73,7 +73,7 @@ def refuse(error: DomainError) -> Response:
     challenge = CHALLENGES.get(type(error))
     if challenge is not None:
         response.headers["WWW-Authenticate"] = challenge
-    if isinstance(error, errors.BusyError):
+    if isinstance(error, errors.BusyError | errors.RateLimitedError):
         response.headers["Retry-After"] = RETRY_SECONDS
     return response
 

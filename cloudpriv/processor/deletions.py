@@ -16,11 +16,12 @@ from uuid import UUID
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import ColumnElement, delete, select, true, update
+from sqlalchemy import ColumnElement, delete, func, literal, select, true, update
+from sqlalchemy.dialects.postgresql import ARRAY, INTEGER
 
 from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.db import Plane, Tx, database_time
-from cloudpriv.platform.errors import NotFoundError
+from cloudpriv.platform.errors import NotFoundError, RateLimitedError
 from cloudpriv.platform.ids import new_id
 from cloudpriv.platform.objectstore import ObjectStore
 from cloudpriv.processor import accounts, chunks, events, reading, sweep, tasks
@@ -30,6 +31,8 @@ from cloudpriv.processor.tables import LogAccount, LogChunk, LogDeletion, LogGar
 from cloudpriv.processor.tasks import LaterError
 
 KIND: Final = "delete"
+MOST_PENDING: Final = 1_000  # of an account: whoever reads has to leave out what each of them says
+FROM_OUTSIDE: Final = ("customer", "datamailbox", "instruction")
 ROWS_AT_ONCE: Final = 200  # chunks that go in one transaction
 
 
@@ -50,11 +53,14 @@ class _Work:
 
 def order(tx: Tx, account: OpenedLogAccount, *, device_id: UUID | None, tag_id: int | None, since: datetime | None,
           before: datetime | None, trigger: str, trigger_id: UUID | None = None,
-          up_to_seq: int | None = None) -> LogDeletion:  # fmt: skip
+          up_to_seq: int | None = None, tags: Sequence[int] | None = None) -> LogDeletion:  # fmt: skip
     """Delete the points of the account that meet all conditions, and that came by now, or by the place `up_to_seq`.
 
-    From the commit on they are in no answer; a worker erases them.
+    `tags` are several of one device, in place of `tag_id`. From the commit on the points are in no answer; a worker erases
+    them. Raises RateLimitedError while MOST_PENDING deletions wait that were ordered from outside.
     """
+    if trigger in FROM_OUTSIDE:
+        _check_pending(tx, account)
     account_id = account.row.account_id
     head = tx.session.scalars(select(LogAccount.head_seq).where(LogAccount.account_id == account_id)).one()
     row = LogDeletion(
@@ -62,6 +68,7 @@ def order(tx: Tx, account: OpenedLogAccount, *, device_id: UUID | None, tag_id: 
         deletion_id=new_id(),
         device_id=device_id,
         tag_id=tag_id,
+        tags=None if tags is None else sorted(tags),
         since=since,
         before=before,
         up_to_seq=head if up_to_seq is None else min(head, up_to_seq),
@@ -77,6 +84,13 @@ def order(tx: Tx, account: OpenedLogAccount, *, device_id: UUID | None, tag_id: 
     tasks.enqueue(tx, KIND, account_id, row.deletion_id)
     events.record(tx, "deletion.order", account_id=account_id, subject_id=row.deletion_id)
     return row
+
+
+def _check_pending(tx: Tx, account: OpenedLogAccount) -> None:
+    ours = LogDeletion.account_id == account.row.account_id, LogDeletion.status == "pending"
+    pending = select(func.count()).where(*ours, LogDeletion.trigger.in_(FROM_OUTSIDE))
+    if tx.session.scalars(pending).one() >= MOST_PENDING:
+        raise RateLimitedError("Too many deletions wait for a worker; try again when some are done.")
 
 
 def find(tx: Tx, account_id: UUID, deletion_id: UUID) -> LogDeletion:
@@ -201,7 +215,7 @@ def _row_of(stored: Stored, chunk: LogChunk, kept: pa.Table) -> LogChunk:
 
 def _parts(chunk: LogChunk, kept: pa.Table) -> list[tuple[int, pa.Table]]:
     """What is kept of a chunk, in segments as it had them."""
-    tags = sorted({tag for _, _, tag, _ in chunk.segments})
+    tags = sorted({tag for _, _, tag, *_ in chunk.segments})
     parts = [(tag, kept if tag == ALL_TAGS else kept.filter(pc.equal(kept["tag"], tag))) for tag in tags]
     return [(tag, points) for tag, points in parts if len(points)]
 
@@ -237,7 +251,8 @@ def _is_covered(account_id: UUID, mask: Selection) -> ColumnElement[bool]:
     found = LogChunk.account_id == account_id
     found &= LogChunk.last_seq <= mask.up_to_seq
     found &= LogChunk.device_id.in_(mask.device_ids) if mask.device_ids is not None else true()
-    found &= LogChunk.tags == list(mask.tag_ids) if mask.tag_ids is not None else true()
+    within = literal(list(mask.tag_ids or ()), ARRAY(INTEGER))
+    found &= LogChunk.tags.op("<@")(within) if mask.tag_ids is not None else true()
     found &= LogChunk.since >= mask.since if mask.since is not None else true()
     found &= LogChunk.until < mask.until if mask.until is not None else true()
     return found

@@ -5,7 +5,7 @@ window by window. Each window is looked up and read whole before any of it is ha
 takes an object away, the window is looked up again, and nothing is told twice or left out.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -190,14 +190,24 @@ def position_of(points: pa.Table, row: int) -> Position:
 def pending_masks(tx: Tx, account_id: UUID) -> list[Selection]:
     """What is deleted of an account but may still lie in objects."""
     query = select(LogDeletion).where(LogDeletion.account_id == account_id, LogDeletion.status == "pending")
-    return [mask_of(row) for row in tx.session.scalars(query)]
+    return folded(mask_of(row) for row in tx.session.scalars(query))
+
+
+def folded(masks: Iterable[Selection]) -> list[Selection]:
+    """The same with one mask for all tags of a device that have the same span and place."""
+    tags: dict[Selection, set[int] | None] = {}
+    for mask in masks:
+        same = replace(mask, device_ids=None if mask.device_ids is None else tuple(mask.device_ids), tag_ids=None)
+        known = tags.get(same, set())
+        tags[same] = None if known is None or mask.tag_ids is None else known | set(mask.tag_ids)
+    return [replace(same, tag_ids=None if found is None else sorted(found)) for same, found in tags.items()]
 
 
 def mask_of(row: LogDeletion) -> Selection:
     """The points that a deletion takes."""
     return Selection(
         None if row.device_id is None else [row.device_id],
-        None if row.tag_id is None else [row.tag_id],
+        row.tags if row.tag_id is None else [row.tag_id],
         row.since,
         row.before,
         up_to_seq=row.up_to_seq,
@@ -206,8 +216,12 @@ def mask_of(row: LogDeletion) -> Selection:
 
 def without(points: pa.Table, device_id: UUID, masks: Sequence[Selection]) -> pa.Table:
     """Those of a device's points that no mask takes, in the same order."""
-    for mask in masks:
-        if mask.device_ids is None or device_id in mask.device_ids:
+    ours = [mask for mask in masks if mask.device_ids is None or device_id in mask.device_ids]
+    if not ours or not len(points):
+        return points
+    ends = pc.min_max(points["time"]).as_py()
+    for mask in ours:
+        if (mask.since or FIRST) <= ends["max"] and ends["min"] < (mask.until or LAST):
             points = points.filter(pc.invert(selected(points, mask)))
     return points
 

@@ -63,13 +63,13 @@ class Due:
     rule_id: UUID
     scope: Scope
     before: datetime
+    tags: Sequence[int] | None = None  # of the device, when not all of them are under the rule
 
     @property
     def selection(self) -> Selection:
         """The points."""
         device_ids = None if self.scope.device_id is None else [self.scope.device_id]
-        tag_ids = None if self.scope.tag_id is None else [self.scope.tag_id]
-        return Selection(device_ids=device_ids, tag_ids=tag_ids, until=self.before)
+        return Selection(device_ids=device_ids, tag_ids=self.tags, until=self.before)
 
 
 def read_rules(tx: Tx, account_id: UUID) -> Rules:
@@ -108,9 +108,9 @@ def due(tx: Tx, account_id: UUID, rows: Sequence[LogRetention]) -> Iterator[Due]
     """What is over by these rules now, of every scope of which anything is stored."""
     now = _slower(tx)
     oldest = _oldest_of_devices(tx, account_id)
-    for rule_id, each, period in _resolved(tx, account_id, rows, list(oldest)):
-        found = Due(rule_id, each, anchor_cutoff(now, period))
-        if each.tag_id is not None:
+    for rule_id, each, period, tags in _resolved(tx, account_id, rows, list(oldest)):
+        found = Due(rule_id, each, anchor_cutoff(now, period), tags)
+        if tags is not None:
             if tx.session.scalar(select(exists().where(of_selection(account_id, found.selection)))):
                 yield found
         elif any(since < found.before for device_id, since in oldest.items() if each.device_id in (None, device_id)):
@@ -148,11 +148,13 @@ def enforce(plane: Plane, account_id: UUID, clock: Now) -> None:
 
 
 def _order(tx: Tx, account: OpenedLogAccount, found: Due) -> None:
+    only = found.tags or []
     ordered = deletions.order(
         tx,
         account,
         device_id=found.scope.device_id,
-        tag_id=found.scope.tag_id,
+        tag_id=only[0] if len(only) == 1 else None,
+        tags=found.tags if len(only) > 1 else None,
         since=None,
         before=found.before,
         trigger=TRIGGER,
@@ -219,8 +221,11 @@ def _oldest_of_devices(tx: Tx, account_id: UUID) -> Mapping[UUID, datetime]:
 
 def _resolved(
     tx: Tx, account_id: UUID, rows: Sequence[LogRetention], device_ids: Sequence[UUID]
-) -> Iterator[tuple[UUID, Scope, Period]]:
-    """Which rule counts for what: scopes that do not overlap: a deletion can name a device, but not all others."""
+) -> Iterator[tuple[UUID, Scope, Period, Sequence[int] | None]]:
+    """Which rule counts for what, in parts that do not overlap: all, a device, or tags of a device that have one period.
+
+    A deletion can name a device, but not all others.
+    """
     of = {scope_of(row): row for row in rows}
     narrower = {row.device_id for row in rows} - {None}
     if scope.ALL in of and not narrower:
@@ -232,14 +237,19 @@ def _resolved(
             if of_device is not None:
                 yield _applied(of_device, Scope(device_id))
             continue
+        of_period: dict[str, tuple[LogRetention, list[int]]] = {}
         for tag_id in _tags_of(tx, account_id, device_id):
             row = of.get(Scope(device_id, tag_id)) or of_device
             if row is not None:
-                yield _applied(row, Scope(device_id, tag_id))
+                of_period.setdefault(row.period, (row, []))[1].append(tag_id)
+        for row, tags in of_period.values():
+            yield _applied(row, Scope(device_id), tags)
 
 
-def _applied(row: LogRetention, to: Scope) -> tuple[UUID, Scope, Period]:
-    return row.rule_id, to, parse_period(row.period)
+def _applied(
+    row: LogRetention, to: Scope, tags: Sequence[int] | None = None
+) -> tuple[UUID, Scope, Period, Sequence[int] | None]:
+    return row.rule_id, to, parse_period(row.period), tags
 
 
 def _tags_of(tx: Tx, account_id: UUID, device_id: UUID) -> Sequence[int]:

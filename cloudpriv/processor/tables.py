@@ -219,6 +219,8 @@ class LogTransaction(ProcessorBase):
 class LogDeletion(ProcessorBase):
     """What is deleted: points up to `up_to_seq` of all devices and tags or one, from `since` and before `before`.
 
+    `tags` are those of a device that the same rule of retention is about; a customer's deletion has `tag_id` or none.
+
     While it is `pending`, its points are in no answer; it is `done` when no object holds them.
     """
 
@@ -235,6 +237,7 @@ class LogDeletion(ProcessorBase):
     deletion_id: Mapped[UUID] = _plain(Uuid, primary_key=True)
     device_id: Mapped[UUID | None] = _plain(Uuid, nullable=True)
     tag_id: Mapped[int | None] = _plain(Integer, nullable=True)
+    tags: Mapped[list[int] | None] = _plain(ARRAY(Integer), nullable=True)
     since: Mapped[datetime | None] = _plain(UTC_TIME, nullable=True)
     before: Mapped[datetime | None] = _plain(UTC_TIME, nullable=True)
     up_to_seq: Mapped[int] = _plain(BigInteger)

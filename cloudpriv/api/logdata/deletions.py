@@ -41,6 +41,9 @@ class DeletionOut(Strict):
     trigger = fields.String(required=True, validate=validate.OneOf(TRIGGERS))
     device = fields.String(required=True, allow_none=True)
     tag = fields.String(required=True, allow_none=True)
+    tags = fields.List(
+        fields.String(), required=True, allow_none=True, metadata={"description": "Several of the device, by retention."}
+    )
     since = UtcTime(required=True, allow_none=True, data_key="from")
     before = UtcTime(required=True, allow_none=True)
     points = fields.Integer(required=True, metadata={"description": "Points that are erased from all objects, so far."})
@@ -97,6 +100,7 @@ def _shown(row: LogDeletion, names: Names) -> dict[str, Any]:
         "status": row.status,
         "trigger": row.trigger,
         **names.of(Scope(row.device_id, row.tag_id)),
+        "tags": None if row.tags is None else [names.tags[tag] for tag in row.tags],
         "since": row.since,
         "before": row.before,
         "points": row.points,

@@ -145,6 +145,7 @@ def _create_tables() -> None:
         sa.Column("deletion_id", sa.Uuid(), nullable=False),
         sa.Column("device_id", sa.Uuid(), nullable=True),
         sa.Column("tag_id", sa.Integer(), nullable=True),
+        sa.Column("tags", sa.ARRAY(sa.Integer()), nullable=True),
         sa.Column("since", sa.DateTime(timezone=True), nullable=True),
         sa.Column("before", sa.DateTime(timezone=True), nullable=True),
         sa.Column("up_to_seq", sa.BigInteger(), nullable=False),

@@ -9,7 +9,7 @@ import pytest
 
 from cloudpriv.bootstrap import ProcessorServices
 from cloudpriv.platform.actor import WORKER
-from cloudpriv.platform.errors import NotFoundError
+from cloudpriv.platform.errors import NotFoundError, RateLimitedError
 from cloudpriv.platform.ids import new_id
 from cloudpriv.processor import accounts, chunks, compaction, deletions, devices, reading, sweep
 from cloudpriv.processor.chunks import Selection
@@ -156,3 +156,30 @@ def compact(processor: ProcessorServices, processor_worker: ProcessorServices, a
     with log_transaction(processor_worker, WORKER) as tx:
         assert compaction.enqueue_due(tx, 10) == 1
     carry_out(replace(processor_worker, clock=lambda: NOW))
+
+
+def test_deletions_that_wait_are_bounded(
+    processor: ProcessorServices, processor_worker: ProcessorServices, log_account: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deletions, "MOST_PENDING", 2)
+    for _ in range(2):
+        order(processor, log_account, before=NOW)
+    with pytest.raises(RateLimitedError):
+        order(processor, log_account, before=NOW)
+    order(processor, log_account, before=NOW, trigger="retention")
+    carry_out(processor_worker)
+    order(processor, log_account, before=NOW)
+
+
+def test_masks_of_tags_of_one_device_and_span_are_one() -> None:
+    device, other = new_id(), new_id()
+    masks = [Selection([device], [tag], until=NOW, up_to_seq=5) for tag in (3, 1, 2)]
+    apart = [Selection([other], [4], until=NOW, up_to_seq=5), Selection([device], [5], up_to_seq=5)]
+    assert reading.folded([*masks, *apart]) == [
+        Selection((device,), [1, 2, 3], until=NOW, up_to_seq=5),
+        Selection((other,), [4], until=NOW, up_to_seq=5),
+        Selection((device,), [5], up_to_seq=5),
+    ]
+    assert reading.folded([*masks, Selection([device], until=NOW, up_to_seq=5)]) == [
+        Selection((device,), until=NOW, up_to_seq=5)
+    ]

@@ -243,3 +243,15 @@ def test_what_is_being_deleted_is_not_erased_twice(processor: ProcessorServices,
 def test_an_account_without_log_data_has_no_rules(processor: ProcessorServices) -> None:
     with pytest.raises(NotFoundError), log_transaction(processor) as tx:
         retention.read_rules(tx, UUID(int=1))
+
+
+def test_tags_of_one_period_are_deleted_by_one_order(
+    processor: ProcessorServices, processor_worker: ProcessorServices, account_id: UUID
+) -> None:
+    tags = ("level", "speed", "depth", "heat")
+    for tag in tags:
+        put_points(processor, account_id, "pump-1", tag, [NOW - 40 * DAY, NOW - 15 * DAY, NOW])
+    put_rules(processor, account_id, RuleIn("pump-1", None, "P10D"), RuleIn("pump-1", "level", "P30D"))
+    orders = enforce(processor_worker, account_id)
+    assert sorted(len(order.tags or ()) for order in orders) == [0, 3]
+    assert times_of(processor, account_id) == [NOW - 15 * DAY, *[NOW] * len(tags)]
