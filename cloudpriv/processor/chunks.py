@@ -77,7 +77,7 @@ def store(objects: ObjectStore, key: DataKey, parts: Sequence[tuple[int, pa.Tabl
     objects.put(object_key, b"".join(sealed))
     segments, offset = [], 0
     for content, (tag, points) in zip(sealed, parts, strict=True):
-        segments.append([offset, len(content), tag, len(points)])
+        segments.append([offset, len(content), tag, len(points), pc.sum(columns.bytes_of_each(points)).as_py()])
         offset += len(content)
     ends = [pc.min_max(points["time"]).as_py() for _, points in parts]
     return Stored(
@@ -124,7 +124,7 @@ def load(objects: ObjectStore, key: DataKey, chunk: LogChunk, tag_ids: Sequence[
     for run in _runs(chunk.segments, wanted):
         offset, size = run[0][1][0], sum(segment[1] for _, segment in run)
         content = objects.get(chunk.object_key) if size == chunk.size else objects.get_range(chunk.object_key, offset, size)
-        for number, (start, length, tag, _) in run:
+        for number, (start, length, tag, *_) in run:
             sealed = content[start - offset : start - offset + length]
             plain = key.open_object(_name(chunk.object_key, number), sealed)
             found.append(columns.decode(plain, tag=tag, first_seq=chunk.first_seq))

@@ -29,6 +29,8 @@ VALUES: Final = ("f", "i", "b", "s")
 TEXTS: Final = ["tag", "s", "quality", "unit"]  # worth a dictionary: few of them differ
 ENCODINGS: Final = {"time": "DELTA_BINARY_PACKED", "seq": "DELTA_BINARY_PACKED", "i": "DELTA_BINARY_PACKED"}
 COMPRESSION: Final = "zstd"
+WORDS: Final = ("s", "quality", "unit")
+POINT_BYTES: Final = 56  # of a point in memory but for its texts: all other columns, and where the texts end
 NO_POINTS: Final = POINTS.empty_table()
 
 
@@ -65,6 +67,15 @@ def decode(content: bytes, *, tag: int = 0, first_seq: int = 0) -> pa.Table:
         for field in POINTS
     ]  # fmt: skip
     return pa.Table.from_arrays(columns, schema=POINTS)
+
+
+def bytes_of_each(points: pa.Table) -> pa.ChunkedArray:
+    """How many bytes each point takes in memory, as POINTS; of points whose columns may be absent or dictionaries."""
+    sizes = pa.chunked_array([pa.repeat(pa.scalar(POINT_BYTES, pa.int32()), len(points))])
+    for name in WORDS:
+        if name in points.column_names and points[name].null_count < len(points):
+            sizes = pc.add(sizes, pc.fill_null(pc.binary_length(points[name].cast(pa.string())), 0))
+    return sizes
 
 
 def same(tag: int, count: int) -> pa.Array:

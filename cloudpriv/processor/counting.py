@@ -40,7 +40,7 @@ def _is_whole(chunk: LogChunk, selection: Selection, masks: Sequence[Selection])
     """Whether the index tells exactly how many points of a chunk are selected."""
     inside = selection.since is None or chunk.since >= selection.since
     inside &= selection.until is None or chunk.until < selection.until
-    apart = selection.tag_ids is None or all(tag != ALL_TAGS for _, _, tag, _ in chunk.segments)
+    apart = selection.tag_ids is None or all(tag != ALL_TAGS for _, _, tag, *_ in chunk.segments)
     masked = any(mask.device_ids is None or chunk.device_id in mask.device_ids for mask in masks)
     return inside and apart and not masked
 

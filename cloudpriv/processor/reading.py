@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -18,25 +19,26 @@ import pyarrow.compute as pc
 from sqlalchemy import Integer, cast, func, select, true
 
 from cloudpriv.platform.db import Tx
-from cloudpriv.platform.errors import BusyError, NotFoundError
+from cloudpriv.platform.errors import NotFoundError
 from cloudpriv.platform.keys import DataKey
 from cloudpriv.platform.objectstore import ObjectStore
-from cloudpriv.processor import accounts, chunks, columns
+from cloudpriv.processor import accounts, chunks, columns, merging
 from cloudpriv.processor.accounts import OpenedLogAccount
 from cloudpriv.processor.chunks import ALL_TAGS, Selection
+from cloudpriv.processor.merging import FirstPoints
 from cloudpriv.processor.tables import LogChunk, LogDeletion, LogDevice
+from cloudpriv.processor.turns import turns
 
-BULK: Final = 250_000  # points of a window, about 20 MB of columns; a window has one chunk more at most
+BULK: Final = 250_000  # points of a window; a window has one chunk more at most
+BYTES: Final = 16 * 1024 * 1024  # of columns of a window, which may be as many again
 GETS_AT_ONCE: Final = 4
 CHUNKS_AT_ONCE: Final = 1_000  # rows of a look
-TRIES: Final = 5  # of a window whose objects go away again and again
 # Windows begin and end with an hour of UTC, so that sums by the hour do not depend on how the points lie in chunks.
 HOUR: Final = timedelta(hours=1)
+Position = merging.Position
+position_of = merging.position_of
 FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)  # no point is earlier
 LAST: Final = datetime.max.replace(tzinfo=UTC)
-
-Position = tuple[datetime, int]
-"""Time and place of the last point of a page."""
 
 
 @dataclass(frozen=True)
@@ -68,54 +70,59 @@ class Snapshot:
             for points in narrowed.points(objects):
                 yield device_id, points
 
-    def points(self, objects: ObjectStore, enough: int = BULK) -> Iterator[pa.Table]:
+    def points(
+        self, objects: ObjectStore, enough: int = BULK, *, after: Position | None = None, most: int | None = None
+    ) -> Iterator[pa.Table]:
         """The points of all devices together, by time and place, in tables of POINTS, none of them empty.
 
-        A table holds about `enough` points or few more. Raises as `tables`.
+        Of those after a position, if one is given. A table holds about `enough` points or few more, never over `most`, and
+        MOST_BYTES; it ends within an hour only when there is no room for that. Raises as `tables`.
         """
-        since, rows, tries, first = self.selection.since or FIRST, CHUNKS_AT_ONCE, 0, self.first
+        since, last, rows, first, turn = self.selection.since or FIRST, after, CHUNKS_AT_ONCE, self.first, turns()
+        next(turn)
         while since < LAST:
             look, first = first or self.look(replace(self.selection, since=since), rows), None
             if look.horizon <= since:  # more chunks begin in one hour than were looked up
                 rows *= 4
                 continue
             try:
-                for until, points in self._windows(objects, look, since, enough):
-                    since, tries = until, 0
+                for until, place, points in self._windows(objects, look, since, last, enough=enough, most=most):
+                    since, last, turn = until, place, turns()
+                    next(turn)
                     if len(points):
                         yield points
                 since = look.horizon
             except NotFoundError:
-                tries += 1
-                if tries == TRIES:
-                    raise BusyError("The log data is being rearranged.") from None
+                next(turn)
 
     def _windows(
-        self, objects: ObjectStore, look: Look, since: datetime, enough: int
-    ) -> Iterator[tuple[datetime, pa.Table]]:
+        self, objects: ObjectStore, look: Look, since: datetime, after: Position | None, *, enough: int, most: int | None
+    ) -> Iterator[tuple[datetime, Position | None, pa.Table]]:
         waiting = sorted(look.chunks, key=lambda chunk: chunk.since)
         while waiting:
             since = max(since, waiting[0].since)
             until = min(_end_of_window(waiting, self.selection, since, enough), look.horizon)
             touched = [chunk for chunk in waiting if chunk.since < until]
             window = replace(self.selection, since=since, until=min(until, self.selection.until or LAST))
-            yield until, self._load(objects, touched, look.masks, window)
+            load = partial(self._load, objects, look.masks, window, after)
+            found = FirstPoints(most)
+            _add_first(found, load, touched, self.selection.tag_ids, enough)
+            points = found.table()
+            if found.ceiling is not None:
+                after, until = found.ceiling, found.ceiling[0]
+            yield until, after, points
             since = until
             waiting = [chunk for chunk in waiting if chunk.until >= until]
             if until >= look.horizon:
                 return
 
     def _load(
-        self, objects: ObjectStore, touched: Sequence[LogChunk], masks: Sequence[Selection], window: Selection
+        self, objects: ObjectStore, masks: Sequence[Selection], window: Selection, after: Position | None, chunk: LogChunk
     ) -> pa.Table:
-        def load(chunk: LogChunk) -> pa.Table:
-            found = chunks.matching(chunks.load(objects, self.key, chunk, window.tag_ids), _left_to_test(chunk, window))
-            return without(found, chunk.device_id, masks)
-
-        if len(touched) == 1:
-            return _in_order(load(touched[0]))
-        with ThreadPoolExecutor(min(GETS_AT_ONCE, len(touched) or 1)) as pool:
-            return _in_order(columns.together(list(pool.map(load, touched))))
+        found = chunks.matching(chunks.load(objects, self.key, chunk, window.tag_ids), _left_to_test(chunk, window))
+        if after is not None and chunk.since <= after[0]:
+            found = found.filter(merging.after(found, after))
+        return without(found, chunk.device_id, masks)
 
 
 def snapshot(tx: Tx, account_id: UUID, selection: Selection) -> Snapshot:
@@ -160,10 +167,9 @@ def page(found: Snapshot, objects: ObjectStore, after: Position | None, limit: i
     What is selected begins with the position's time, so that nothing before is read. Raises as `Snapshot.tables`.
     """
     rows, count = [], 0
-    for points in found.points(objects, enough=limit):
-        later = points if after is None else points.filter(_after(points, after))
-        rows.append(later)
-        count += len(later)
+    for points in found.points(objects, enough=limit, after=after, most=limit):
+        rows.append(points)
+        count += len(points)
         if count >= limit:
             break
     return columns.together(rows).slice(0, limit)
@@ -180,11 +186,6 @@ def expected(tx: Tx, account_id: UUID, found: Snapshot) -> int:
     if found.selection.tag_ids is not None:
         query = query.where(tag.in_([ALL_TAGS, *found.selection.tag_ids]))
     return int(tx.session.scalars(query).one())
-
-
-def position_of(points: pa.Table, row: int) -> Position:
-    """Where a page stands that ends with this row."""
-    return points["time"][row].as_py(), points["seq"][row].as_py()
 
 
 def pending_masks(tx: Tx, account_id: UUID) -> list[Selection]:
@@ -266,23 +267,60 @@ def _devices(tx: Tx, account_id: UUID, selection: Selection) -> list[UUID]:
 
 def _end_of_window(waiting: Sequence[LogChunk], selection: Selection, since: datetime, enough: int) -> datetime:
     """Where a chunk begins and those that begin before have enough points; earlier, an hour at least, if many overlap."""
-    expected, until = 0.0, LAST
+    points, size, until = 0.0, 0.0, LAST
     for chunk in waiting:
         begins = _hour(chunk.since)
-        if expected >= enough and begins > since:
+        if (points >= enough or size >= BYTES) and begins > since:
             until = begins
             break
-        expected += points_of(chunk, selection.tag_ids)
-    while expected > 2 * max(enough, BULK) and (narrowed := _halved(waiting, since, until)) < until:
+        points += points_of(chunk, selection.tag_ids)
+        size += bytes_of(chunk, selection.tag_ids)
+    while (points > 2 * max(enough, BULK) or size > 2 * BYTES) and (narrowed := _halved(waiting, since, until)) < until:
         until = narrowed
-        expected = sum(_expected(chunk, selection, since, until) for chunk in waiting)
+        shares = [(_share(chunk, since, until), chunk) for chunk in waiting]
+        points = sum(share * points_of(chunk, selection.tag_ids) for share, chunk in shares)
+        size = sum(share * bytes_of(chunk, selection.tag_ids) for share, chunk in shares)
     return until
+
+
+def _add_first(found: FirstPoints, load: Callable[[LogChunk], pa.Table], touched: Sequence[LogChunk],
+               tag_ids: Sequence[int] | None, enough: int) -> None:  # fmt: skip
+    """Add what there is room for of the chunks' points; chunks that begin after those are not read."""
+    if len(touched) == 1:
+        found.add([load(touched[0])])
+        return
+    with ThreadPoolExecutor(GETS_AT_ONCE) as pool:
+        for some in _at_once(touched, tag_ids, enough):
+            if found.end_before(some[0].since):
+                break
+            found.add(list(pool.map(load, some)))
+
+
+def _at_once(touched: Sequence[LogChunk], tag_ids: Sequence[int] | None, enough: int) -> Iterator[list[LogChunk]]:
+    """Chunks to be in memory at once: those that have enough points, and about BYTES at most, or one."""
+    some: list[LogChunk] = []
+    points = size = 0
+    for chunk in touched:
+        own = bytes_of(chunk, tag_ids)
+        if some and (size + own > BYTES or (len(some) >= GETS_AT_ONCE and points >= enough)):
+            yield some
+            some, points, size = [], 0, 0
+        some.append(chunk)
+        points, size = points + points_of(chunk, tag_ids), size + own
+    if some:
+        yield some
 
 
 def points_of(chunk: LogChunk, tag_ids: Sequence[int] | None) -> int:
     """How many points of a chunk are read for these tags, at most."""
     wanted = None if tag_ids is None else {ALL_TAGS, *tag_ids}
-    return sum(points for _, _, tag, points in chunk.segments if wanted is None or tag in wanted)
+    return sum(points for _, _, tag, points, _ in chunk.segments if wanted is None or tag in wanted)
+
+
+def bytes_of(chunk: LogChunk, tag_ids: Sequence[int] | None) -> int:
+    """How much memory the points of a chunk take that are read for these tags, at most."""
+    wanted = None if tag_ids is None else {ALL_TAGS, *tag_ids}
+    return sum(size for _, _, tag, _, size in chunk.segments if wanted is None or tag in wanted)
 
 
 def _halved(waiting: Sequence[LogChunk], since: datetime, until: datetime) -> datetime:
@@ -290,17 +328,17 @@ def _halved(waiting: Sequence[LogChunk], since: datetime, until: datetime) -> da
     return max(_hour(since + (ends - since) / 2), _hour(since) + HOUR)
 
 
-def _expected(chunk: LogChunk, selection: Selection, since: datetime, until: datetime) -> float:
-    """How many of a chunk's points lie in a window, if they lie evenly."""
+def _share(chunk: LogChunk, since: datetime, until: datetime) -> float:
+    """The part of a chunk's points that lie in a window, if they lie evenly."""
     shared = min(chunk.until, until) - max(chunk.since, since)
     whole = chunk.until - chunk.since
     share = shared / whole if whole else 1.0
-    return max(0.0, share) * points_of(chunk, selection.tag_ids)
+    return max(0.0, share)
 
 
 def _left_to_test(chunk: LogChunk, window: Selection) -> Selection:
     """Those conditions of a window that the row of a chunk does not say are met by all points that are read of it."""
-    mixed = any(tag == ALL_TAGS for _, _, tag, _ in chunk.segments)
+    mixed = any(tag == ALL_TAGS for _, _, tag, *_ in chunk.segments)
     return Selection(
         tag_ids=window.tag_ids if mixed else None,
         since=window.since if window.since is not None and window.since > chunk.since else None,
@@ -312,16 +350,3 @@ def _left_to_test(chunk: LogChunk, window: Selection) -> Selection:
 
 def _hour(time: datetime) -> datetime:
     return time.replace(minute=0, second=0, microsecond=0)
-
-
-def _after(points: pa.Table, position: Position) -> pa.ChunkedArray:
-    time = pa.scalar(position[0], columns.TIME)
-    same = pc.and_(pc.equal(points["time"], time), pc.greater(points["seq"], position[1]))
-    return pc.or_(pc.greater(points["time"], time), same)
-
-
-def _in_order(points: pa.Table) -> pa.Table:
-    times = points["time"]
-    if len(times) < 2 or pc.all(pc.less(times.slice(0, len(times) - 1), times.slice(1))).as_py():
-        return points  # as nearly always: sorting would cost more than reading did
-    return columns.in_order(points, "time", "seq")

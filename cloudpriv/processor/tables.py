@@ -158,7 +158,9 @@ class LogToken(ProcessorBase):
 
 
 class LogChunk(ProcessorBase):
-    """A sealed object of points of one device, and where in it which tag lies: `segments` of [offset, bytes, tag, points].
+    """A sealed object of points of one device, and where in it which tag lies, as `segments`.
+
+    A segment is [offset, bytes, tag, points, bytes of the points in memory], which may be a thousand times as many.
 
     Level 0 is a batch as it came, in one segment (tag 0), whose points have the places `first_seq` and on; level 1 is a day.
     """

@@ -62,7 +62,7 @@ def test_batches_become_a_chunk_a_day_with_a_segment_a_tag(
     assert [(row.level, row.points) for row in (yesterday, today)] == [(DAY, 13), (DAY, 11)]
     assert (yesterday.until, today.since) == (MIDNIGHT - SECOND, MIDNIGHT)
     assert (yesterday.first_seq, yesterday.last_seq, today.first_seq, today.last_seq) == (1, 14, 13, 24)
-    assert [segment[2:] for segment in yesterday.segments] == [[tag, points] for tag, points in zip(
+    assert [segment[2:4] for segment in yesterday.segments] == [[tag, points] for tag, points in zip(
         yesterday.tags, (8, 5) if yesterday.tags[0] == before[0]["tag"] else (5, 8), strict=True)]  # fmt: skip
     assert sum(segment[1] for segment in yesterday.segments) == yesterday.size
 
