@@ -21,6 +21,7 @@ KINDS: Final[dict[type, str]] = {float: "float", int: "int", bool: "bool", str: 
 
 # YYYY-MM-DDThh:mm:ss, with a fraction of three or six digits or none, and Z or +hh:mm.
 COMMON_LENGTHS: Final = pa.array([20, 24, 27, 25, 29, 32], pa.int32())
+COMMON_ENDS: Final = "(Z|[+-][0-9]{2}:[0-9]{2})$"
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Time = Annotated[datetime, Meta(tz=True)]
@@ -97,8 +98,9 @@ def read_times(points: Sequence[Sent]) -> pa.Array:
     """The times of points as sent. Raises msgspec.ValidationError when one is no RFC 3339 time with an offset."""
     texts = [point.time for point in points]
     found = pa.array(texts, pa.string())
-    # Of these lengths Arrow, which reads shorter forms too, takes nothing that msgspec does not mean by the same text.
-    if pc.all(pc.is_in(pc.binary_length(found), COMMON_LENGTHS)).as_py():
+    # Of these lengths and ends Arrow, which reads shorter forms too, takes nothing that msgspec does not mean by the same.
+    common = pc.and_(pc.is_in(pc.binary_length(found), COMMON_LENGTHS), pc.match_substring_regex(found, COMMON_ENDS))
+    if pc.all(common).as_py():
         with suppress(pa.ArrowInvalid):
             return found.cast(columns.TIME)
     return pa.array(msgspec.convert(texts, list[Time]), columns.TIME)

@@ -20,7 +20,7 @@ from cloudpriv.platform.clock import utc_now
 from cloudpriv.platform.errors import BusyError, IdempotencyMismatchError, NotFoundError
 from cloudpriv.processor import accounts, chunks, compaction, deletions, devices
 from cloudpriv.processor.append import Appender, BatchKey, Verdict, append
-from cloudpriv.processor.points import Batch, Rejection
+from cloudpriv.processor.points import Batch, Rejection, Sent, read_times
 from cloudpriv.processor.tables import LogAccount, LogChunk, LogEvent
 from tests.factories import NOW
 from tests.logdata import device_actor, log_transaction, make_log_account
@@ -197,3 +197,14 @@ def test_a_sender_that_was_stopped_for_long_writes_no_row_of_an_object_that_may_
         append(to, sent(("t", 5, 1.5))[0])
     assert stored(processor, account_id) is None
     assert list(processor.objects.keys(chunks.prefix_of(account_id))) == []
+
+
+@pytest.mark.parametrize("time", ["2026-01-31T12:01:00.123456+01", "2026-01-31T12:01:00+01:00"])
+def test_a_time_is_read_alone_as_among_others(time: str) -> None:
+    def accepted(*times: str) -> bool:
+        try:
+            return len(read_times([Sent("t", each, 1) for each in times])) == len(times)
+        except msgspec.ValidationError:
+            return False
+
+    assert accepted(time) == accepted(time, "2026-01-31T12:01:00.1Z") == time.endswith(":00")
