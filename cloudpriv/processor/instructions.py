@@ -4,6 +4,7 @@
 the vendor reads log data, with no other for emergencies. `delete` and `export` are carried out once, by a worker.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
@@ -177,10 +178,24 @@ def withdraw_all(tx: Tx) -> int:
     return len(rows)
 
 
-def open_to_support(tx: Tx, instruction_id: UUID) -> Opened:
+def open_to_support(tx: Tx, instruction_id: UUID, asked: Sequence[str] = ()) -> Opened:
     """What this instruction lets the acting client of the vendor read now; that it reads is told to the customer.
 
-    Raises ForbiddenError unless the instruction runs.
+    `asked` are the names of what it narrows that by, which is told too. Raises as `require_running`.
+    """
+    row, account = require_running(tx, instruction_id)
+    selection = _selected(Scope(row.device_id, row.tag_id), row.since, row.before)
+    names = naming.names_of(tx, account, selection.device_ids)
+    if row.tag_id is not None:
+        names = {row.tag_id: names[row.tag_id]}
+    events.record(
+        tx, "points.read", account_id=row.account_id, subject_id=row.device_id, instruction_id=instruction_id, fields=asked
+    )
+    return Opened(account, selection, names)
+
+
+def require_running(tx: Tx, instruction_id: UUID) -> tuple[LogInstruction, OpenedLogAccount]:
+    """The instruction that lets the acting client of the vendor read now. Raises ForbiddenError unless it runs.
 
     It runs from when it was given until its time is over by the faster of the clocks of host and database: a clock that was
     put back brings none to life again. A client of another service than the account's is refused too.
@@ -195,12 +210,7 @@ def open_to_support(tx: Tx, instruction_id: UUID) -> Opened:
         raise ForbiddenError from None
     if _detail(account, row)["service"] != tx.actor.service:
         raise ForbiddenError
-    selection = _selected(Scope(row.device_id, row.tag_id), row.since, row.before)
-    names = naming.names_of(tx, account, selection.device_ids)
-    if row.tag_id is not None:
-        names = {row.tag_id: names[row.tag_id]}
-    events.record(tx, "points.read", account_id=row.account_id, subject_id=row.device_id, instruction_id=instruction_id)
-    return Opened(account, selection, names)
+    return row, account
 
 
 def _check(wanted: Wanted, now: datetime) -> None:

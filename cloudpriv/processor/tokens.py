@@ -169,12 +169,19 @@ def service_of(tx: Tx) -> Service:
     return next(service for service in SERVICES if service == label["service"])
 
 
-def account_concerned(tx: Tx, account_id: UUID | None, instruction_id: UUID | None) -> UUID | None:
-    """The account that a request names, itself or by an instruction of it, if there is such an account."""
-    query = select(LogAccount.account_id).where(LogAccount.account_id == account_id)
+def accounts_concerned(
+    tx: Tx, account_ids: Sequence[UUID], instruction_id: UUID | None
+) -> Sequence[tuple[UUID | None, UUID | None]]:
+    """Every account that a request names, by an instruction of it, with that one's id, or by itself; none there are: None.
+
+    Whose instruction it is comes before what the caller says, who could name somebody else.
+    """
     by_instruction = select(LogInstruction.account_id).where(LogInstruction.instruction_id == instruction_id)
-    found = None if account_id is None else tx.session.scalar(query)
-    return found or (None if instruction_id is None else tx.session.scalar(by_instruction))
+    owner = None if instruction_id is None else tx.session.scalar(by_instruction)
+    named = tx.session.scalars(select(LogAccount.account_id).where(LogAccount.account_id.in_(account_ids))).all()
+    found: list[tuple[UUID | None, UUID | None]] = [] if owner is None else [(owner, instruction_id)]
+    found += [(each, None) for each in sorted(named) if each != owner]
+    return found or [(None, None)]
 
 
 def _owned(tx: Tx) -> tuple[UUID, str]:

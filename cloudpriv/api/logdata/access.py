@@ -4,6 +4,7 @@ A customer's token is looked up in each request, so that revoking it works at on
 answer is the same.
 """
 
+import re
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, NoReturn
@@ -24,6 +25,10 @@ from cloudpriv.processor import events, figures, restored, tokens
 
 STRANGER: Final = Actor("client", "unauthenticated")
 CUSTOMERS: Final = frozenset({"device", "reader", "owner"})
+VENDOR: Final = "Log data is the customer's; a token of the vendor reads it only by an instruction."
+DATAMAILBOX: Final = "dmweb"
+READER_NEEDED: Final = "The DataMailbox API needs a reader token; this is another."
+AN_ID: Final = re.compile("[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}")
 
 
 @dataclass(frozen=True)
@@ -43,14 +48,21 @@ class Runtime:
         # A token of the vendor can hold no scope of a customer, whoever signs what.
         return replace(actor, scopes=actor.scopes & LOG_DATA_SCOPES[actor.kind])
 
-    def refuse(self) -> NoReturn:
-        """Raises ForbiddenError; that the vendor tried stands in the log that customers see, though nothing else is done."""
+    def refuse(self, detail: str = VENDOR) -> NoReturn:
+        """Raises ForbiddenError; that the vendor tried stands in the log that customers see, though nothing else is done.
+
+        The vendor is told `detail`.
+        """
         this = call()
-        if this.actor().kind == "client":
-            route = "" if request.url_rule is None else f"{request.method} {request.url_rule.rule}"
-            with this.transaction() as tx:
-                events.record_refusal(tx, _account_concerned(tx), route)
-        raise ForbiddenError
+        if this.actor().kind != "client":
+            raise ForbiddenError(READER_NEEDED if request.blueprint == DATAMAILBOX else None)
+        route = "" if request.url_rule is None else f"{request.method} {request.url_rule.rule}"
+        named = [UUID(each) for each in request.args.getlist("account_id") if AN_ID.fullmatch(each)]
+        with this.transaction() as tx:
+            concerned = tokens.accounts_concerned(tx, named, (request.view_args or {}).get("instruction_id"))
+            for account_id, instruction_id in concerned:
+                events.record_refusal(tx, account_id, route, instruction_id)
+        raise ForbiddenError(detail)
 
     def answer(self, tx: Tx, view: Any, kwargs: dict[str, Any], *, names_account: bool) -> Any:  # noqa: ARG002  endpoint.Common
         """The view's answer."""
@@ -121,16 +133,3 @@ def _as_metrics(found: figures.Figures) -> bytes:
     for kind, count in found.open.items():
         open_tasks.labels(kind).set(count)
     return generate_latest(registry)
-
-
-def _account_concerned(tx: Tx) -> UUID | None:
-    """The account that a refused request names, by itself or by an instruction, if it is one of this plane."""
-    account_id = _as_uuid(request.args.get("account_id"))
-    return tokens.account_concerned(tx, account_id, (request.view_args or {}).get("instruction_id"))
-
-
-def _as_uuid(value: str | None) -> UUID | None:
-    try:
-        return None if value is None else UUID(value)
-    except ValueError:
-        return None

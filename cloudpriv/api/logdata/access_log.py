@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from marshmallow import fields
+from marshmallow import fields, validate
 
 from cloudpriv.api.answers import LISTED
 from cloudpriv.api.body import Blueprint
@@ -18,10 +18,21 @@ blueprint: Final = Blueprint(
 )
 
 
+class AccessArgs(PageArgs):
+    """Query of the access log."""
+
+    order = fields.String(
+        load_default="asc",
+        validate=validate.OneOf(["asc", "desc"]),
+        metadata={"description": "`asc`: oldest first; `desc`: newest first."},
+    )
+
+
 class LogEventOut(Strict):
     """One read or change of log data, or an attempt that was refused.
 
-    Of an attempt `fields` names the route; `account_id` is null when it named no account.
+    Of an attempt `fields` names the route; `account_id` is null when it named no account. Of a read under an instruction
+    `fields` names the parameters that narrowed it.
     """
 
     id = fields.UUID(required=True)
@@ -38,11 +49,12 @@ class LogEventOut(Strict):
 
 @blueprint.route("", methods=["GET"])
 @endpoint("logdata:oversee")
-@blueprint.arguments(PageArgs, location="query")
+@blueprint.arguments(AccessArgs, location="query")
 @blueprint.response(200, page_of(LogEventOut, "LogEvent"), headers=LISTED)
 def list_access(tx: Tx, query: dict[str, Any]) -> Any:
-    """List who read or changed the account's log data, and attempts of the vendor, oldest first; this look is there too."""
-    rows = events.list_events(tx, account_of(tx), after=after_id(query), limit=query["limit"])
+    """List who read or changed the account's log data, and attempts of the vendor; this look is there too."""
+    newest_first = query["order"] == "desc"
+    rows = events.list_events(tx, account_of(tx), after=after_id(query), limit=query["limit"], newest_first=newest_first)
     return page(rows, query, _shown, lambda event: event.event_id.bytes)
 
 

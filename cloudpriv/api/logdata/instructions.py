@@ -4,7 +4,9 @@ The one route by which the vendor reads log data is here too: it works only whil
 """
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import wraps
 from struct import Struct
 from typing import Any, Final
 from uuid import UUID
@@ -14,15 +16,16 @@ from marshmallow import fields, validate
 
 from cloudpriv.api.answers import CREATED, LISTED, VERSIONED
 from cloudpriv.api.body import Blueprint
-from cloudpriv.api.endpoint import endpoint, etag, expected_version, transaction
+from cloudpriv.api.endpoint import call, endpoint, etag, expected_version, transaction
 from cloudpriv.api.logdata.access import account_of, runtime
 from cloudpriv.api.schemas import NO_NUL, PageArgs, Strict, UtcTime, after, after_id, any_text, example, page, page_of
 from cloudpriv.platform.db import Tx
-from cloudpriv.platform.errors import ForbiddenError
+from cloudpriv.platform.errors import ForbiddenError, InvalidError
 from cloudpriv.processor import formats, instructions, reading
 from cloudpriv.processor.exports import FORMATS
+from cloudpriv.processor.formats import Names
 from cloudpriv.processor.instructions import KINDS, Instruction, Wanted
-from cloudpriv.processor.reading import Position
+from cloudpriv.processor.reading import Position, Snapshot
 from cloudpriv.processor.tables import LogDeletion
 
 blueprint: Final = Blueprint(
@@ -34,11 +37,30 @@ blueprint: Final = Blueprint(
 NAME: Final = (validate.Length(min=1, max=200), NO_NUL)
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 PLACE: Final = Struct(">qq")  # where a page ends: microseconds since the epoch, and place in the order of arrival
+NOT_RUNNING: Final = "No running instruction of the customer allows this."
 STATUSES: Final = ("running", "over", "withdrawn", "pending", "done", "failed")
 FROM: Final = {"description": "Points from this time on; null: from the first."}
 BEFORE: Final = {"description": "Points before this time; null: to the last."}
 UNTIL: Final = {"description": "For `support_read`: until when support may read, 90 days ahead at most."}
 NOTE: Final = {"description": "In the customer's own words; stored sealed.", **example("ticket 4711: level jumps at night")}
+
+
+def _by_running_instruction(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Refuse support, and tell the customer, where no instruction of this id runs, whatever else is wrong with a request."""
+
+    @wraps(view)
+    def guarded(*, instruction_id: UUID) -> Any:
+        try:
+            try:
+                return view(instruction_id=instruction_id)
+            except InvalidError:
+                with transaction() as tx:
+                    instructions.require_running(tx, instruction_id)
+                raise
+        except ForbiddenError:
+            runtime().refuse(NOT_RUNNING)
+
+    return guarded
 
 
 class InstructionIn(Strict):
@@ -145,6 +167,7 @@ def withdraw_instruction(tx: Tx, instruction_id: UUID) -> None:
 
 @blueprint.route("/<uuid:instruction_id>/points", methods=["GET"])
 @endpoint("logdata:support", unit=False)
+@_by_running_instruction
 @blueprint.arguments(SupportQuery, location="query")
 @blueprint.response(200, page_of(SupportPointOut, "SupportPoint"), headers=LISTED)
 def read_points_for_support(query: dict[str, Any], instruction_id: UUID) -> Any:
@@ -153,20 +176,32 @@ def read_points_for_support(query: dict[str, Any], instruction_id: UUID) -> Any:
     Each read stands in the customer's access log with the instruction's id. Without a running instruction the answer is 403,
     which stands there too.
     """
-    try:
-        with transaction() as tx:
-            return _points(tx, query, instruction_id)
-    except ForbiddenError:
-        runtime().refuse()
-
-
-def _points(tx: Tx, query: dict[str, Any], instruction_id: UUID) -> Any:
-    opened = instructions.open_to_support(tx, instruction_id)
-    selection = opened.narrowed(query["device"], query["tag"], query["from_"], query["to"])
-    found = reading.snapshot(tx, opened.account.row.account_id, selection)
-    points = reading.page(found, runtime().services.objects, _position(query), query["limit"] + 1)
-    rows = [(json.loads(shown), row) for row, shown in enumerate(formats.as_json(points, opened.names).to_pylist())]
+    position = _position(query)
+    found, names = _opened(query, instruction_id, position)
+    points = reading.page(found, runtime().services.objects, position, query["limit"] + 1)
+    rows = [(json.loads(shown), row) for row, shown in enumerate(formats.as_json(points, names).to_pylist())]
     return page(rows, query, lambda row: row[0], lambda row: _place(reading.position_of(points, row[1])))
+
+
+def _opened(query: dict[str, Any], instruction_id: UUID, position: Position | None) -> tuple[Snapshot, Names]:
+    """What support reads of that which the instruction opens, after this transaction, which tells of it."""
+    this = call()
+    begins = [each for each in (query["from_"], None if position is None else position[0]) if each is not None]
+    with transaction() as tx:
+        opened = instructions.open_to_support(tx, instruction_id, _asked(query))
+        selection = opened.narrowed(query["device"], query["tag"], max(begins, default=None), query["to"])
+        account_id = opened.account.row.account_id
+        found = reading.snapshot_of(tx, opened.account, selection)
+    plane, actor = runtime().services.plane, this.actor()
+    return (
+        reading.kept(found, account_id, lambda: plane.transaction(actor, this.now, request_id=this.id)),
+        opened.names,
+    )
+
+
+def _asked(query: dict[str, Any]) -> list[str]:
+    named = {"device": "device", "tag": "tag", "from": "from_", "to": "to"}
+    return [name for name, member in named.items() if query[member] is not None]
 
 
 def _position(query: dict[str, Any]) -> Position | None:

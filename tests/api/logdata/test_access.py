@@ -2,7 +2,8 @@
 
 import threading
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -10,16 +11,19 @@ import pytest
 from flask import Flask
 from sqlalchemy import Engine, text
 
+from cloudpriv.api.endpoint import EXTENSION
 from cloudpriv.app import create_processor_app
 from cloudpriv.bootstrap import ProcessorServices, Services
 from cloudpriv.config import SettingsError
 from cloudpriv.embedded.stack import Stack
 from cloudpriv.platform.ids import new_id
 from cloudpriv.processor import tokens
+from tests.factories import NOW
 from tests.logdata import Caller, issuer, make_log_account, reader_token
 
 TOKENS = "/v1/logdata/tokens"
 LOG = "/v1/logdata/access-log"
+CLIENT = new_id()
 MEMBER = {"GET": LOG, "POST": TOKENS}
 
 
@@ -110,6 +114,49 @@ def test_an_attempt_at_one_account_is_not_shown_to_another(
     other = make_log_account(processor)
     vendor.get(f"{LOG}?account_id={other}")
     assert refusals(reader) == []
+
+
+def standing(at: datetime) -> datetime:
+    """A clock that stands."""
+    return at
+
+
+def test_attempts_that_name_no_account_are_told_once_an_hour_whatever_they_try(
+    log_app: Flask, vendor: Caller, reader: Caller, processor: ProcessorServices, stack: Stack
+) -> None:
+    """They stand in every customer's log, for ever: one client at most 24 times a day."""
+    run = log_app.extensions[EXTENSION]
+    for minutes in (0, 2, 59, 61):
+        at = NOW + timedelta(minutes=minutes)
+        later = replace(processor, clock=partial(standing, at))
+        log_app.extensions[EXTENSION] = replace(run, services=later)
+        caller = Caller(
+            log_app, issuer(stack, later).issue(CLIENT, "talk2m", "accounts:read", later.clock()), reader.account_id
+        )
+        for method, path in (("GET", LOG), ("POST", TOKENS), ("GET", "/v1/logdata/points"), ("GET", "/dmweb/getdata")):
+            assert caller.send(method, path).status_code == 403
+    log_app.extensions[EXTENSION] = run
+    assert [(event["account_id"], event["fields"]) for event in refusals(reader)] == [(None, [f"GET {LOG}"])] * 2
+
+
+def test_a_refusal_says_what_would_do_instead(vendor: Caller, device: Caller) -> None:
+    assert "only by an instruction" in vendor.get("/v1/logdata/points").get_json()["detail"]
+    assert "reader token" in device.get("/dmweb/getdata").get_json()["message"]
+    assert "scope" in device.get("/v1/logdata/points").get_json()["detail"]
+
+
+def test_the_access_log_is_read_from_its_newest_too(reader: Caller) -> None:
+    for _ in range(3):
+        reader.get(LOG)
+    newest, path = [], f"{LOG}?order=desc&limit=2"
+    while path:
+        answer = reader.get(path)
+        newest += [event["id"] for event in answer.get_json()["items"]]
+        path = answer.headers.get("Link", "<>").split(">")[0][1:]
+    oldest = [event["id"] for event in reader.get(f"{LOG}?limit=500").get_json()["items"]]
+    assert newest == sorted(newest, reverse=True)
+    assert set(oldest[:5]) <= set(newest)
+    assert reader.get(f"{LOG}?order=sideways").status_code == 422
 
 
 def test_a_flood_of_attempts_leaves_one_event_a_minute_by_client_route_and_account(

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from flask import Flask
@@ -12,9 +13,11 @@ from cloudpriv.bootstrap import ProcessorServices
 from cloudpriv.embedded.stack import Stack
 from cloudpriv.platform.ids import new_id
 from tests.logdata import Caller, carry_out, issuer, make_log_account, reader_token
+from tests.points import send, sender
 
 INSTRUCTIONS = "/v1/logdata/instructions"
 DAY = timedelta(days=1)
+DAYS = 12
 
 
 def ago(days: float) -> str:
@@ -111,18 +114,78 @@ def refused(vendor: Caller, path: str) -> None:
     assert "pump-1" not in answer.text
 
 
+def refused_as_support(vendor: Caller, path: str) -> None:
+    refused(vendor, path)
+    assert vendor.get(path).get_json()["detail"] == "No running instruction of the customer allows this."
+
+
 def test_without_a_running_instruction_support_is_refused_and_the_customer_sees_that(
     points: Caller, reader: Caller, vendor: Caller
 ) -> None:
     given = give(reader, device="pump-1")
     withdrawn = reader.send("DELETE", f"{INSTRUCTIONS}/{given['id']}", headers={"If-Match": '"1"'})
     assert withdrawn.status_code == 204, withdrawn.text
-    refused(vendor, path_of(given))
+    refused_as_support(vendor, path_of(given))
     [attempt] = told(reader)
     assert (attempt["action"], attempt["account_id"]) == ("access.refused", str(reader.account_id))
     assert attempt["fields"] == [f"GET {INSTRUCTIONS}/<uuid:instruction_id>/points"]
-    refused(vendor, path_of({"id": new_id()}))
+    refused_as_support(vendor, path_of({"id": new_id()}))
     assert [row["account_id"] for row in told(reader)] == [str(reader.account_id), None], "who was meant is not known"
+
+
+def test_an_attempt_is_told_to_whom_it_is_about_whomever_it_names(
+    points: Caller, reader: Caller, log_app: Flask, stack: Stack, processor: ProcessorServices
+) -> None:
+    given, decoy = give(reader), make_log_account(processor)
+    token = issuer(stack, processor).issue(new_id(), "talk2m", "accounts:read", processor.clock())
+    path = f"{path_of(given)}?account_id={decoy}&account_id={new_id()}&account_id=nobody"
+    answer = Caller(log_app, token, reader.account_id).get(path)
+    assert (answer.status_code, "only by an instruction" in answer.get_json()["detail"]) == (403, True)
+    [attempt] = told(reader)
+    assert (attempt["account_id"], attempt["instruction_id"]) == (str(reader.account_id), given["id"])
+    [other] = told(Caller(log_app, reader_token(processor, decoy), decoy))
+    assert (other["account_id"], other["instruction_id"]) == (str(decoy), None)
+
+
+@pytest.mark.parametrize("query", ["account_id=x", "limit=0", "cursor=AAAA", "from=yesterday"])
+def test_support_without_a_running_instruction_is_refused_and_told_however_it_asks(
+    points: Caller, reader: Caller, vendor: Caller, query: str
+) -> None:
+    given = give(reader)
+    assert vendor.get(f"{path_of(given)}?{query}").status_code == 422
+    assert told(reader) == []
+    assert reader.send("DELETE", f"{INSTRUCTIONS}/{given['id']}", headers={"If-Match": '"1"'}).status_code == 204
+    refused(vendor, f"{path_of(given)}?{query}")
+    [attempt] = told(reader)
+    assert (attempt["action"], attempt["instruction_id"]) == ("access.refused", given["id"])
+
+
+def test_the_customer_sees_by_what_support_narrowed_a_read(points: Caller, reader: Caller, vendor: Caller) -> None:
+    path = path_of(give(reader))
+    assert vendor.get(f"{path}?device=pump-1&to=2100-01-01T00:00:00Z&limit=1").status_code == 200
+    assert vendor.get(path).status_code == 200
+    assert [row["fields"] for row in told(reader)] == [["device", "to"], []]
+
+
+def test_the_last_page_of_support_reads_no_more_objects_than_the_first(
+    reader: Caller, vendor: Caller, processor: ProcessorServices, log_account: UUID
+) -> None:
+    now = datetime.now(UTC)
+    to = sender(processor, log_account, now=now)
+    for days in range(DAYS):
+        send(to, ("level", now - timedelta(days=DAYS - days), days))
+    fetched: list[Any] = []
+    hooks = processor.objects._s3.meta.events
+    hooks.register("before-call.s3.GetObject", count := lambda **_: fetched.append(1))
+    path, pages = f"{path_of(give(reader))}?limit=1", []
+    while path:
+        fetched.clear()
+        answer = vendor.get(path)
+        pages.append(len(fetched))
+        path = answer.headers.get("Link", "<>").split(">")[0][1:]
+    hooks.unregister("before-call.s3.GetObject", count)
+    assert len(pages) == DAYS
+    assert max(pages) <= 4
 
 
 def test_an_instruction_ends_by_itself(points: Caller, reader: Caller, vendor: Caller, log_app: Flask, stack: Stack) -> None:
