@@ -126,6 +126,22 @@ def find(tx: Tx, account_id: UUID, export_id: UUID) -> LogExport:
     return row
 
 
+def read(tx: Tx, account_id: UUID, export_id: UUID) -> LogExport:
+    """As `find`, told to the customer."""
+    row = find(tx, account_id, export_id)
+    events.record(tx, "export.read", account_id=account_id, subject_id=export_id)
+    return row
+
+
+def list_made(tx: Tx, account_id: UUID, *, after: UUID | None, limit: int) -> list[LogExport]:
+    """The account's exports, newest first, expired ones too; one more than `limit` if there is one. Told to the customer."""
+    query = select(LogExport).where(LogExport.account_id == account_id)
+    if after is not None:
+        query = query.where(LogExport.export_id < after)
+    events.record(tx, "exports.read", account_id=account_id)
+    return list(tx.session.scalars(query.order_by(LogExport.export_id.desc()).limit(limit + 1)))
+
+
 def open_archive(tx: Tx, account_id: UUID, export_id: UUID) -> Archive:
     """A ready archive. Raises NotReadyError before it is ready, GoneError once its time is over, NotFoundError."""
     row = find(tx, account_id, export_id)

@@ -13,7 +13,7 @@ from cloudpriv.api.logdata.access import account_of
 from cloudpriv.api.schemas import Strict, UtcTime, any_text
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import FieldError, InvalidError
-from cloudpriv.processor import accounts, deletions, scope
+from cloudpriv.processor import accounts, deletions, events, scope
 from cloudpriv.processor.scope import Names, Scope
 from cloudpriv.processor.tables import LogDeletion
 
@@ -82,7 +82,9 @@ def order_deletion(tx: Tx, body: dict[str, Any]) -> Any:
 def read_deletion(tx: Tx, deletion_id: UUID) -> Any:
     """Read how far a deletion is."""
     account = accounts.find_account(tx, account_of(tx))
-    return _shown(deletions.find(tx, account.row.account_id, deletion_id), scope.names(tx, account))
+    row = deletions.find(tx, account.row.account_id, deletion_id)
+    events.record(tx, "deletion.read", account_id=account.row.account_id, subject_id=deletion_id)
+    return _shown(row, scope.names(tx, account))
 
 
 def _check(body: dict[str, Any]) -> None:

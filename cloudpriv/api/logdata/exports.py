@@ -8,11 +8,11 @@ from uuid import UUID
 from flask import Response, url_for
 from marshmallow import fields, validate
 
-from cloudpriv.api.answers import STARTED, headers
+from cloudpriv.api.answers import LISTED, STARTED, headers
 from cloudpriv.api.body import Blueprint
 from cloudpriv.api.endpoint import endpoint, transaction
 from cloudpriv.api.logdata.access import account_of, runtime
-from cloudpriv.api.schemas import Strict, UtcTime, any_text
+from cloudpriv.api.schemas import PageArgs, Strict, UtcTime, after_id, any_text, page, page_of
 from cloudpriv.platform.db import Tx
 from cloudpriv.processor import accounts, exports, naming
 from cloudpriv.processor.naming import Wanted
@@ -75,12 +75,22 @@ def order_export(tx: Tx, body: dict[str, Any]) -> Any:
     return _shown(row), 202, {"Location": url_for("log_exports.read_log_export", export_id=row.export_id)}
 
 
+@blueprint.route("", methods=["GET"])
+@endpoint("logdata:read")
+@blueprint.arguments(PageArgs, location="query")
+@blueprint.response(200, page_of(LogExportOut, "LogExport"), headers=LISTED)
+def list_log_exports(tx: Tx, query: dict[str, Any]) -> Any:
+    """List the account's exports, newest first: those of instructions and of data subjects' requests too."""
+    rows = exports.list_made(tx, account_of(tx), after=after_id(query), limit=query["limit"])
+    return page(rows, query, _shown, lambda row: row.export_id.bytes)
+
+
 @blueprint.route("/<uuid:export_id>", methods=["GET"])
 @endpoint("logdata:read")
 @blueprint.response(200, LogExportOut)
 def read_log_export(tx: Tx, export_id: UUID) -> Any:
     """Read the state of an export."""
-    return _shown(exports.find(tx, account_of(tx), export_id))
+    return _shown(exports.read(tx, account_of(tx), export_id))
 
 
 @blueprint.route("/<uuid:export_id>/archive", methods=["GET"])

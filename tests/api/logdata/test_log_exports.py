@@ -5,13 +5,14 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
+from flask import Flask
 from sqlalchemy import update
 
 from cloudpriv.bootstrap import ProcessorServices
 from cloudpriv.platform.ids import new_id
 from cloudpriv.processor.tables import LogExport
 from tests.factories import NOW
-from tests.logdata import Caller, carry_out, log_transaction
+from tests.logdata import Caller, carry_out, log_transaction, make_log_account, reader_token
 from tests.senders import Sender, point
 
 
@@ -98,3 +99,17 @@ def test_order_and_download_stand_in_the_access_log(processor_worker: ProcessorS
     log = sent.get("/v1/logdata/access-log?limit=500").json
     assert log is not None
     assert {"export.order", "export.ready", "export.download"} <= {each["action"] for each in log["items"]}
+
+
+def test_exports_are_listed_newest_first(sent: Caller) -> None:
+    made = [order(sent).rpartition("/")[2] for _ in range(3)]
+    first = sent.get("/v1/logdata/exports?limit=2").get_json()
+    rest = sent.get(f"/v1/logdata/exports?cursor={first['next_cursor']}").get_json()
+    assert [each["id"] for each in first["items"] + rest["items"]] == made[::-1]
+    assert rest["next_cursor"] is None
+
+
+def test_no_other_accounts_exports_are_listed(log_app: Flask, processor: ProcessorServices, sent: Caller) -> None:
+    order(sent)
+    other = make_log_account(processor)
+    assert Caller(log_app, reader_token(processor, other), other).get("/v1/logdata/exports").get_json()["items"] == []
