@@ -46,7 +46,7 @@ class SignedInOut(Strict):
 @blueprint.alt_response(415, description="The body is no JSON.")
 @blueprint.alt_response(503, description="Too many password checks at once, or the database is away.")
 def sign_in(body: dict[str, Any]) -> Any:
-    """Sign an account holder in: a token of ten minutes that owners may do everything with in the processor plane."""
+    """Sign an account holder in: a token of ten minutes with which owners make tokens and oversee in the processor plane."""
     limit_sign_in(body["service"], body["account_name"])
     this, run = call(), runtime()
     plane, stranger = run.services.controller, Actor("client", "unauthenticated", body["service"])
