@@ -20,8 +20,8 @@ from cloudpriv.platform.objectstore import ObjectStore
 from cloudpriv.processor import chunks, columns, reading
 from cloudpriv.processor.accounts import OpenedLogAccount
 from cloudpriv.processor.chunks import Selection
-from cloudpriv.processor.latest import TRIES
 from cloudpriv.processor.tables import LogChunk
+from cloudpriv.processor.turns import turns
 
 CHUNKS: Final = 1_000  # of one look
 AT_ONCE: Final = 4
@@ -51,11 +51,11 @@ def newer_points(
     So many `rows` of chunks are looked up at once; fewer points come when they are not enough, and there are more then.
     Every point up to `head` is committed when it is called, so none of them is missed.
     """
-    for _ in range(TRIES):
+    for _ in turns():
         look = _look(tx, account, after, head, rows)
-        if look.more and look.horizon <= min(after.values()):  # all that were looked up begin before what is sought
+        while look.more and look.horizon <= min(after.values()):  # all that were looked up begin before what is sought
             rows *= 4
-            continue
+            look = _look(tx, account, after, head, rows)
         try:
             return _read(account, objects, look, after, most)
         except NotFoundError:

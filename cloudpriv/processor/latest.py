@@ -10,31 +10,31 @@ import pyarrow as pa
 from sqlalchemy import select
 
 from cloudpriv.platform.db import Tx
-from cloudpriv.platform.errors import BusyError, NotFoundError
+from cloudpriv.platform.errors import NotFoundError
 from cloudpriv.platform.objectstore import ObjectStore
 from cloudpriv.processor import chunks, columns, reading
 from cloudpriv.processor.accounts import OpenedLogAccount
 from cloudpriv.processor.chunks import Selection
 from cloudpriv.processor.tables import LogChunk
+from cloudpriv.processor.turns import turns
 
-FIRST_LOOK: Final = 100  # chunks that are looked up before all of a device's are
-TRIES: Final = 5  # to read objects that compaction or deletion take away meanwhile
+FIRST_LOOK: Final = 100  # chunks that are looked up first; each look that was not enough is followed by a larger one
 
 
 def latest_points(
     tx: Tx, account: OpenedLogAccount, objects: ObjectStore, device_id: UUID, tag_ids: Sequence[int]
 ) -> dict[int, pa.Table]:
     """The point with the latest time of each of a device's tags that has any, as a table of one row. Raises BusyError."""
-    most: int | None = FIRST_LOOK
-    for _ in range(TRIES):
+    found: dict[int, pa.Table] = {}
+    wanted, most, turn = list(tag_ids), FIRST_LOOK, turns()
+    next(turn)
+    while wanted:
         try:
-            found, certain = _look(tx, account, objects, Selection([device_id], tag_ids), most)
+            wanted = _look(tx, account, objects, Selection([device_id], wanted), most=most, found=found)
+            most *= 4
         except NotFoundError:
-            continue
-        if certain:
-            return found
-        most = None
-    raise BusyError
+            next(turn)
+    return found
 
 
 def runs_of_tags(points: pa.Table) -> Iterator[tuple[int, pa.Table]]:
@@ -47,26 +47,27 @@ def runs_of_tags(points: pa.Table) -> Iterator[tuple[int, pa.Table]]:
 
 
 def _look(
-    tx: Tx, account: OpenedLogAccount, objects: ObjectStore, of: Selection, most: int | None
-) -> tuple[dict[int, pa.Table], bool]:
-    """Latest points, and whether it is certain that they are, with up to `most` chunks looked up.
+    tx: Tx, account: OpenedLogAccount, objects: ObjectStore, of: Selection, *, most: int, found: dict[int, pa.Table]
+) -> list[int]:
+    """Take the latest points of up to `most` chunks that have a tag of `of`; the tags that a later one may be of still.
 
+    Only what is left is looked for again, so that a tag without points costs one more look and not a walk over all chunks.
     Raises NotFoundError when an object went away meanwhile.
     """
     masks = reading.pending_masks(tx, account.row.account_id)
     query = select(LogChunk).where(chunks.of_selection(account.row.account_id, of))
     fresh = query.order_by(LogChunk.until.desc(), LogChunk.chunk_id).limit(most).execution_options(populate_existing=True)
     rows = tx.session.scalars(fresh).all()
-    found: dict[int, pa.Table] = {}
+    wanted = set(of.tag_ids or ())
     for chunk in rows:
-        wanted = {tag for tag in of.tag_ids or () if tag not in found or _time(found[tag]) <= chunk.until}
-        if not wanted:
-            return found, True
+        wanted = {tag for tag in wanted if tag not in found or _time(found[tag]) <= chunk.until}
         sought = sorted(wanted & set(chunk.tags))
         if sought:
             points = chunks.matching(chunks.load(objects, account.key, chunk, sought), Selection(tag_ids=sought))
             _keep_latest(found, reading.without(points, chunk.device_id, masks))
-    return found, most is None or len(rows) < most
+    if len(rows) < most:
+        return []
+    return sorted(tag for tag in wanted if tag not in found or _time(found[tag]) <= rows[-1].until)
 
 
 def _keep_latest(found: dict[int, pa.Table], points: pa.Table) -> None:

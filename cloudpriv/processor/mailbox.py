@@ -18,8 +18,9 @@ from cloudpriv.processor import accounts, chunks, columns, devices, events, read
 from cloudpriv.processor.accounts import OpenedLogAccount
 from cloudpriv.processor.chunks import Selection
 from cloudpriv.processor.devices import Device, Tag
-from cloudpriv.processor.latest import TRIES, latest_points, runs_of_tags
+from cloudpriv.processor.latest import latest_points, runs_of_tags
 from cloudpriv.processor.tables import LogChunk
+from cloudpriv.processor.turns import turns
 
 READ: Final = "points.read"
 MOST: Final = 5_000  # points of one answer
@@ -113,7 +114,7 @@ def status(tx: Tx, objects: ObjectStore) -> list[Kept]:
     """How much is kept of each device. Reads no objects but what a deletion under way takes a part of. Raises BusyError."""
     account = account_of(tx)
     events.record(tx, "devices.read", account_id=account.row.account_id)
-    for _ in range(TRIES):
+    for _ in turns():
         try:
             counted = _counted(tx, account, objects)
         except NotFoundError:
