@@ -109,12 +109,21 @@ def list_devices(tx: Tx, account: OpenedLogAccount) -> list[Device]:
     return [_device(account.key, row) for row in tx.session.scalars(query)]
 
 
-def list_tags(tx: Tx, account: OpenedLogAccount, device_id: UUID | None = None) -> list[Tag]:
-    """All tags of the account or of one device, oldest first."""
-    query = select(LogTag).where(LogTag.account_id == account.row.account_id).order_by(LogTag.tag_id)
+def list_tags(
+    tx: Tx, account: OpenedLogAccount, device_id: UUID | None = None, *, after: int = 0, limit: int | None = None
+) -> list[Tag]:
+    """The tags of the account or of one device whose ids come after one, up to `limit`, oldest first."""
+    query = select(LogTag).where(LogTag.account_id == account.row.account_id, LogTag.tag_id > after)
+    query = query.order_by(LogTag.tag_id).limit(limit)
     if device_id is not None:
         query = query.where(LogTag.device_id == device_id)
     return [_tag(account.key, row) for row in tx.session.scalars(query)]
+
+
+def get_tags(tx: Tx, account: OpenedLogAccount, tag_ids: Iterable[int]) -> list[Tag]:
+    """The tags of these ids, oldest first."""
+    ours = LogTag.account_id == account.row.account_id, LogTag.tag_id.in_(list(tag_ids))
+    return [_tag(account.key, row) for row in tx.session.scalars(select(LogTag).where(*ours).order_by(LogTag.tag_id))]
 
 
 def device_index(key: DataKey, name: str) -> bytes:

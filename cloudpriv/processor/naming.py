@@ -1,6 +1,6 @@
 """Devices and tags by the names that the customer gave them: from a query to ids, and from ids back to names."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -24,6 +24,13 @@ def names_of(tx: Tx, account: OpenedLogAccount, device_ids: Sequence[UUID] | Non
     return {tag.tag_id: (called[tag.device_id], tag.name) for tag in tags}
 
 
+def names_of_tags(tx: Tx, account: OpenedLogAccount, tag_ids: Iterable[int]) -> Names:
+    """The names of device and tag of some tags; no others are opened."""
+    tags = devices.get_tags(tx, account, tag_ids)
+    called = {each: devices.get_device(tx, account, each).name for each in {tag.device_id for tag in tags}}
+    return {tag.tag_id: (called[tag.device_id], tag.name) for tag in tags}
+
+
 @dataclass(frozen=True)
 class Wanted:
     """What a customer asks for: these devices, and of them the tags of these names (None: all), since <= time < until.
@@ -43,27 +50,24 @@ class Wanted:
         return InvalidError(errors=(found,))
 
 
-def select(tx: Tx, account: OpenedLogAccount, wanted: Wanted) -> tuple[Selection, Names]:
-    """The points that are asked for, and the names of the tags that they may be of.
+def select(tx: Tx, account: OpenedLogAccount, wanted: Wanted) -> Selection:
+    """The points that are asked for.
 
     Raises InvalidError for a device that the account has not, or a tag that none of the devices has.
     """
     device_ids = None if wanted.devices is None else [_device(tx, account, wanted, name) for name in wanted.devices]
-    names = names_of(tx, account, device_ids) if wanted.tags is None else _of_tags(tx, account, wanted, device_ids)
-    return Selection(device_ids, None if wanted.tags is None else list(names), wanted.since, wanted.until), names
+    tag_ids = None if wanted.tags is None else _tags(tx, account, wanted, device_ids)
+    return Selection(device_ids, tag_ids, wanted.since, wanted.until)
 
 
-def _of_tags(tx: Tx, account: OpenedLogAccount, wanted: Wanted, device_ids: Sequence[UUID] | None) -> Names:
+def _tags(tx: Tx, account: OpenedLogAccount, wanted: Wanted, device_ids: Sequence[UUID] | None) -> list[int]:
+    if device_ids is None:
+        device_ids = [device.device_id for device in devices.list_devices(tx, account)]
     tags = set(wanted.tags or ())
-    if device_ids is None or wanted.devices is None:
-        names = {tag_id: called for tag_id, called in names_of(tx, account).items() if called[1] in tags}
-    else:
-        found = [devices.find_tags(tx, account, device_id, tags) for device_id in device_ids]
-        pairs = zip(wanted.devices, found, strict=True)
-        names = {tag_id: (device, tag) for device, ids in pairs for tag, tag_id in ids.items()}
-    if not tags <= {tag for _, tag in names.values()}:
+    found = [devices.find_tags(tx, account, device_id, tags) for device_id in device_ids]
+    if not tags <= {name for ids in found for name in ids}:
         raise wanted.fault("tag", "is no tag of these devices")
-    return names
+    return [tag_id for ids in found for tag_id in ids.values()]
 
 
 def _device(tx: Tx, account: OpenedLogAccount, wanted: Wanted, name: str) -> UUID:

@@ -71,7 +71,7 @@ def order_export(tx: Tx, body: dict[str, Any]) -> Any:
     """Have log data written into an archive: the points that there are now, but for those that are deleted meanwhile."""
     account = accounts.find_account(tx, account_of(tx))
     wanted = Wanted(body["devices"], body["tags"], body["since"], body["until"], in_body=True)
-    row = exports.order(tx, account, body["format"], naming.select(tx, account, wanted)[0])
+    row = exports.order(tx, account, body["format"], naming.select(tx, account, wanted))
     return _shown(row), 202, {"Location": url_for("log_exports.read_log_export", export_id=row.export_id)}
 
 

@@ -1,9 +1,10 @@
 """/v1/logdata/{devices,tags,points,aggregates}: the customer reads log data, by the names that the customer gave."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import chain
 from typing import Any, Final
 
@@ -71,12 +72,11 @@ def list_tags(tx: Tx, query: dict[str, Any]) -> Any:
     """List the tags of the account or of one device, oldest first."""
     account = accounts.find_account(tx, account_of(tx))
     wanted = Wanted(None if query["device"] is None else [query["device"]])
-    selection, names = naming.select(tx, account, wanted)
+    selection = naming.select(tx, account, wanted)
     of_one = None if selection.device_ids is None else selection.device_ids[0]
-    position = _number(query)
-    rows = [tag for tag in devices.list_tags(tx, account, of_one) if tag.tag_id > position]
+    shown = devices.list_tags(tx, account, of_one, after=_number(query), limit=query["limit"] + 1)
+    names = naming.names_of_tags(tx, account, [tag.tag_id for tag in shown])
     events.record(tx, "tags.read", account_id=account.row.account_id, subject_id=of_one)
-    shown = rows[: query["limit"] + 1]
     return page(shown, query, lambda tag: _shown_tag(tag, names), lambda tag: tag.tag_id.to_bytes(4, "big"))
 
 
@@ -99,7 +99,7 @@ def read_points(query: dict[str, Any]) -> Response:
     found, names = _begin(query, "points.read", most=MOST_POINTS)
     tables = found.points(runtime().services.objects)
     first = list(_some(tables))
-    parts = formats.written(kind, chain(first, tables), names)
+    parts = formats.written(kind, chain(first, tables), names(None))
     return Response(parts, content_type=MEDIA_TYPES[kind] + ("; charset=utf-8" if kind == "csv" else ""))
 
 
@@ -119,7 +119,8 @@ def read_aggregates(query: dict[str, Any]) -> Response:
     except aggregates.TooManyError:
         detail = f"makes more than {MOST_BUCKETS} buckets; ask for longer ones, or for less"
         raise InvalidError(errors=(FieldError("bucket", detail, "query"),)) from None
-    items = [_shown_bucket(bucket, names) for bucket in buckets]
+    called = names({bucket.tag for bucket in buckets})
+    items = [_shown_bucket(bucket, called) for bucket in buckets]
     return Response(json.dumps({"items": items}, ensure_ascii=False, allow_nan=False), content_type=JSON)
 
 
@@ -130,21 +131,24 @@ def _page(query: dict[str, Any]) -> Response:
     found, names = _begin({**query, "since": since}, "points.read", up_to=up_to)
     rows = reading.page(found, runtime().services.objects, position, limit + 1)
     cursor, link = _next(rows, limit, found.selection.up_to_seq or 0)
-    items = ",".join(formats.as_json(rows.slice(0, limit), names).to_pylist())
+    items = ",".join(formats.as_json(rows.slice(0, limit), names(rows["tag"].unique().to_pylist())).to_pylist())
     body = f'{{"items":[{items}],"next_cursor":{json.dumps(cursor)}}}'
     return Response(body, content_type=JSON, headers=link)
 
 
 def _begin(
     query: dict[str, Any], action: str, *, most: int | None = None, up_to: int | None = None
-) -> tuple[Snapshot, Names]:
-    """What is asked for, to be read after this transaction, which tells of it. Raises InvalidError over `most` points."""
+) -> tuple[Snapshot, Callable[[Iterable[int] | None], Names]]:
+    """What is asked for, to be read after this transaction, which tells of it. Raises InvalidError over `most` points.
+
+    With it what opens the names of tags, of some or of all that may be told: opening takes longer than a page does.
+    """
     this = call()
     with transaction() as tx:
         account_id = account_of(tx)
         account = accounts.find_account(tx, account_id)
         wanted = Wanted(query["device"], query["tag"], query["since"], query["until"])
-        selection, names = naming.select(tx, account, wanted)
+        selection = naming.select(tx, account, wanted)
         found = reading.snapshot_of(tx, account, replace(selection, up_to_seq=up_to))
         if most is not None and reading.expected(tx, account_id, found) > most:
             raise InvalidError(errors=(FieldError("from", f"makes it more than {most} points; order an export", "query"),))
@@ -153,7 +157,17 @@ def _begin(
         events.record(tx, action, account_id=account_id, subject_id=subject_id)
     # What reads on once the request is over has nothing but this.
     plane, actor = runtime().services.plane, this.actor()
-    return reading.kept(found, account_id, lambda: plane.transaction(actor, this.now, request_id=this.id)), names
+    begin = partial(plane.transaction, actor, this.now, request_id=this.id)
+
+    def names(tag_ids: Iterable[int] | None) -> Names:
+        wanted_ids = selection.tag_ids if tag_ids is None else tag_ids
+        with begin() as tx:
+            account = accounts.find_account(tx, account_id)
+            if wanted_ids is None:
+                return naming.names_of(tx, account, selection.device_ids)
+            return naming.names_of_tags(tx, account, wanted_ids)
+
+    return reading.kept(found, account_id, begin), names
 
 
 def _some(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
