@@ -145,20 +145,28 @@ def history(tx: Tx, objects: ObjectStore, asked: Asked, *, whole: bool) -> Histo
     points, more = _oldest(tx, account, objects, Selection(one_device, one_tag, asked.since, asked.until), asked.limit)
     chosen = [device for device in known if device_id in (None, device.device_id)]
     told = devices.list_tags(tx, account, device_id) if tag is None else [tag]
-    return History(by_device(tx, account, objects, points, of=chosen, tags=told, whole=whole), more)
+    complete = asked.since is None and asked.until is None and not more
+    return History(by_device(tx, account, objects, points, of=chosen, tags=told, whole=whole, complete=complete), more)
 
 
 def by_device(
     tx: Tx, account: OpenedLogAccount, objects: ObjectStore, points: pa.Table, *, of: Sequence[Device],
-    tags: Sequence[Tag], whole: bool = False,
+    tags: Sequence[Tag], whole: bool = False, complete: bool = False,
 ) -> list[Read]:  # fmt: skip
-    """Points by device and tag, each tag's by time; with `whole` also devices and tags that have none among them."""
+    """Points by device and tag, each tag's by time; with `whole` also devices and tags that have none among them.
+
+    `complete` says that these are all points of those tags, so that the latest are among them.
+    """
     found = dict(runs_of_tags(columns.in_order(points, "tag", "time", "seq")))
     read = []
     for device in of:
         told = [tag for tag in tags if tag.device_id == device.device_id and (whole or tag.tag_id in found)]
         if told or whole:
-            last = latest_points(tx, account, objects, device.device_id, [tag.tag_id for tag in told])
+            ids = [tag.tag_id for tag in told]
+            if complete:
+                last = {tag_id: found[tag_id].slice(len(found[tag_id]) - 1) for tag_id in ids if tag_id in found}
+            else:
+                last = latest_points(tx, account, objects, device.device_id, ids)
             read.append(Read(device, [(tag, found.get(tag.tag_id, columns.NO_POINTS)) for tag in told], last))
     return read
 

@@ -33,7 +33,8 @@ BULK: Final = 250_000  # points of a window; a window has one chunk more at most
 BYTES: Final = 16 * 1024 * 1024  # of columns of a window, which may be as many again
 GETS_AT_ONCE: Final = 4
 CHUNKS_AT_ONCE: Final = 1_000  # rows of a look
-# Windows begin and end with an hour of UTC, so that sums by the hour do not depend on how the points lie in chunks.
+# Windows begin and end with an hour of UTC, so that sums by the hour do not depend on how the points lie in chunks; only
+# an hour of more than merging.MOST_BYTES is told in parts.
 HOUR: Final = timedelta(hours=1)
 Position = merging.Position
 position_of = merging.position_of

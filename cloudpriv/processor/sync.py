@@ -109,7 +109,8 @@ def sync(
     after = {device.device_id: start.of(device.number) for device in chosen}
     found = newer_points(tx, account, objects, after, head=head, most=most)
     tags = devices.list_tags(tx, account) if len(found.points) else []
-    read = mailbox.by_device(tx, account, objects, found.points, of=chosen, tags=tags)
+    complete = not found.more and not any(after.values())
+    read = mailbox.by_device(tx, account, objects, found.points, of=chosen, tags=tags, complete=complete)
     idle = last is not None and not len(found.points) and not found.more
     end = start if idle else start.moved(numbers, found.up_to)
     opened = None if not create else last if idle else open_transaction(tx, account_id, end)

@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import event
 
 from cloudpriv.bootstrap import ProcessorServices
 from cloudpriv.platform.actor import Actor
@@ -225,3 +226,14 @@ def test_positions_are_those_of_each_device_by_itself(reads: list[tuple[set[int]
         assert {number: positions.of(number) for number in model} == model
         assert positions.of(99) == rest
         assert all(place > positions.rest for place in positions.further.values()), "none is kept that says nothing"
+
+
+def test_a_first_reading_takes_the_latest_points_from_those_read(processor: ProcessorServices, log_account: UUID) -> None:
+    for number in range(5):
+        Sender(processor, log_account, f"pump-{number}").send([point(number, NOW)])
+    statements: list[str] = []
+    with log_transaction(processor, reader_actor(processor, log_account)) as tx:
+        event.listen(tx.connection, "before_cursor_execute", lambda *call: statements.append(call[2]))
+        found = sync.sync(tx, processor.objects, last=None, numbers=None, create=False)
+    assert [point["i"].to_pylist() for read in found.devices for point in read.latest.values()] == [[0], [1], [2], [3], [4]]
+    assert sum("FROM log_chunks" in statement for statement in statements) == 1
