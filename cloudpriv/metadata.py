@@ -10,6 +10,7 @@ import cloudpriv.controller.clients
 import cloudpriv.controller.idempotency
 import cloudpriv.controller.outbox
 import cloudpriv.controller.tables
+import cloudpriv.processor.order_tables
 import cloudpriv.processor.tables
 import cloudpriv.retention.tables
 import cloudpriv.rights.tables  # noqa: F401  each import registers its tables

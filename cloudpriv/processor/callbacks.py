@@ -22,7 +22,7 @@ from cloudpriv.platform.keys import DataKey
 from cloudpriv.platform.outbound import Network, UnreachableError
 from cloudpriv.processor import accounts, events, tasks
 from cloudpriv.processor.accounts import OpenedLogAccount
-from cloudpriv.processor.tables import CALLBACK, LogCallback
+from cloudpriv.processor.order_tables import CALLBACK, LogCallback
 from cloudpriv.processor.tasks import LaterError, Now, Task
 
 log = structlog.get_logger(__name__)

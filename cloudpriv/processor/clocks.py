@@ -16,7 +16,8 @@ from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.db import Plane, Tx, database_time
 from cloudpriv.policy.register import Policy
 from cloudpriv.processor import events, exports, sync
-from cloudpriv.processor.tables import LogBatch, LogCallback, LogExport, LogRequest
+from cloudpriv.processor.order_tables import LogCallback, LogExport, LogRequest
+from cloudpriv.processor.tables import LogBatch
 from cloudpriv.processor.tasks import Now
 
 BATCH: Final = 1000  # rows in one transaction: some 10 ms of locks

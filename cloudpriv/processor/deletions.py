@@ -27,7 +27,8 @@ from cloudpriv.platform.objectstore import ObjectStore
 from cloudpriv.processor import accounts, chunks, events, reading, sweep, tasks
 from cloudpriv.processor.accounts import OpenedLogAccount
 from cloudpriv.processor.chunks import ALL_TAGS, Selection, Stored
-from cloudpriv.processor.tables import LogAccount, LogChunk, LogDeletion, LogGarbage
+from cloudpriv.processor.order_tables import LogDeletion
+from cloudpriv.processor.tables import LogAccount, LogChunk, LogGarbage
 from cloudpriv.processor.tasks import LaterError
 
 KIND: Final = "delete"

@@ -27,7 +27,8 @@ from cloudpriv.processor import accounts, events, formats, naming, reading, task
 from cloudpriv.processor.accounts import OpenedLogAccount
 from cloudpriv.processor.chunks import Selection
 from cloudpriv.processor.formats import Names
-from cloudpriv.processor.tables import LogAccount, LogExport, LogGarbage
+from cloudpriv.processor.order_tables import LogExport
+from cloudpriv.processor.tables import LogAccount, LogGarbage
 from cloudpriv.processor.tasks import Now, Task
 
 KIND: Final = "export"

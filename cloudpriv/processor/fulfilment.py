@@ -23,9 +23,9 @@ from cloudpriv.processor import accounts, deletions, devices, exports, identitie
 from cloudpriv.processor.accounts import OpenedLogAccount
 from cloudpriv.processor.chunks import Selection
 from cloudpriv.processor.identities import Subject
+from cloudpriv.processor.order_tables import LogDeletion, LogRequest
 from cloudpriv.processor.reading import Snapshot
 from cloudpriv.processor.results import Archive
-from cloudpriv.processor.tables import LogDeletion, LogRequest
 from cloudpriv.processor.tasks import LaterError, Now, Task
 
 TRIGGER: Final = "opendsr"

@@ -18,8 +18,8 @@ from cloudpriv.platform.ids import new_id
 from cloudpriv.processor import accounts, deletions, events, exports, formats, naming, scope, tokens
 from cloudpriv.processor.accounts import OpenedLogAccount
 from cloudpriv.processor.chunks import Selection
+from cloudpriv.processor.order_tables import INSTRUCTION, LogDeletion, LogExport, LogInstruction
 from cloudpriv.processor.scope import Names, Scope
-from cloudpriv.processor.tables import INSTRUCTION, LogDeletion, LogExport, LogInstruction
 
 Kind = Literal["support_read", "delete", "export"]
 Status = Literal["running", "over", "withdrawn", "pending", "done", "failed"]

@@ -17,7 +17,7 @@ from cloudpriv.processor import accounts, callbacks, events, exports, tasks
 from cloudpriv.processor.accounts import OpenedLogAccount
 from cloudpriv.processor.exports import Archive
 from cloudpriv.processor.identities import Identity
-from cloudpriv.processor.tables import REQUEST, LogRequest
+from cloudpriv.processor.order_tables import REQUEST, LogRequest
 
 TASK: Final = "request"
 VERSION: Final = "2.0"

@@ -26,7 +26,8 @@ from cloudpriv.processor import accounts, chunks, columns, merging
 from cloudpriv.processor.accounts import OpenedLogAccount
 from cloudpriv.processor.chunks import ALL_TAGS, Selection
 from cloudpriv.processor.merging import FirstPoints
-from cloudpriv.processor.tables import LogChunk, LogDeletion, LogDevice
+from cloudpriv.processor.order_tables import LogDeletion
+from cloudpriv.processor.tables import LogChunk, LogDevice
 from cloudpriv.processor.turns import turns
 
 BULK: Final = 250_000  # points of a window; a window has one chunk more at most

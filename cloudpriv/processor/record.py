@@ -14,15 +14,9 @@ from sqlalchemy import func, select
 from cloudpriv.platform.db import Tx
 from cloudpriv.processor import accounts, events, instructions, retention, scope
 from cloudpriv.processor.instructions import Instruction
+from cloudpriv.processor.order_tables import LogDeletion, LogExport, LogInstruction, LogRequest
 from cloudpriv.processor.retention import Rules
-from cloudpriv.processor.tables import (
-    LogChunk,
-    LogDeletion,
-    LogExport,
-    LogInstruction,
-    LogRequest,
-    LogToken,
-)
+from cloudpriv.processor.tables import LogChunk, LogToken
 
 Counts = Mapping[str, int]
 

@@ -22,7 +22,7 @@ from cloudpriv.processor import devices, exports, formats
 from cloudpriv.processor.accounts import OpenedLogAccount
 from cloudpriv.processor.formats import Names
 from cloudpriv.processor.identities import Subject
-from cloudpriv.processor.tables import LogExport, LogRequest
+from cloudpriv.processor.order_tables import LogExport, LogRequest
 
 FORMAT: Final = "ndjson"
 

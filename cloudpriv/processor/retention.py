@@ -22,8 +22,9 @@ from cloudpriv.policy.periods import Period, anchor_cutoff, last_day, parse_peri
 from cloudpriv.processor import accounts, counting, deletions, events, scope, tasks
 from cloudpriv.processor.accounts import OpenedLogAccount
 from cloudpriv.processor.chunks import Selection, of_selection
+from cloudpriv.processor.order_tables import LogRetention
 from cloudpriv.processor.scope import Names, Scope
-from cloudpriv.processor.tables import LogAccount, LogChunk, LogRetention, LogTag, LogTask
+from cloudpriv.processor.tables import LogAccount, LogChunk, LogTag, LogTask
 from cloudpriv.processor.tasks import Now
 
 TASK: Final = "retain"

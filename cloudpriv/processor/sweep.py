@@ -19,7 +19,8 @@ from cloudpriv.platform.db import Plane, Tx, database_time
 from cloudpriv.platform.ids import created_at
 from cloudpriv.platform.objectstore import ObjectStore
 from cloudpriv.processor import chunks, restored, tasks
-from cloudpriv.processor.tables import LogAccount, LogChunk, LogExport, LogGarbage, LogTask
+from cloudpriv.processor.order_tables import LogExport
+from cloudpriv.processor.tables import LogAccount, LogChunk, LogGarbage, LogTask
 
 KIND: Final = "sweep"
 EXPORTS: Final = "exports"

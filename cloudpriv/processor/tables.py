@@ -1,4 +1,4 @@
-"""Tables of the processor plane: an account's devices, tags and chunks of points, and what the customer ordered.
+"""Tables of the processor plane: an account's devices, tags and chunks of points; those of orders are in `order_tables`.
 
 The plane has a database role, keys and a bucket of its own; with the controller plane it shares the account's id and nothing
 else. Names, tags and texts are sealed; what is in the clear are ids, times, counts and keyed hashes.
@@ -39,24 +39,25 @@ UTC_TIME: Final = DateTime(timezone=True)
 DEVICE: Final = "log device"
 TAG: Final = "log tag"
 TOKEN: Final = "token"  # noqa: S105  the name of a purpose
-INSTRUCTION: Final = "instruction"
-REQUEST: Final = "opendsr request"
-CALLBACK: Final = "opendsr callback"
 
 
-def _plain(kind: Any, *, why: str = INTERNAL, category: Category = Category.OPERATION, **options: Any) -> MappedColumn[Any]:
+def plain(kind: Any, *, why: str = INTERNAL, category: Category = Category.OPERATION, **options: Any) -> MappedColumn[Any]:
+    """A column in the clear."""
     return withheld(category, kind, why=why, purpose=LOG_DATA, **options)
 
 
-def _sealed(purpose: str) -> MappedColumn[Any]:
+def sealed(purpose: str) -> MappedColumn[Any]:
+    """A column whose values are sealed for a purpose."""
     return withheld(Category.LOG_DATA, LargeBinary, why=TAKEN_HERE, purpose=LOG_DATA, sealed=purpose)
 
 
-def _of_account() -> ForeignKeyConstraint:
+def of_account() -> ForeignKeyConstraint:
+    """The account that a row is of."""
     return ForeignKeyConstraint(["account_id"], ["log_accounts.account_id"])
 
 
-def _of_device() -> ForeignKeyConstraint:
+def of_device() -> ForeignKeyConstraint:
+    """The device that a row is of."""
     return ForeignKeyConstraint(["account_id", "device_id"], ["log_devices.account_id", "log_devices.device_id"])
 
 
@@ -73,26 +74,26 @@ class LogAccount(ProcessorBase):
         about(Erasure.ROWS, why=INTERNAL),
     )
 
-    account_id: Mapped[UUID] = _plain(Uuid, primary_key=True)
-    opened_at: Mapped[datetime] = _plain(UTC_TIME)
-    head_seq: Mapped[int] = _plain(BigInteger)
-    next_number: Mapped[int] = _plain(Integer)
-    last_point_at: Mapped[datetime | None] = _plain(UTC_TIME, nullable=True)
-    told_at: Mapped[datetime | None] = _plain(UTC_TIME, nullable=True)
-    closing_until: Mapped[datetime | None] = _plain(UTC_TIME, nullable=True)
-    erasing_at: Mapped[datetime | None] = _plain(UTC_TIME, nullable=True)
-    kept_on: Mapped[date | None] = _plain(Date, nullable=True)
+    account_id: Mapped[UUID] = plain(Uuid, primary_key=True)
+    opened_at: Mapped[datetime] = plain(UTC_TIME)
+    head_seq: Mapped[int] = plain(BigInteger)
+    next_number: Mapped[int] = plain(Integer)
+    last_point_at: Mapped[datetime | None] = plain(UTC_TIME, nullable=True)
+    told_at: Mapped[datetime | None] = plain(UTC_TIME, nullable=True)
+    closing_until: Mapped[datetime | None] = plain(UTC_TIME, nullable=True)
+    erasing_at: Mapped[datetime | None] = plain(UTC_TIME, nullable=True)
+    kept_on: Mapped[date | None] = plain(Date, nullable=True)
 
 
 class LogKey(ProcessorBase):
     """The account's wrapped data key of this plane; deleting this row makes all its log data unreadable."""
 
     __tablename__ = "log_keys"
-    __table_args__ = (_of_account(), about(Erasure.ROWS, why=GUARD))
+    __table_args__ = (of_account(), about(Erasure.ROWS, why=GUARD))
 
-    account_id: Mapped[UUID] = _plain(Uuid, why=GUARD, primary_key=True)
-    kek_id: Mapped[str] = _plain(String, why=GUARD)
-    wrapped: Mapped[bytes] = _plain(LargeBinary, why=GUARD)
+    account_id: Mapped[UUID] = plain(Uuid, why=GUARD, primary_key=True)
+    kek_id: Mapped[str] = plain(String, why=GUARD)
+    wrapped: Mapped[bytes] = plain(LargeBinary, why=GUARD)
 
 
 class LogDevice(ProcessorBase):
@@ -100,19 +101,19 @@ class LogDevice(ProcessorBase):
 
     __tablename__ = "log_devices"
     __table_args__ = (
-        _of_account(),
+        of_account(),
         Index(None, "account_id", "name_index", unique=True),
         Index(None, "account_id", "number", unique=True),
         about(Erasure.ROWS, why=TAKEN_HERE),
     )
 
-    account_id: Mapped[UUID] = _plain(Uuid, primary_key=True)
-    device_id: Mapped[UUID] = _plain(Uuid, primary_key=True)
-    number: Mapped[int] = _plain(Integer)
-    identity: Mapped[bytes] = _sealed(DEVICE)
-    name_index: Mapped[bytes] = _plain(LargeBinary, why=INDEX)
-    created_at: Mapped[datetime] = _plain(UTC_TIME)
-    last_point_at: Mapped[datetime | None] = _plain(UTC_TIME, nullable=True)
+    account_id: Mapped[UUID] = plain(Uuid, primary_key=True)
+    device_id: Mapped[UUID] = plain(Uuid, primary_key=True)
+    number: Mapped[int] = plain(Integer)
+    identity: Mapped[bytes] = sealed(DEVICE)
+    name_index: Mapped[bytes] = plain(LargeBinary, why=INDEX)
+    created_at: Mapped[datetime] = plain(UTC_TIME)
+    last_point_at: Mapped[datetime | None] = plain(UTC_TIME, nullable=True)
 
 
 class LogTag(ProcessorBase):
@@ -120,17 +121,17 @@ class LogTag(ProcessorBase):
 
     __tablename__ = "log_tags"
     __table_args__ = (
-        _of_device(),
+        of_device(),
         Index(None, "account_id", "device_id", "name_index", unique=True),
         about(Erasure.ROWS, why=TAKEN_HERE),
     )
 
-    account_id: Mapped[UUID] = _plain(Uuid, primary_key=True)
-    tag_id: Mapped[int] = _plain(Integer, primary_key=True, autoincrement=False)
-    device_id: Mapped[UUID] = _plain(Uuid)
-    identity: Mapped[bytes] = _sealed(TAG)
-    name_index: Mapped[bytes] = _plain(LargeBinary, why=INDEX)
-    created_at: Mapped[datetime] = _plain(UTC_TIME)
+    account_id: Mapped[UUID] = plain(Uuid, primary_key=True)
+    tag_id: Mapped[int] = plain(Integer, primary_key=True, autoincrement=False)
+    device_id: Mapped[UUID] = plain(Uuid)
+    identity: Mapped[bytes] = sealed(TAG)
+    name_index: Mapped[bytes] = plain(LargeBinary, why=INDEX)
+    created_at: Mapped[datetime] = plain(UTC_TIME)
 
 
 class LogToken(ProcessorBase):
@@ -138,23 +139,23 @@ class LogToken(ProcessorBase):
 
     __tablename__ = "log_tokens"
     __table_args__ = (
-        _of_account(),
+        of_account(),
         ForeignKeyConstraint(["account_id", "device_id"], ["log_devices.account_id", "log_devices.device_id"]),
         CheckConstraint("(kind = 'device') = (device_id IS NOT NULL) AND kind IN ('device', 'reader')", name="kind"),
         Index(None, "account_id", "secret_hash", unique=True),
         about(Erasure.ROWS, why=GUARD),
     )
 
-    account_id: Mapped[UUID] = _plain(Uuid, primary_key=True)
-    token_id: Mapped[UUID] = _plain(Uuid, primary_key=True)
-    kind: Mapped[str] = _plain(String)
-    device_id: Mapped[UUID | None] = _plain(Uuid, nullable=True)
-    label: Mapped[bytes] = _sealed(TOKEN)
-    secret_hash: Mapped[bytes] = _plain(LargeBinary, why=GUARD)
-    made_by: Mapped[UUID] = _plain(Uuid)
-    created_at: Mapped[datetime] = _plain(UTC_TIME)
-    last_used_at: Mapped[datetime | None] = _plain(UTC_TIME, nullable=True)
-    revoked_at: Mapped[datetime | None] = _plain(UTC_TIME, nullable=True)
+    account_id: Mapped[UUID] = plain(Uuid, primary_key=True)
+    token_id: Mapped[UUID] = plain(Uuid, primary_key=True)
+    kind: Mapped[str] = plain(String)
+    device_id: Mapped[UUID | None] = plain(Uuid, nullable=True)
+    label: Mapped[bytes] = sealed(TOKEN)
+    secret_hash: Mapped[bytes] = plain(LargeBinary, why=GUARD)
+    made_by: Mapped[UUID] = plain(Uuid)
+    created_at: Mapped[datetime] = plain(UTC_TIME)
+    last_used_at: Mapped[datetime | None] = plain(UTC_TIME, nullable=True)
+    revoked_at: Mapped[datetime | None] = plain(UTC_TIME, nullable=True)
 
 
 class LogChunk(ProcessorBase):
@@ -167,7 +168,7 @@ class LogChunk(ProcessorBase):
 
     __tablename__ = "log_chunks"
     __table_args__ = (
-        _of_device(),
+        of_device(),
         CheckConstraint("level IN (0, 1)", name="level"),
         Index(None, "account_id", "device_id", "since"),
         Index(None, "account_id", "last_seq"),
@@ -175,219 +176,58 @@ class LogChunk(ProcessorBase):
         about(Erasure.ROWS, why=TAKEN_HERE),
     )
 
-    account_id: Mapped[UUID] = _plain(Uuid, primary_key=True)
-    chunk_id: Mapped[UUID] = _plain(Uuid, primary_key=True)
-    device_id: Mapped[UUID] = _plain(Uuid)
-    level: Mapped[int] = _plain(Integer)
-    object_key: Mapped[str] = _plain(String)
-    tags: Mapped[list[int]] = _plain(ARRAY(Integer))
-    segments: Mapped[list[list[int]]] = _plain(JSONB)
-    since: Mapped[datetime] = _plain(UTC_TIME)
-    until: Mapped[datetime] = _plain(UTC_TIME)
-    first_seq: Mapped[int] = _plain(BigInteger)
-    last_seq: Mapped[int] = _plain(BigInteger)
-    points: Mapped[int] = _plain(Integer)
-    size: Mapped[int] = _plain(BigInteger)
-    created_at: Mapped[datetime] = _plain(UTC_TIME)
+    account_id: Mapped[UUID] = plain(Uuid, primary_key=True)
+    chunk_id: Mapped[UUID] = plain(Uuid, primary_key=True)
+    device_id: Mapped[UUID] = plain(Uuid)
+    level: Mapped[int] = plain(Integer)
+    object_key: Mapped[str] = plain(String)
+    tags: Mapped[list[int]] = plain(ARRAY(Integer))
+    segments: Mapped[list[list[int]]] = plain(JSONB)
+    since: Mapped[datetime] = plain(UTC_TIME)
+    until: Mapped[datetime] = plain(UTC_TIME)
+    first_seq: Mapped[int] = plain(BigInteger)
+    last_seq: Mapped[int] = plain(BigInteger)
+    points: Mapped[int] = plain(Integer)
+    size: Mapped[int] = plain(BigInteger)
+    created_at: Mapped[datetime] = plain(UTC_TIME)
 
 
 class LogBatch(ProcessorBase):
     """A batch that was taken under a key of its sender: sent again, it is answered again and not taken."""
 
     __tablename__ = "log_batches"
-    __table_args__ = (_of_device(), Index(None, "received_at"), about(Erasure.ROWS, why=INTERNAL))
+    __table_args__ = (of_device(), Index(None, "received_at"), about(Erasure.ROWS, why=INTERNAL))
 
-    account_id: Mapped[UUID] = _plain(Uuid, primary_key=True)
-    device_id: Mapped[UUID] = _plain(Uuid, primary_key=True)
-    key_index: Mapped[bytes] = _plain(LargeBinary, why=INDEX, primary_key=True)
-    body_index: Mapped[bytes] = _plain(LargeBinary, why=INDEX)
-    verdict: Mapped[dict[str, Any]] = _plain(JSONB)
-    received_at: Mapped[datetime] = _plain(UTC_TIME)
+    account_id: Mapped[UUID] = plain(Uuid, primary_key=True)
+    device_id: Mapped[UUID] = plain(Uuid, primary_key=True)
+    key_index: Mapped[bytes] = plain(LargeBinary, why=INDEX, primary_key=True)
+    body_index: Mapped[bytes] = plain(LargeBinary, why=INDEX)
+    verdict: Mapped[dict[str, Any]] = plain(JSONB)
+    received_at: Mapped[datetime] = plain(UTC_TIME)
 
 
 class LogTransaction(ProcessorBase):
     """How far a reader came: `rest` for all devices but those of `positions` (device number to place)."""
 
     __tablename__ = "log_transactions"
-    __table_args__ = (_of_account(), Index(None, "created_at"), about(Erasure.ROWS, why=INTERNAL))
+    __table_args__ = (of_account(), Index(None, "created_at"), about(Erasure.ROWS, why=INTERNAL))
 
-    account_id: Mapped[UUID] = _plain(Uuid, primary_key=True)
-    transaction_id: Mapped[int] = _plain(BigInteger, primary_key=True, autoincrement=False)
-    rest: Mapped[int] = _plain(BigInteger)
-    positions: Mapped[dict[str, Any]] = _plain(JSONB)
-    created_at: Mapped[datetime] = _plain(UTC_TIME)
-
-
-class LogDeletion(ProcessorBase):
-    """What is deleted: points up to `up_to_seq` of all devices and tags or one, from `since` and before `before`.
-
-    `tags` are those of a device that the same rule of retention is about; a customer's deletion has `tag_id` or none.
-
-    While it is `pending`, its points are in no answer; it is `done` when no object holds them.
-    """
-
-    __tablename__ = "log_deletions"
-    __table_args__ = (
-        _of_account(),
-        CheckConstraint("status IN ('pending', 'done')", name="status"),
-        CheckConstraint("trigger IN ('customer', 'datamailbox', 'retention', 'instruction', 'opendsr')", name="trigger"),
-        Index("ix_log_deletions_pending", "account_id", "status"),
-        about(Erasure.ROWS, why=INTERNAL),
-    )
-
-    account_id: Mapped[UUID] = _plain(Uuid, primary_key=True)
-    deletion_id: Mapped[UUID] = _plain(Uuid, primary_key=True)
-    device_id: Mapped[UUID | None] = _plain(Uuid, nullable=True)
-    tag_id: Mapped[int | None] = _plain(Integer, nullable=True)
-    tags: Mapped[list[int] | None] = _plain(ARRAY(Integer), nullable=True)
-    since: Mapped[datetime | None] = _plain(UTC_TIME, nullable=True)
-    before: Mapped[datetime | None] = _plain(UTC_TIME, nullable=True)
-    up_to_seq: Mapped[int] = _plain(BigInteger)
-    trigger: Mapped[str] = _plain(String)
-    trigger_id: Mapped[UUID | None] = _plain(Uuid, nullable=True)
-    status: Mapped[str] = _plain(String)
-    points: Mapped[int] = _plain(BigInteger)
-    requested_by: Mapped[str] = _plain(String)
-    requested_at: Mapped[datetime] = _plain(UTC_TIME)
-    done_at: Mapped[datetime | None] = _plain(UTC_TIME, nullable=True)
-
-
-class LogExport(ProcessorBase):
-    """An archive that the customer asked for: what is in it (ids and times), and where it lies, sealed, until it expires."""
-
-    __tablename__ = "log_exports"
-    __table_args__ = (
-        _of_account(),
-        CheckConstraint("status IN ('pending', 'ready', 'failed', 'expired')", name="status"),
-        CheckConstraint("format IN ('csv', 'ndjson', 'parquet')", name="format"),
-        Index("ix_log_exports_expiry", "expires_at", postgresql_where=text("status = 'ready'")),
-        about(Erasure.ROWS, why=INTERNAL),
-    )
-
-    account_id: Mapped[UUID] = _plain(Uuid, primary_key=True)
-    export_id: Mapped[UUID] = _plain(Uuid, primary_key=True)
-    format: Mapped[str] = _plain(String)
-    selection: Mapped[dict[str, Any]] = _plain(JSONB)
-    status: Mapped[str] = _plain(String)
-    object_key: Mapped[str] = _plain(String)
-    size: Mapped[int | None] = _plain(BigInteger, nullable=True)
-    points: Mapped[int | None] = _plain(BigInteger, nullable=True)
-    sha256: Mapped[bytes | None] = _plain(LargeBinary, nullable=True)
-    trigger_id: Mapped[UUID | None] = _plain(Uuid, nullable=True)
-    requested_by: Mapped[str] = _plain(String)
-    requested_at: Mapped[datetime] = _plain(UTC_TIME)
-    ready_at: Mapped[datetime | None] = _plain(UTC_TIME, nullable=True)
-    expires_at: Mapped[datetime | None] = _plain(UTC_TIME, nullable=True)
-
-
-class LogInstruction(ProcessorBase):
-    """What the customer told the vendor to do (GDPR Article 28(3)(a)); `detail` is sealed: the customer's words, and more.
-
-    `support_read` lets support read what it names until `until`; `delete` and `export` are carried out once.
-    """
-
-    __tablename__ = "log_instructions"
-    __table_args__ = (
-        _of_account(),
-        CheckConstraint("kind IN ('support_read', 'delete', 'export')", name="kind"),
-        CheckConstraint("kind <> 'support_read' OR until IS NOT NULL", name="until"),
-        Index(None, "instruction_id"),
-        about(Erasure.ROWS, why=TAKEN_HERE),
-    )
-
-    account_id: Mapped[UUID] = _plain(Uuid, primary_key=True)
-    instruction_id: Mapped[UUID] = _plain(Uuid, primary_key=True)
-    kind: Mapped[str] = _plain(String)
-    device_id: Mapped[UUID | None] = _plain(Uuid, nullable=True)
-    tag_id: Mapped[int | None] = _plain(Integer, nullable=True)
-    since: Mapped[datetime | None] = _plain(UTC_TIME, nullable=True)
-    before: Mapped[datetime | None] = _plain(UTC_TIME, nullable=True)
-    until: Mapped[datetime | None] = _plain(UTC_TIME, nullable=True)
-    detail: Mapped[bytes] = _sealed(INSTRUCTION)
-    given_by: Mapped[str] = _plain(String)
-    given_at: Mapped[datetime] = _plain(UTC_TIME)
-    withdrawn_at: Mapped[datetime | None] = _plain(UTC_TIME, nullable=True)
-    outcome_id: Mapped[UUID | None] = _plain(Uuid, nullable=True)
-
-
-class LogRetention(ProcessorBase):
-    """How long the customer has points kept, of the account, a device or a tag; the narrowest that matches counts."""
-
-    __tablename__ = "log_retention"
-    __table_args__ = (
-        _of_account(),
-        Index(
-            "uq_log_retention_scope",
-            "account_id",
-            text("coalesce(device_id, '00000000-0000-0000-0000-000000000000'::uuid)"),
-            text("coalesce(tag_id, 0)"),
-            unique=True,
-        ),
-        about(Erasure.ROWS, why=TAKEN_HERE),
-    )
-
-    account_id: Mapped[UUID] = _plain(Uuid, primary_key=True)
-    rule_id: Mapped[UUID] = _plain(Uuid, primary_key=True)
-    device_id: Mapped[UUID | None] = _plain(Uuid, nullable=True)
-    tag_id: Mapped[int | None] = _plain(Integer, nullable=True)
-    period: Mapped[str] = _plain(String)
-    set_by: Mapped[str] = _plain(String)
-    set_at: Mapped[datetime] = _plain(UTC_TIME)
-
-
-class LogRequest(ProcessorBase):
-    """A data subject's request that the customer, as controller, hands on (OpenDSR 2.0). Identities and URLs are sealed."""
-
-    __tablename__ = "log_requests"
-    __table_args__ = (
-        _of_account(),
-        CheckConstraint("status IN ('pending', 'in_progress', 'completed', 'cancelled')", name="status"),
-        CheckConstraint("type IN ('access', 'portability', 'erasure')", name="type"),
-        about(Erasure.ROWS, why=TAKEN_HERE),
-    )
-
-    account_id: Mapped[UUID] = _plain(Uuid, primary_key=True)
-    request_id: Mapped[UUID] = _plain(Uuid, primary_key=True)
-    type: Mapped[str] = _plain(String)
-    status: Mapped[str] = _plain(String)
-    body: Mapped[bytes] = _sealed(REQUEST)
-    results_id: Mapped[UUID | None] = _plain(Uuid, nullable=True)
-    results_count: Mapped[int | None] = _plain(BigInteger, nullable=True)
-    received_at: Mapped[datetime] = _plain(UTC_TIME)
-    expected_at: Mapped[datetime] = _plain(UTC_TIME)
-    ended_at: Mapped[datetime | None] = _plain(UTC_TIME, nullable=True)
-
-
-class LogCallback(ProcessorBase):
-    """A status that is to be told to the customer's URL until it is taken there; `body` is sealed {url, body}."""
-
-    __tablename__ = "log_callbacks"
-    __table_args__ = (
-        ForeignKeyConstraint(["account_id", "request_id"], ["log_requests.account_id", "log_requests.request_id"]),
-        CheckConstraint("status IN ('pending', 'taken', 'given_up')", name="status"),
-        Index("ix_log_callbacks_next", "next_at", postgresql_where=text("status = 'pending'")),
-        about(Erasure.ROWS, why=INTERNAL),
-    )
-
-    account_id: Mapped[UUID] = _plain(Uuid, primary_key=True)
-    callback_id: Mapped[UUID] = _plain(Uuid, primary_key=True)
-    request_id: Mapped[UUID] = _plain(Uuid)
-    body: Mapped[bytes] = _sealed(CALLBACK)
-    status: Mapped[str] = _plain(String)
-    attempts: Mapped[int] = _plain(Integer)
-    created_at: Mapped[datetime] = _plain(UTC_TIME)
-    next_at: Mapped[datetime] = _plain(UTC_TIME)
+    account_id: Mapped[UUID] = plain(Uuid, primary_key=True)
+    transaction_id: Mapped[int] = plain(BigInteger, primary_key=True, autoincrement=False)
+    rest: Mapped[int] = plain(BigInteger)
+    positions: Mapped[dict[str, Any]] = plain(JSONB)
+    created_at: Mapped[datetime] = plain(UTC_TIME)
 
 
 class LogGarbage(ProcessorBase):
     """An object that no row refers to any more, to be removed when no reader can still be at it."""
 
     __tablename__ = "log_garbage"
-    __table_args__ = (_of_account(), Index(None, "after"), about(Erasure.ROWS, why=INTERNAL))
+    __table_args__ = (of_account(), Index(None, "after"), about(Erasure.ROWS, why=INTERNAL))
 
-    account_id: Mapped[UUID] = _plain(Uuid, primary_key=True)
-    object_key: Mapped[str] = _plain(String, primary_key=True)
-    after: Mapped[datetime] = _plain(UTC_TIME)
+    account_id: Mapped[UUID] = plain(Uuid, primary_key=True)
+    object_key: Mapped[str] = plain(String, primary_key=True)
+    after: Mapped[datetime] = plain(UTC_TIME)
 
 
 class LogTask(ProcessorBase):
@@ -398,7 +238,7 @@ class LogTask(ProcessorBase):
 
     __tablename__ = "log_tasks"
     __table_args__ = (
-        _of_account(),
+        of_account(),
         Index(
             "uq_log_tasks_subject",
             "account_id",
@@ -411,15 +251,15 @@ class LogTask(ProcessorBase):
         about(Erasure.ROWS, why=INTERNAL),
     )
 
-    account_id: Mapped[UUID] = _plain(Uuid, primary_key=True)
-    task_id: Mapped[UUID] = _plain(Uuid, primary_key=True)
-    kind: Mapped[str] = _plain(String)
-    subject_id: Mapped[UUID | None] = _plain(Uuid, nullable=True)
-    attempts: Mapped[int] = _plain(Integer)
-    again: Mapped[bool] = _plain(Boolean)
-    created_at: Mapped[datetime] = _plain(UTC_TIME)
-    lease_until: Mapped[datetime] = _plain(UTC_TIME)
-    lease_owner: Mapped[UUID | None] = _plain(Uuid, nullable=True)
+    account_id: Mapped[UUID] = plain(Uuid, primary_key=True)
+    task_id: Mapped[UUID] = plain(Uuid, primary_key=True)
+    kind: Mapped[str] = plain(String)
+    subject_id: Mapped[UUID | None] = plain(Uuid, nullable=True)
+    attempts: Mapped[int] = plain(Integer)
+    again: Mapped[bool] = plain(Boolean)
+    created_at: Mapped[datetime] = plain(UTC_TIME)
+    lease_until: Mapped[datetime] = plain(UTC_TIME)
+    lease_owner: Mapped[UUID | None] = plain(Uuid, nullable=True)
 
 
 class LogEvent(ProcessorBase):
@@ -428,16 +268,16 @@ class LogEvent(ProcessorBase):
     __tablename__ = "log_events"
     __table_args__ = (Index(None, "account_id", "event_id"), Index(None, "at"), about(Erasure.KEPT, why=INTERNAL))
 
-    event_id: Mapped[UUID] = _plain(Uuid, primary_key=True)
-    at: Mapped[datetime] = _plain(UTC_TIME)
-    actor_kind: Mapped[str] = _plain(String)
-    actor_id: Mapped[str] = _plain(String)
-    action: Mapped[str] = _plain(String)
-    account_id: Mapped[UUID | None] = _plain(Uuid, nullable=True)
-    subject_id: Mapped[UUID | None] = _plain(Uuid, nullable=True)
-    instruction_id: Mapped[UUID | None] = _plain(Uuid, nullable=True)
-    fields: Mapped[list[str]] = _plain(ARRAY(String))
-    request_id: Mapped[UUID | None] = _plain(Uuid, nullable=True)
+    event_id: Mapped[UUID] = plain(Uuid, primary_key=True)
+    at: Mapped[datetime] = plain(UTC_TIME)
+    actor_kind: Mapped[str] = plain(String)
+    actor_id: Mapped[str] = plain(String)
+    action: Mapped[str] = plain(String)
+    account_id: Mapped[UUID | None] = plain(Uuid, nullable=True)
+    subject_id: Mapped[UUID | None] = plain(Uuid, nullable=True)
+    instruction_id: Mapped[UUID | None] = plain(Uuid, nullable=True)
+    fields: Mapped[list[str]] = plain(ARRAY(String))
+    request_id: Mapped[UUID | None] = plain(Uuid, nullable=True)
 
 
 class LogErased(ProcessorBase):
@@ -446,7 +286,7 @@ class LogErased(ProcessorBase):
     __tablename__ = "log_erased"
     __table_args__ = (about(Erasure.KEPT, why=INTERNAL),)
 
-    account_hash: Mapped[bytes] = _plain(LargeBinary, primary_key=True)
-    ordered_at: Mapped[datetime] = _plain(UTC_TIME)
-    erased_at: Mapped[datetime | None] = _plain(UTC_TIME, nullable=True)
-    counts: Mapped[dict[str, Any]] = _plain(JSONB)
+    account_hash: Mapped[bytes] = plain(LargeBinary, primary_key=True)
+    ordered_at: Mapped[datetime] = plain(UTC_TIME)
+    erased_at: Mapped[datetime | None] = plain(UTC_TIME, nullable=True)
+    counts: Mapped[dict[str, Any]] = plain(JSONB)

@@ -22,7 +22,8 @@ from cloudpriv.platform.errors import ForbiddenError, NotFoundError
 from cloudpriv.platform.ids import new_id
 from cloudpriv.platform.keys import DataKey
 from cloudpriv.processor import accounts, events
-from cloudpriv.processor.tables import DEVICE, TOKEN, LogAccount, LogDevice, LogInstruction, LogToken
+from cloudpriv.processor.order_tables import LogInstruction
+from cloudpriv.processor.tables import DEVICE, TOKEN, LogAccount, LogDevice, LogToken
 
 Kind = Literal["device", "reader"]
 KINDS: Final[tuple[Kind, ...]] = ("device", "reader")

@@ -16,7 +16,7 @@ from cloudpriv.api.schemas import PageArgs, Strict, UtcTime, after_id, any_text,
 from cloudpriv.platform.db import Tx
 from cloudpriv.processor import accounts, exports, naming
 from cloudpriv.processor.naming import Wanted
-from cloudpriv.processor.tables import LogExport
+from cloudpriv.processor.order_tables import LogExport
 
 blueprint: Final = Blueprint(
     "log_exports", __name__, url_prefix="/v1/logdata/exports", description="The customer takes log data along."

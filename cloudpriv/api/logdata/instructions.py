@@ -25,8 +25,8 @@ from cloudpriv.processor import formats, instructions, reading
 from cloudpriv.processor.exports import FORMATS
 from cloudpriv.processor.formats import Names
 from cloudpriv.processor.instructions import KINDS, Instruction, Wanted
+from cloudpriv.processor.order_tables import LogDeletion
 from cloudpriv.processor.reading import Position, Snapshot
-from cloudpriv.processor.tables import LogDeletion
 
 blueprint: Final = Blueprint(
     "log_instructions",

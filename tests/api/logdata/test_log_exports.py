@@ -10,7 +10,7 @@ from sqlalchemy import update
 
 from cloudpriv.bootstrap import ProcessorServices
 from cloudpriv.platform.ids import new_id
-from cloudpriv.processor.tables import LogExport
+from cloudpriv.processor.order_tables import LogExport
 from tests.factories import NOW
 from tests.logdata import Caller, carry_out, log_transaction, make_log_account, reader_token
 from tests.senders import Sender, point

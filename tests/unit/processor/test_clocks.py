@@ -17,15 +17,8 @@ from cloudpriv.platform.ids import new_id
 from cloudpriv.policy.register import load
 from cloudpriv.processor import clocks, devices
 from cloudpriv.processor.accounts import find_account
-from cloudpriv.processor.tables import (
-    LogBatch,
-    LogCallback,
-    LogEvent,
-    LogExport,
-    LogGarbage,
-    LogRequest,
-    LogTransaction,
-)
+from cloudpriv.processor.order_tables import LogCallback, LogExport, LogRequest
+from cloudpriv.processor.tables import LogBatch, LogEvent, LogGarbage, LogTransaction
 from tests.factories import NOW
 from tests.logdata import log_transaction, make_log_account
 

@@ -13,7 +13,8 @@ from cloudpriv.platform.errors import NotFoundError, RateLimitedError
 from cloudpriv.platform.ids import new_id
 from cloudpriv.processor import accounts, chunks, compaction, deletions, devices, reading, sweep
 from cloudpriv.processor.chunks import Selection
-from cloudpriv.processor.tables import LogDeletion, LogGarbage
+from cloudpriv.processor.order_tables import LogDeletion
+from cloudpriv.processor.tables import LogGarbage
 from tests.factories import NOW
 from tests.logdata import carry_out, log_transaction, make_log_account
 from tests.points import chunks_of, objects_of, send, sender

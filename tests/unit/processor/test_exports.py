@@ -16,7 +16,7 @@ from cloudpriv.bootstrap import ProcessorServices
 from cloudpriv.platform.errors import GoneError, NotReadyError
 from cloudpriv.processor import accounts, exports
 from cloudpriv.processor.chunks import Selection
-from cloudpriv.processor.tables import LogExport
+from cloudpriv.processor.order_tables import LogExport
 from tests.factories import NOW
 from tests.logdata import carry_out, log_transaction, make_log_account
 from tests.senders import Sender, point

@@ -18,7 +18,8 @@ from cloudpriv.platform.ids import new_id
 from cloudpriv.processor import instructions
 from cloudpriv.processor.chunks import Selection
 from cloudpriv.processor.instructions import Instruction, Kind, Opened, Wanted
-from cloudpriv.processor.tables import LogAccount, LogDeletion, LogEvent, LogExport, LogInstruction
+from cloudpriv.processor.order_tables import LogDeletion, LogExport, LogInstruction
+from cloudpriv.processor.tables import LogAccount, LogEvent
 from tests.logdata import carry_out, log_transaction, make_log_account, reader_actor
 from tests.retained import put_points, times_of
 

@@ -13,7 +13,7 @@ from cloudpriv.processor import fulfilment, opendsr, reading
 from cloudpriv.processor.chunks import Selection
 from cloudpriv.processor.identities import Identity
 from cloudpriv.processor.opendsr import Order
-from cloudpriv.processor.tables import LogRequest
+from cloudpriv.processor.order_tables import LogRequest
 from tests.dsr import Clock, fulfil
 from tests.factories import NOW
 from tests.logdata import carry_out, log_transaction, make_log_account, reader_actor

@@ -13,8 +13,9 @@ from cloudpriv.bootstrap import ProcessorServices
 from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.errors import InvalidError, NotFoundError, StaleError
 from cloudpriv.processor import accounts, deletions, retention
+from cloudpriv.processor.order_tables import LogDeletion
 from cloudpriv.processor.retention import RuleIn
-from cloudpriv.processor.tables import LogAccount, LogDeletion, LogEvent, LogTask
+from cloudpriv.processor.tables import LogAccount, LogEvent, LogTask
 from tests.factories import NOW
 from tests.logdata import carry_out, log_transaction, make_log_account
 from tests.retained import put_points, times_of

@@ -10,7 +10,7 @@ import pytest
 from cloudpriv.bootstrap import ProcessorServices
 from cloudpriv.processor import accounts, deletions, exports
 from cloudpriv.processor.chunks import Selection
-from cloudpriv.processor.tables import LogDeletion
+from cloudpriv.processor.order_tables import LogDeletion
 from cloudpriv.processor.tasks import Task
 from tests.factories import NOW
 from tests.logdata import carry_out, log_transaction, make_log_account
