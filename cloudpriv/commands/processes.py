@@ -1,6 +1,7 @@
 """Long-running commands: each plane's API, worker and schedule."""
 
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -101,7 +102,14 @@ def _serve_side_by_side(found: Mapping[PlaneName, Settings | ProcessorSettings],
         except KeyboardInterrupt:
             click.echo("Stopping.")
             return
-    raise click.ClickException("an API ended; its messages are above")
+        ended = ((plane, child.poll()) for (plane, command), child in children.items() if command == "serve")
+        told = [_how_it_ended(plane, status) for plane, status in ended if status is not None]
+    raise click.ClickException("; ".join(told))
+
+
+def _how_it_ended(plane: PlaneName, status: int) -> str:
+    by = f"by {signal.Signals(-status).name}" if status < 0 else f"with {status}; its messages are above"
+    return f"the API of the {plane} plane ended {by}"
 
 
 def _issuer(controller: Settings | ProcessorSettings | None) -> dict[str, str]:

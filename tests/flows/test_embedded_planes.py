@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import IO
 
 import pytest
 import urllib3
@@ -55,10 +56,10 @@ def two_free_ports() -> tuple[int, int]:
 
 
 @contextmanager
-def cloudpriv(*words: str, environment: dict[str, str]) -> Iterator["subprocess.Popen[str]"]:
+def cloudpriv(*words: str, environment: dict[str, str], stderr: IO[str] | None = None) -> Iterator["subprocess.Popen[str]"]:
     """A command that is told to stop at the end, and has to."""
     command = [sys.executable, "-m", "cloudpriv.cli", *words]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as started:
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=stderr, text=True) as started:
         try:
             yield started
         finally:
@@ -154,10 +155,13 @@ def test_the_routes_of_a_plane_are_served_by_it_alone(serving: Serving) -> None:
         assert urllib3.request("GET", f"{there}{path}").status == 404
 
 
-def test_on_servers_that_the_settings_name_the_apis_alone_are_served_side_by_side(database: TestDatabase) -> None:
+def test_on_servers_that_the_settings_name_the_apis_alone_are_served_side_by_side(
+    database: TestDatabase, tmp_path: Path
+) -> None:
     ports = two_free_ports()
     words = ["serve", "--plane", "all", "--bind", f"127.0.0.1:{ports[0]}"]
-    with cloudpriv(*words, environment=database.environment()) as parent:
+    said = tmp_path / "stderr"
+    with said.open("w") as stderr, cloudpriv(*words, environment=database.environment(), stderr=stderr) as parent:
         assert parent.stdout is not None
         assert parent.stdout.readline().endswith(f"http://127.0.0.1:{ports[1]}. Ctrl-C stops everything.\n")
         assert {words_of(child)[-3] for child in children_of(parent.pid)} == {"serve"}
@@ -166,6 +170,7 @@ def test_on_servers_that_the_settings_name_the_apis_alone_are_served_side_by_sid
         first = processes_of("processor", parent.pid)[0]
         os.kill(first, signal.SIGKILL)
         assert parent.wait(PATIENCE) == 1, "an API that ends takes the other along, for whoever watches to start both again"
+    assert "the API of the processor plane ended by SIGKILL" in said.read_text()
 
 
 def test_workers_of_both_planes_end_when_there_is_nothing_to_do(database: TestDatabase) -> None:
