@@ -76,11 +76,12 @@ def test_a_rule_that_is_none_is_pointed_at(reader: Caller, rule: dict[str, Any],
     assert reader.get(RETENTION).get_json() == {"rules": []}
 
 
-def test_the_owner_sets_rules_and_nobody_else_but_readers(
+def test_readers_set_rules_and_owners_see_them_and_nobody_else_does(
     reader: Caller, owner: Caller, device: Caller, vendor: Caller
 ) -> None:
-    assert put(owner, {"period": "P30D"}).status_code == 200
+    assert put(reader, {"period": "P30D"}).status_code == 200
     for caller in (device, vendor):
         assert caller.get(RETENTION).status_code == 403
+    for caller in (device, vendor, owner):
         assert caller.send("PUT", RETENTION, {"rules": []}, headers={"If-Match": '"0"'}).status_code == 403
-    assert len(reader.get(RETENTION).get_json()["rules"]) == 1
+    assert len(owner.get(RETENTION).get_json()["rules"]) == 1

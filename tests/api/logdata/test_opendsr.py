@@ -340,12 +340,12 @@ def test_extensions_for_others_are_passed_over(reader: Caller) -> None:
 
 def test_only_customers_with_the_scope_get_in(device: Caller, vendor: Caller, reader: Caller, owner: Caller) -> None:
     body = request_of("access", identity(KIM))
-    for caller in (device, vendor):
+    for caller in (device, vendor, owner):
         assert refusal(caller.post(REQUESTS, body)) == (403, "insufficient_scope")
     nobody = reader.http.post(REQUESTS, json=body)
     assert refusal(nobody) == (401, "unauthenticated")
     assert nobody.headers["WWW-Authenticate"]
-    assert owner.get(send(owner, body)).status_code == 200
+    assert reader.get(send(reader, body)).status_code == 200
 
 
 def test_the_customer_sees_what_was_done(reader: Caller, device: Caller, processor_worker: ProcessorServices) -> None:
