@@ -4,14 +4,14 @@ msgspec decodes a batch in a few milliseconds but takes the last of two members 
 decoded is encoded again: a member that was overwritten shows as quotation marks that are missing.
 """
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
-from cloudpriv.controller.traffic_records import Batch, Fault, Record, Rejection
-from cloudpriv.platform.errors import TooLargeError, UnreadableError
+from cloudpriv.api.bulk_body import read_one, take_apart
+from cloudpriv.controller.traffic_records import Batch, Record, Rejection
+from cloudpriv.platform.errors import TooLargeError
 
 MAX_BYTES: Final = 8 * 1024 * 1024
 MAX_RECORDS: Final = 10_000
@@ -72,19 +72,8 @@ def _complete(body: bytes, records: Sequence[Record]) -> bool:
 
 
 def _elements(body: bytes) -> list[bytes]:
-    if body.count(b",") > MAX_COMMAS:
-        raise TooLargeError(f"The body has more parts than {MAX_RECORDS} records can have.")
-    try:
-        body.decode()
-        return [bytes(element) for element in ELEMENTS.decode(body)]
-    except UnicodeDecodeError:
-        raise UnreadableError("The body is not UTF-8.") from None
-    except RecursionError:
-        raise UnreadableError("The body is nested too deeply.") from None
-    except msgspec.ValidationError:
-        raise UnreadableError("The body is not a JSON array.") from None
-    except msgspec.DecodeError as fault:
-        raise UnreadableError(f"The body is not JSON: {fault}.") from None
+    too_many = f"The body has more parts than {MAX_RECORDS} records can have."
+    return take_apart(body, ELEMENTS.decode, commas=MAX_COMMAS, too_many=too_many, other="The body is not a JSON array.")
 
 
 def _one_by_one(pieces: Sequence[bytes]) -> Batch:
@@ -93,41 +82,10 @@ def _one_by_one(pieces: Sequence[bytes]) -> Batch:
     indexes: list[int] = []
     rejected: list[Rejection] = []
     for index, piece in enumerate(pieces):
-        found = _read(piece)
+        found = read_one(piece, ONE, MEMBERS, "records")
         if isinstance(found, Record):
             records.append(found)
             indexes.append(index)
         else:
-            rejected.append(Rejection(index, found.code, found.detail))
+            rejected.append(Rejection(index, "malformed", found))
     return Batch(records, indexes, rejected)
-
-
-def _read(piece: bytes) -> Record | Fault:
-    try:
-        # Objects as tuples of pairs, to see every member; numbers as text, since a long one takes quadratic time.
-        members = json.loads(piece.decode(), object_pairs_hook=tuple, parse_int=str, parse_float=str)
-    except (ValueError, RecursionError):
-        return _malformed("is not JSON")
-    if not isinstance(members, tuple):
-        return _malformed("is not a JSON object")
-    try:
-        return _member_fault(members) or ONE.decode(piece)
-    except msgspec.DecodeError as fault:
-        return _malformed(str(fault))
-
-
-def _member_fault(members: Iterable[tuple[str, object]]) -> Fault | None:
-    seen: set[str] = set()
-    for name, value in members:
-        if name not in MEMBERS:
-            return _malformed("has a member that records do not have")
-        if name in seen:
-            return _malformed(f"{name} stands there more than once")
-        if isinstance(value, str) and "\0" in value:
-            return _malformed(f"{name} contains NUL")
-        seen.add(name)
-    return None
-
-
-def _malformed(detail: str) -> Fault:
-    return Fault("malformed", detail)

@@ -4,17 +4,17 @@ msgspec decodes a batch in two milliseconds but takes the last of two members of
 overwritten shows as quotation marks that the points have no use for.
 """
 
-import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
 import msgspec
 import pyarrow as pa
 
-from cloudpriv.platform.errors import TooLargeError, UnreadableError
+from cloudpriv.api.bulk_body import read_one, take_apart
+from cloudpriv.platform.errors import TooLargeError
 from cloudpriv.processor import columns
-from cloudpriv.processor.points import MAX_POINTS, Batch, Fault, Point, Rejection, Sent, as_batch, in_time, read_times
+from cloudpriv.processor.points import MAX_POINTS, Batch, Point, Rejection, Sent, as_batch, in_time, read_times
 
 MAX_BYTES: Final = 8 * 1024 * 1024
 # Commas that a body may hold: more than its points have use for, and few enough to take apart in memory.
@@ -99,20 +99,13 @@ def _is_complete(body: bytes, batch: Batch, points: Points, enveloped: bool) -> 
 
 
 def _parts(body: bytes, *, enveloped: bool) -> list[bytes]:
-    if body.count(b",") > MAX_COMMAS:
-        raise TooLargeError(f"The body has more parts than {MAX_POINTS} points can have.")
-    try:
-        body.decode()
-        found = ENVELOPED_PARTS.decode(body).points if enveloped else PARTS.decode(body)
-        return [bytes(part) for part in found]
-    except UnicodeDecodeError:
-        raise UnreadableError("The body is not UTF-8.") from None
-    except RecursionError:
-        raise UnreadableError("The body is nested too deeply.") from None
-    except msgspec.ValidationError:
-        raise UnreadableError("The body is neither a JSON array nor an object with the member points alone.") from None
-    except msgspec.DecodeError as fault:
-        raise UnreadableError(f"The body is not JSON: {fault}.") from None
+    return take_apart(
+        body,
+        (lambda whole: ENVELOPED_PARTS.decode(whole).points) if enveloped else PARTS.decode,
+        commas=MAX_COMMAS,
+        too_many=f"The body has more parts than {MAX_POINTS} points can have.",
+        other="The body is neither a JSON array nor an object with the member points alone.",
+    )
 
 
 def _one_by_one(pieces: Sequence[bytes]) -> Batch:
@@ -121,42 +114,11 @@ def _one_by_one(pieces: Sequence[bytes]) -> Batch:
     indexes: list[int] = []
     rejected: list[Rejection] = []
     for index, piece in enumerate(pieces):
-        found = _point(piece)
+        found = read_one(piece, ONE, MEMBERS, "points")
         if isinstance(found, Point):
             points.append(found)
             indexes.append(index)
         else:
-            rejected.append(Rejection(index, found.code, found.detail))
+            rejected.append(Rejection(index, "malformed", found))
     times = pa.array([point.time for point in points], columns.TIME)
     return as_batch(points, times, indexes, rejected)
-
-
-def _point(piece: bytes) -> Point | Fault:
-    try:
-        # Objects as tuples of pairs, to see every member; numbers as text, since a long one takes quadratic time.
-        members = json.loads(piece.decode(), object_pairs_hook=tuple, parse_int=str, parse_float=str)
-    except (ValueError, RecursionError):
-        return _malformed("is not JSON")
-    if not isinstance(members, tuple):
-        return _malformed("is not a JSON object")
-    try:
-        return _member_fault(members) or ONE.decode(piece)
-    except msgspec.DecodeError as fault:
-        return _malformed(str(fault))
-
-
-def _member_fault(members: Iterable[tuple[str, object]]) -> Fault | None:
-    seen: set[str] = set()
-    for name, value in members:
-        if name not in MEMBERS:
-            return _malformed("has a member that points do not have")
-        if name in seen:
-            return _malformed(f"{name} stands there more than once")
-        if isinstance(value, str) and "\0" in value:
-            return _malformed(f"{name} contains NUL")
-        seen.add(name)
-    return None
-
-
-def _malformed(detail: str) -> Fault:
-    return Fault("malformed", detail)
