@@ -20,6 +20,7 @@ from cloudpriv.policy.register import Policy
 from cloudpriv.policy.register import load as load_policy
 from cloudpriv.retention.guards import Limits, Terms, read_clocks
 from cloudpriv.retention.steps import Stores
+from cloudpriv.rights.post import Post
 
 PURGES_AT_ONCE: Final = 4  # of one worker, each of which may ask for the erasure of its log data
 
@@ -53,6 +54,11 @@ class Services:
     def stores(self) -> Stores:
         """What erasures reach beside the database. Raises KeyFault without the key that certifies them."""
         return Stores(self.exports, self.redis, self.ledger, self.require_proof_key(), self.eraser)
+
+    @property
+    def post(self) -> Post:
+        """What mails about rights need to know."""
+        return Post(self.policy, self.settings.issuer, self.settings.privacy_address)
 
     def require_proof_key(self) -> Ed25519PrivateKey:
         """The key that certifies erasures. Raises KeyFault when the settings name none."""

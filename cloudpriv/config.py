@@ -191,6 +191,11 @@ class Settings:
     mail_from: str | None = _setting(
         "Address that our mail comes from; needed with `CLOUDPRIV_SMTP_URL`", default=None, check=_address
     )
+    privacy_address: str | None = _setting(
+        "Address of the privacy staff, who are mailed each day which requests are overdue or nearly due; unset, nobody is",
+        default=None,
+        check=_address,
+    )
     trusted_proxies: int = _setting(
         "Proxies in a row before the API, each of which adds to `X-Forwarded-For` whom it serves: by that address callers "
         "without a token are limited, and stand in the access log. With 0 the header counts for nothing",

@@ -7,6 +7,7 @@ from sqlalchemy import MetaData
 import cloudpriv.audit.events
 import cloudpriv.audit.tables
 import cloudpriv.controller.clients
+import cloudpriv.controller.holder_tables
 import cloudpriv.controller.idempotency
 import cloudpriv.controller.outbox
 import cloudpriv.controller.tables

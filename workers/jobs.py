@@ -18,9 +18,9 @@ from cloudpriv.controller import outbox
 from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.errors import BusyError, NotFoundError
 from cloudpriv.platform.keys import KeyFault
-from cloudpriv.retention import notices, purge
+from cloudpriv.retention import purge
 from cloudpriv.retention.ledger import LedgerError
-from cloudpriv.rights import export
+from cloudpriv.rights import export, mail
 
 log = structlog.get_logger(__name__)
 
@@ -73,5 +73,5 @@ def run_mail(mail_id: str) -> None:
     """Send a mail."""
     services = SERVICES.get()
     with _reported("mail", mail_id):
-        known = notices.contents(services.policy)
+        known = mail.writers(services.post)
         outbox.deliver(services.controller, services.mailer, UUID(mail_id), services.clock, known)

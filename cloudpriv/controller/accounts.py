@@ -92,6 +92,7 @@ def open_account(tx: Tx, service: Service, account_name: str, customer: Mapping[
 
 def read_account(tx: Tx, account_id: UUID) -> OpenedAccount:
     """The account, audited. Raises NotFoundError for one of another service as for none."""
+    _check_own(tx, account_id)
     found = tx.fetch_one(READ, {**events.event_of(tx, "account.read", account_id), "service": tx.actor.service})
     if found is None:
         raise NotFoundError
@@ -140,6 +141,7 @@ def find_account(tx: Tx, account_id: UUID, *, lock: bool = False) -> OpenedAccou
 
     With `lock` its row is held against ingest, purge and other changes, and may be changed; without, it is a copy to read.
     """
+    _check_own(tx, account_id)
     found = _row_to_change(tx, account_id) if lock else _row_to_read(tx, account_id)
     if found is None or tx.actor.service not in (None, found[0].service):
         raise NotFoundError
@@ -182,6 +184,12 @@ def check_version(current: int, given: int) -> None:
 def name_indexes(tx: Tx, names: list[str]) -> dict[str, bytes]:
     """Blind indexes of account names, for looking up many at once in the directory."""
     return {name: _name_index(tx, name) for name in names}
+
+
+def _check_own(tx: Tx, account_id: UUID) -> None:
+    """Raises NotFoundError for an account holder who asks for another account than their own."""
+    if tx.actor.account_id not in (None, account_id):
+        raise NotFoundError
 
 
 def _name_index(tx: Tx, account_name: str) -> bytes:

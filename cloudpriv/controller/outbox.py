@@ -7,7 +7,7 @@ loses the database between the server's answer and its own commit; both carry th
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email.message import EmailMessage
 from typing import Final
@@ -41,9 +41,7 @@ from cloudpriv.platform.errors import NotFoundError
 from cloudpriv.platform.ids import new_id
 from cloudpriv.platform.mail import MailDelayedError, Mailer, MailRefusedError, compose
 
-# What a kind of mail has to say to a person of an account, beside whom it greets: values for its texts in mail_templates.
-# May raise DroppedError.
-Content = Callable[[Tx, OpenedAccount, UUID], Mapping[str, mail_templates.Value]]
+Values = Mapping[str, mail_templates.Value]
 
 log = structlog.get_logger(__name__)
 
@@ -78,6 +76,8 @@ class Mail(ControllerBase):
     mail_id: Mapped[UUID] = withheld(Category.OPERATION, Uuid, primary_key=True, why=WHY)
     account_id: Mapped[UUID | None] = withheld(Category.OPERATION, Uuid, nullable=True, why=WHY)
     person_id: Mapped[UUID | None] = withheld(Category.OPERATION, Uuid, nullable=True, why=WHY)
+    # What the mail is about: a request, a code, a consent; its kind says which.
+    subject_id: Mapped[UUID | None] = withheld(Category.OPERATION, Uuid, nullable=True, why=WHY)
     kind: Mapped[str] = withheld(Category.OPERATION, String, why=WHY)
     status: Mapped[str] = withheld(Category.OPERATION, String, why=WHY)
     failure: Mapped[str | None] = withheld(Category.OPERATION, String, nullable=True, why=WHY)
@@ -85,6 +85,22 @@ class Mail(ControllerBase):
     created_at: Mapped[datetime] = withheld(Category.OPERATION, UTC_TIME, why=WHY)
     next_try_at: Mapped[datetime] = withheld(Category.OPERATION, UTC_TIME, why=WHY)
     sent_at: Mapped[datetime | None] = withheld(Category.OPERATION, UTC_TIME, nullable=True, why=WHY)
+
+
+@dataclass(frozen=True)
+class Letter:
+    """Whom a mail goes to, in which language, the values of its kind's texts in mail_templates, and headers of its own."""
+
+    address: str
+    locale: str | None
+    values: Values
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+# How mails of a kind are written, as they are sent. May raise DroppedError.
+Writer = Callable[[Tx, Mail], Letter]
+# What a kind of mail has to say to a person of an account, beside whom it greets. May raise DroppedError.
+Content = Callable[[Tx, OpenedAccount, Mail], Values]
 
 
 class DroppedError(Exception):
@@ -103,20 +119,30 @@ class Attempt:
     number: int
 
 
-def queue_mail(tx: Tx, kind: str, account_id: UUID | None, person_id: UUID | None) -> UUID:
-    """Have a mail of `kind` sent to a person once the unit of work has committed; its id.
+def queue_mail(tx: Tx, kind: str, account_id: UUID | None, person_id: UUID | None, subject_id: UUID | None = None) -> UUID:
+    """Have a mail of `kind` about `subject_id` sent to a person once the unit of work has committed; its id.
 
-    One for nobody is dropped by the worker: so the work does not show whether there is somebody.
+    One for nobody is dropped by the worker: so the work does not show whether there is somebody. Kinds that go to somebody
+    else than a person of the account find whom by `subject_id`.
     """
-    [mail_id] = queue_mails(tx, kind, [(account_id, person_id)])
+    [mail_id] = queue_mails(tx, kind, [(account_id, person_id)], subject_id)
     tx.wake.append(("mail", mail_id))
     return mail_id
 
 
-def queue_mails(tx: Tx, kind: str, readers: Sequence[tuple[UUID | None, UUID | None]]) -> list[UUID]:
+def queue_mails(
+    tx: Tx, kind: str, readers: Sequence[tuple[UUID | None, UUID | None]], subject_id: UUID | None = None
+) -> list[UUID]:
     """Have a mail of `kind` sent to each person (by account and id) when the sweep finds it; their ids."""
     made = {new_id(): reader for reader in readers}
-    same = {"kind": kind, "status": "queued", "attempts": 0, "created_at": tx.now, "next_try_at": tx.now}
+    same = {
+        "kind": kind,
+        "subject_id": subject_id,
+        "status": "queued",
+        "attempts": 0,
+        "created_at": tx.now,
+        "next_try_at": tx.now,
+    }
     rows = [
         {"mail_id": mail_id, "account_id": account_id, "person_id": person_id, **same}
         for mail_id, (account_id, person_id) in made.items()
@@ -126,18 +152,41 @@ def queue_mails(tx: Tx, kind: str, readers: Sequence[tuple[UUID | None, UUID | N
     return list(made)
 
 
+def to_person(content: Content) -> Writer:
+    """Mails that greet a person of the account, at the registered address and in the person's language."""
+
+    def write(tx: Tx, mail: Mail) -> Letter:
+        if mail.account_id is None or mail.person_id is None:
+            raise DroppedError("nobody")
+        _check_not_again(tx, mail)
+        try:
+            account = accounts.find_account(tx, mail.account_id)
+            identity = people.open_identity(account.key, people.find_person(tx, mail.account_id, mail.person_id))
+        except NotFoundError:  # the account's key is gone: its erasure has begun
+            raise DroppedError("nobody") from None
+        values = {
+            "greeted": identity["name"] or identity["username"],
+            "service": SERVICE_NAMES[account.row.service],
+            "account": account.profile["account_name"],
+            **content(tx, account, mail),
+        }
+        return Letter(identity["email"] or "", identity["locale"], values)
+
+    return write
+
+
 def deliver(plane: Plane, mailer: Mailer, mail_id: UUID, clock: Callable[[], datetime],
-            contents: Mapping[str, Content] | None = None) -> None:  # fmt: skip
+            writers: Mapping[str, Writer] | None = None) -> None:  # fmt: skip
     """Send a mail if its time has come, and mark it sent, dropped, put off, or failed; nothing to do for any other.
 
-    `contents` has the kinds of mail whose content the layers above know. It fails when the server refuses it for good, or
+    `writers` has the kinds of mail whose content the layers above know. It fails when the server refuses it for good, or
     after ATTEMPTS. Raises BusyError when the database is away.
     """
     attempt = _claim(plane, mail_id, clock())
     if attempt is None:
         return
     try:
-        mailer.send(_written(plane, mailer, mail_id, clock(), {**CONTENTS, **(contents or {})}))
+        mailer.send(_written(plane, mailer, mail_id, clock(), {**WRITERS, **(writers or {})}))
     except DroppedError as fault:
         _conclude(plane, attempt, clock(), "dropped", fault.reason)
     except MailRefusedError as fault:
@@ -185,45 +234,37 @@ def _claim(plane: Plane, mail_id: UUID, now: datetime) -> Attempt | None:
         return Attempt(mail_id, mail.attempts)
 
 
-def _written(plane: Plane, mailer: Mailer, mail_id: UUID, now: datetime, contents: Mapping[str, Content]) -> EmailMessage:
+def _written(plane: Plane, mailer: Mailer, mail_id: UUID, now: datetime, writers: Mapping[str, Writer]) -> EmailMessage:
     """The message as it is to be sent now. Raises DroppedError."""
     with plane.transaction(WORKER, now, read_only=True) as tx:
         mail = tx.session.get(Mail, mail_id)
-        if mail is None or mail.account_id is None or mail.person_id is None:
+        if mail is None:
             raise DroppedError("nobody")
-        _check_not_again(tx, mail)
-        try:
-            account = accounts.find_account(tx, mail.account_id)
-            identity = people.open_identity(account.key, people.find_person(tx, mail.account_id, mail.person_id))
-        except NotFoundError:  # the account's key is gone: its erasure has begun
-            raise DroppedError("nobody") from None
-        values = {
-            "greeted": identity["name"] or identity["username"],
-            "service": SERVICE_NAMES[account.row.service],
-            "account": account.profile["account_name"],
-            **contents[mail.kind](tx, account, mail.person_id),
-        }
-    subject, body = mail_templates.filled_in(mail.kind, identity["locale"], values)
+        kind, letter = mail.kind, writers[mail.kind](tx, mail)
+    subject, body = mail_templates.filled_in(kind, letter.locale, letter.values)
     try:
-        return compose(mail_id, now, sender=mailer.sender, recipient=identity["email"] or "", subject=subject, body=body)
+        return compose(
+            mail_id, now, sender=mailer.sender, recipient=letter.address, subject=subject, body=body, headers=letter.headers
+        )
     except ValueError:
         raise DroppedError("no_address") from None
 
 
-def _hint(tx: Tx, account: OpenedAccount, person_id: UUID) -> Mapping[str, mail_templates.Value]:
-    hint = credentials.open_hint(tx, account, person_id)
+def _hint(tx: Tx, account: OpenedAccount, mail: Mail) -> Values:
+    hint = None if mail.person_id is None else credentials.open_hint(tx, account, mail.person_id)
     if hint is None:
         raise DroppedError("no_hint")
     return {"hint": hint}
 
 
-CONTENTS: Final[Mapping[str, Content]] = {"hint": _hint}
+WRITERS: Final[Mapping[str, Writer]] = {"hint": to_person(_hint)}
 
 
 def _check_not_again(tx: Tx, mail: Mail) -> None:
-    """Raises DroppedError when the person was sent the same kind of mail a moment ago."""
+    """Raises DroppedError when the person was sent the same kind of mail about the same a moment ago."""
     query = select(Mail.mail_id).where(Mail.account_id == mail.account_id, Mail.person_id == mail.person_id)
-    query = query.where(Mail.kind == mail.kind, Mail.sent_at > tx.now - NOT_AGAIN_WITHIN)
+    same = Mail.subject_id.is_not_distinct_from(mail.subject_id)
+    query = query.where(Mail.kind == mail.kind, same, Mail.sent_at > tx.now - NOT_AGAIN_WITHIN)
     if tx.session.scalar(query.limit(1)) is not None:
         raise DroppedError("sent_before")
 

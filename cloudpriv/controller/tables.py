@@ -65,6 +65,8 @@ class Account(ControllerBase):
     profile: Mapped[bytes] = exported(Category.IDENTIFICATION, LargeBinary, name="profile", sealed=PROFILE)
     created_at: Mapped[datetime] = exported(Category.ACCOUNT, UTC_TIME, name="created_at")
     last_traffic_at: Mapped[datetime | None] = exported(Category.TRAFFIC, UTC_TIME, nullable=True, name="last_traffic_at")
+    # While it is closing: the end of the cooling-off, until which its owner may undo it.
+    closes_at: Mapped[datetime | None] = exported(Category.ACCOUNT, UTC_TIME, nullable=True, name="closes_at")
     version: Mapped[int] = withheld(Category.OPERATION, Integer, why=INTERNAL)
 
 
@@ -109,6 +111,8 @@ class Person(ControllerBase):
     identity: Mapped[bytes] = exported(Category.IDENTIFICATION, LargeBinary, name="identity", sealed=PERSON_IDENTITY)
     created_at: Mapped[datetime] = exported(Category.ACCOUNT, UTC_TIME, name="created_at")
     version: Mapped[int] = withheld(Category.OPERATION, Integer, why=INTERNAL)
+    # Since when the processing of this person's data is restricted (GDPR Article 18).
+    restricted_at: Mapped[datetime | None] = exported(Category.ACCOUNT, UTC_TIME, nullable=True, name="restricted_at")
     # Set while a hold keeps what was asked to be erased: nobody uses it meanwhile, and it goes when the hold ends.
     erasure_requested_at: Mapped[datetime | None] = withheld(
         Category.OPERATION, UTC_TIME, nullable=True, why="whoever has it set is in no export"

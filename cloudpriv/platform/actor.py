@@ -20,6 +20,11 @@ LOG_DATA_SCOPES: Final[dict[Kind, frozenset[str]]] = {
 }
 
 
+# What an account holder may do on the controller plane: use their rights, in their own account. An owner sees all of it, a
+# member what is about that person.
+HOLDER: Final = "holder"
+
+
 @dataclass(frozen=True)
 class Actor:
     """The party on whose behalf a unit of work runs.

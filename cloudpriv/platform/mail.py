@@ -7,7 +7,7 @@ address.
 
 import smtplib
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -58,11 +58,12 @@ class Mailer:
             _hand_over(server, message)
 
 
-def compose(mail_id: UUID, now: datetime, *, sender: str, recipient: str, subject: str, body: str) -> EmailMessage:
+def compose(mail_id: UUID, now: datetime, *, sender: str, recipient: str, subject: str, body: str,
+            headers: Mapping[str, str] | None = None) -> EmailMessage:  # fmt: skip
     """A message to one recipient. Raises ValueError for an address that is not exactly one, or breaks out of its header.
 
-    Its Message-ID is made of `mail_id`, so that one delivered twice can be recognised; it asks for no automatic answer
-    (RFC 3834), and is all ASCII on its way.
+    `headers` are further ones, such as List-Unsubscribe. Its Message-ID is made of `mail_id`, so that one delivered twice
+    can be recognised; it asks for no automatic answer (RFC 3834), and is all ASCII on its way.
     """
     message = EmailMessage(policy=SMTP)
     message["From"], message["To"] = _address(sender), _address(recipient)
@@ -70,6 +71,8 @@ def compose(mail_id: UUID, now: datetime, *, sender: str, recipient: str, subjec
     message["Date"] = format_datetime(now)
     message["Message-ID"] = f"<{mail_id}@{_address(sender).domain}>"
     message["Auto-Submitted"] = "auto-generated"
+    for name, value in (headers or {}).items():
+        message[name] = value
     message.set_content(body, cte="quoted-printable")
     return message
 

@@ -35,6 +35,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     version: Word
     valid_from: date
+    major: bool = False  # whether it changes so much that every owner is told (see rights.announcements)
     languages: tuple[Language, ...]
     title: Text
     statements: tuple[Statement, ...]

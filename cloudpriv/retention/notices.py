@@ -18,7 +18,7 @@ from cloudpriv import mail_templates
 from cloudpriv.audit import events
 from cloudpriv.controller import outbox, people
 from cloudpriv.controller.accounts import OpenedAccount
-from cloudpriv.controller.outbox import Content, DroppedError
+from cloudpriv.controller.outbox import DroppedError, Mail, Writer
 from cloudpriv.controller.tables import Account, AccountKey, Person
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.keys import KeyFault, WrappedKey
@@ -83,13 +83,13 @@ def pending_among(tx: Tx, policy: Policy, accounts: Sequence[DueAccount]) -> set
     return {account_id for account_id, due_on in days.items() if (account_id, due_on) not in heard}
 
 
-def contents(policy: Policy) -> Mapping[str, Content]:
-    """What the mails of notices have to say, for `outbox.deliver`."""
+def writers(policy: Policy) -> Mapping[str, Writer]:
+    """How the mails of notices are written, for `outbox.deliver`."""
 
-    def tell(tx: Tx, account: OpenedAccount, _: UUID) -> Mapping[str, mail_templates.Value]:
+    def tell(tx: Tx, account: OpenedAccount, _: Mail) -> Mapping[str, mail_templates.Value]:
         return _told(tx, policy, account)
 
-    return {KIND: tell}
+    return {KIND: outbox.to_person(tell)}
 
 
 def to_be_told(policy: Policy, now: datetime) -> Select[Any]:

@@ -104,7 +104,7 @@ def test_a_mail_is_in_the_readers_language(
     assert HINT in mailbox.texts()[0]
 
 
-@pytest.mark.parametrize("kind", outbox.CONTENTS)
+@pytest.mark.parametrize("kind", outbox.WRITERS)
 def test_the_texts_of_a_kind_say_the_same_in_every_language(kind: str) -> None:
     told = {
         (tuple(sorted(set(each.subject.get_identifiers()))), tuple(sorted(set(each.body.get_identifiers()))))

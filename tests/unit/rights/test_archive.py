@@ -65,7 +65,8 @@ def test_every_member_is_as_the_manifest_says(services: Services, account_id: UU
     assert archive.namelist()[-1] == "manifest.json"
     assert {each["name"]: each["rows"] for each in manifest["members"]} == {
         "account.json": 1, "people.json": 1, "devices.json": 1, "credentials.json": 1, "requests.json": 1, "traffic.csv": 3,
-        "notices.json": 0, "processing.json": None, "index.html": None,
+        "notices.json": 0, "processing.json": None, "index.html": None, "sessions.json": 0, "consents.json": 0,
+        "disclosures.json": 0, "recipient_notices.json": 0, "owner_replacements.json": 0, "policy_announcements.json": 0,
     }  # fmt: skip
     for each in manifest["members"]:
         content = archive.read(each["name"])

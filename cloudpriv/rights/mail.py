@@ -1,0 +1,19 @@
+"""How every kind of mail is written that this layer and those below know."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from cloudpriv.controller.outbox import Writer
+from cloudpriv.retention import notices
+from cloudpriv.rights import announcements, closure, codes, consents, letters, owners, telling
+from cloudpriv.rights.post import Post
+
+WRITTEN_BY: Final = (announcements, closure, codes, consents, letters, owners, telling)
+
+
+def writers(post: Post) -> Mapping[str, Writer]:
+    """By kind, for `outbox.deliver`."""
+    found = dict(notices.writers(post.policy))
+    for module in WRITTEN_BY:
+        found |= module.writers(post)
+    return found
