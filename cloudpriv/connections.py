@@ -2,7 +2,6 @@
 
 import socket
 import struct
-import time
 from contextlib import suppress
 from typing import Any, Final
 
@@ -30,7 +29,6 @@ SILENCE_SECONDS: Final = 10  # of a client in the middle of a request; each hold
 STANDSTILL_SECONDS: Final = 30  # of a client that takes no part of an answer
 MOST_DRAINED: Final = 32 * 1024 * 1024
 PIECE: Final = 64 * 1024
-LET_OTHERS: Final = 0.001  # seconds; longer than it takes another process to wake up and accept
 OURS: Final = (InvalidResponseHeader, InvalidResponseHeaderName)
 REFUSALS: Final = {
     LimitRequestLine: (414, "URI Too Long"),
@@ -60,25 +58,11 @@ def _drain(response: Response) -> Response:
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn carries no types
     """gunicorn's worker with threads, which by itself answers in HTML and logs what it could not read."""
 
-    def accept(self, listener: socket.socket) -> None:
-        """Take a new connection, unless a process that has less to do takes it first: it stays where it was accepted.
-
-        Of several that come at once a process would else take most or all, and leave the other cores to nobody.
-        """
-        if self.nr_conns > len(self.keepalived_conns) + len(self.pending_conns):
-            time.sleep(LET_OTHERS)
-        super().accept(listener)
-
     def handle(self, conn: Any) -> Any:
         """One request of a connection. Waiting for the client ends at some time: a thread that waits serves nobody else."""
         conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", SILENCE_SECONDS, 0))
         conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", STANDSTILL_SECONDS, 0))
         return super().handle(conn)
-
-    def handle_request(self, req: Any, conn: Any) -> Any:
-        """Answer a request whose head was read; a body comes in larger pieces than that."""
-        conn.parser.unreader.mxchunk = PIECE
-        return super().handle_request(req, conn)
 
     def handle_error(self, _req: Any, client: socket.socket, _addr: Any, exc: Exception) -> None:
         """Refuse a request that gunicorn could not read."""
