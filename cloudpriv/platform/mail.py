@@ -12,9 +12,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from email.errors import MessageError
-from email.headerregistry import Address
+from email.headerregistry import Address, BaseHeader, HeaderRegistry, UnstructuredHeader
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import SMTP, Policy
 from email.utils import format_datetime
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -22,6 +22,18 @@ from uuid import UUID
 
 TIMEOUT_SECONDS: Final = 10.0  # of each answer; a delivery has about ten
 PORTS: Final = {"smtp": 25, "smtps": 465}
+
+
+class _UrlHeader(UnstructuredHeader, BaseHeader):
+    """A header of URLs (RFC 2369), on one line: the library would make an encoded word of a long one, which is no URL."""
+
+    def fold(self, *, policy: Policy) -> str:
+        """The header as it is sent."""
+        return f"{self.name}: {self}{policy.linesep}"
+
+
+_HEADERS: Final = HeaderRegistry()
+_HEADERS.map_to_type("list-unsubscribe", _UrlHeader)
 
 
 class MailDelayedError(Exception):
@@ -65,7 +77,7 @@ def compose(mail_id: UUID, now: datetime, *, sender: str, recipient: str, subjec
     `headers` are further ones, such as List-Unsubscribe. Its Message-ID is made of `mail_id`, so that one delivered twice
     can be recognised; it asks for no automatic answer (RFC 3834), and is all ASCII on its way.
     """
-    message = EmailMessage(policy=SMTP)
+    message = EmailMessage(policy=SMTP.clone(header_factory=_HEADERS))
     message["From"], message["To"] = _address(sender), _address(recipient)
     message["Subject"] = subject
     message["Date"] = format_datetime(now)

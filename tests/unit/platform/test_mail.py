@@ -156,3 +156,19 @@ def test_what_names_no_server_is_refused(url: str) -> None:
 @pytest.mark.parametrize("url", ["smtp://mail.example", "smtps://kim:p%40ss@mail.example:587", "smtp://[::1]:2525"])
 def test_a_server_is_named_by_a_url(url: str) -> None:
     check_url(url)
+
+
+def test_a_long_url_in_a_header_arrives_as_a_url(mailbox: Mailbox) -> None:
+    url = f"<https://cloud.example/portal/unsubscribe/{'A' * 64}>"
+    headers = {"List-Unsubscribe": url, "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}
+    sent = compose(new_id(), NOW, sender=SENDER, recipient="kim@example.com", subject="x", body="y", headers=headers)
+    assert f"\r\nList-Unsubscribe: {url}\r\n".encode() in sent.as_bytes()
+    Mailer(mailbox.url, SENDER).send(sent)
+    assert mailbox.received[0]["List-Unsubscribe"] == url
+    assert mailbox.received[0]["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+
+
+def test_a_url_breaks_out_of_no_header() -> None:
+    with pytest.raises(ValueError, match=r"newline|linefeed"):
+        compose(new_id(), NOW, sender=SENDER, recipient="kim@example.com", subject="x", body="y",
+                headers={"List-Unsubscribe": "<https://x>\r\nBcc: eve@example.com"})  # fmt: skip
