@@ -4,7 +4,19 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ARRAY, CheckConstraint, DateTime, ForeignKeyConstraint, Index, Integer, LargeBinary, String, Uuid
+from sqlalchemy import (
+    ARRAY,
+    CheckConstraint,
+    DateTime,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
 from sqlalchemy.orm import Mapped
 
 from cloudpriv.controller.tables import GUARD, INTERNAL
@@ -79,7 +91,8 @@ class OneTimeCode(ControllerBase):
 class ConsentRecord(ControllerBase):
     """One event in the history of a person's consent to one purpose (ISO/IEC TS 27560): appended, never changed.
 
-    The latest one tells what holds. `record` has what the person was shown, and how and where they said so.
+    Events are numbered from 1, whatever clocks say, and no two can follow the same one. `record` has what the person was
+    shown, and how they said so.
     """
 
     __tablename__ = "consent_records"
@@ -87,14 +100,16 @@ class ConsentRecord(ControllerBase):
         _of_person(on_delete="CASCADE"),
         CheckConstraint("purpose IN ('product_news', 'surveys')", name="purpose"),
         CheckConstraint("state IN ('requested', 'given', 'withdrawal_requested', 'withdrawn', 'expired')", name="state"),
-        Index(None, "account_id", "person_id", "purpose", "consent_id"),
+        UniqueConstraint("account_id", "person_id", "purpose", "number", name="uq_consent_records_number"),
+        Index("ix_consent_records_open", "at", postgresql_where=text("state IN ('requested', 'withdrawal_requested')")),
         about(Erasure.ROWS, member="consents.json"),
     )
 
     account_id: Mapped[UUID] = exported(Category.ACCOUNT, Uuid, primary_key=True, name="account_id")
-    consent_id: Mapped[UUID] = exported(Category.ACCOUNT, Uuid, primary_key=True, name="record_id")
+    consent_id: Mapped[UUID] = exported(Category.ACCOUNT, Uuid, primary_key=True, name="event_id")
     person_id: Mapped[UUID] = exported(Category.ACCOUNT, Uuid, name="person_id")
     purpose: Mapped[str] = exported(Category.ACCOUNT, String, name="purpose")
+    number: Mapped[int] = exported(Category.ACCOUNT, Integer, name="number")
     state: Mapped[str] = exported(Category.ACCOUNT, String, name="event_state")
     at: Mapped[datetime] = exported(Category.ACCOUNT, UTC_TIME, name="event_time")
     policy_version: Mapped[str] = exported(Category.ACCOUNT, String, name="policy_version")

@@ -123,6 +123,7 @@ def _create_tables() -> None:
         sa.Column("consent_id", sa.Uuid(), nullable=False),
         sa.Column("person_id", sa.Uuid(), nullable=False),
         sa.Column("purpose", sa.String(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("policy_version", sa.String(), nullable=False),
@@ -139,12 +140,14 @@ def _create_tables() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("account_id", "consent_id", name=op.f("pk_consent_records")),
+        sa.UniqueConstraint("account_id", "person_id", "purpose", "number", name="uq_consent_records_number"),
     )
     op.create_index(
-        op.f("ix_consent_records_account_id_person_id_purpose_consent_id"),
+        "ix_consent_records_open",
         "consent_records",
-        ["account_id", "person_id", "purpose", "consent_id"],
+        ["at"],
         unique=False,
+        postgresql_where=sa.text("state IN ('requested', 'withdrawal_requested')"),
     )
     op.create_table(
         "disclosures",
@@ -259,6 +262,7 @@ def _create_tables() -> None:
         sa.Column("notice_id", sa.Uuid(), nullable=False),
         sa.Column("disclosure_id", sa.Uuid(), nullable=False),
         sa.Column("request_id", sa.Uuid(), nullable=True),
+        sa.Column("concerns", sa.Uuid(), nullable=True),
         sa.Column("kind", sa.String(), nullable=False),
         sa.Column("categories", sa.ARRAY(sa.String()), nullable=False),
         sa.Column("status", sa.String(), nullable=False),
