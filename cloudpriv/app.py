@@ -55,6 +55,7 @@ from cloudpriv.bootstrap import ProcessorServices, Services
 from cloudpriv.config import SettingsError
 from cloudpriv.platform import watch
 from cloudpriv.platform.passwords import Passwords
+from cloudpriv.portal import app as portal
 from cloudpriv.retention.restored import Watch
 
 BLUEPRINTS: Final[dict[Served, tuple[Any, ...]]] = {
@@ -108,6 +109,7 @@ def create_app(services: Services) -> Flask:
     app = _installed(documented_app("controller"), run)
     limits.install(app, run, verification=services.settings.verify_rate_limit)
     oauth.install(app)
+    portal.install(app, run)
     return app
 
 

@@ -1,0 +1,119 @@
+"""The portal on the controller plane's app: its pages, the frame around them, and the headers of every answer.
+
+It is in no description of the API: people use it, not programs.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from flask import Blueprint, Flask, Response, redirect, request, url_for
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response as AnyResponse
+
+from cloudpriv.api.endpoint import PLANES, PUBLIC, access_of, endpoint
+from cloudpriv.api.runtime import Runtime
+from cloudpriv.platform.errors import DomainError
+from cloudpriv.portal import assets, cookies, guard, i18n, overview, pages
+
+frame: Final = Blueprint("frame", __name__)
+BLUEPRINTS: Final = (frame, overview.blueprint)
+PREFIX: Final = "/portal/"
+TRANSLATIONS: Final = Path(__file__).with_name("translations")
+YEAR: Final = 365 * 24 * 3600
+CONTENT_POLICY: Final = "; ".join((
+    "default-src 'none'",
+    "style-src 'self'",
+    "script-src 'self'",
+    "img-src 'self' data:",
+    "connect-src 'self'",
+    "form-action 'self'",
+    "frame-ancestors 'none'",
+    "base-uri 'none'",
+))  # fmt: skip
+HEADERS: Final = {
+    "Content-Security-Policy": CONTENT_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+HSTS: Final = f"max-age={YEAR}; includeSubDomains"
+
+
+def install(app: Flask, run: Runtime) -> None:
+    """Serve the portal. Raises UndeclaredRouteError for a route without a declared access."""
+    i18n.install(app, str(TRANSLATIONS))
+    pages.ENVIRONMENT.globals["csrf_token"] = guard.csrf_token
+    for blueprint in BLUEPRINTS:
+        app.register_blueprint(blueprint)
+        app.extensions[PLANES][blueprint.name] = "controller"
+    for rule in app.url_map.iter_rules():
+        access_of(app, rule.endpoint)
+    for kind in (DomainError, HTTPException, Exception):
+        _tell_in_words(app, kind)
+    app.after_request(_headers(run.services.settings.issuer.startswith("https://")))
+
+
+@frame.get("/")
+@endpoint(PUBLIC)
+def root() -> AnyResponse:
+    """Whoever types the address alone means the portal."""
+    return redirect(PREFIX, 302)
+
+
+@frame.get("/portal/static/<version>/<name>")
+@endpoint(PUBLIC)
+def asset(version: str, name: str) -> Response:
+    """A file of the frame."""
+    return assets.send(version, name)
+
+
+@frame.get("/portal/language")
+@endpoint(PUBLIC)
+def choose_language() -> AnyResponse:
+    """Show the portal in another language from here on, in this browser, and go back to the page."""
+    chosen = request.args.get("to", "")
+    answer = redirect(guard.own_path(request.args.get("next")), 303)
+    if chosen in i18n.LANGUAGES:
+        answer.set_cookie(
+            i18n.COOKIE, chosen, max_age=YEAR, path=PREFIX, secure=not cookies.is_plain(), httponly=True, samesite="Lax"
+        )
+    return answer
+
+
+def _here() -> bool:
+    return request.path.startswith(PREFIX) or request.path in ("/", "/portal")
+
+
+def _tell_in_words(app: Flask, kind: type[Exception]) -> None:
+    """Answer a failure of a page with a page: what the API answers with a problem, with its status and headers."""
+    answered: Callable[[Any], Any] = app.error_handler_spec[None][None][kind]
+
+    def tell(fault: Any) -> Any:
+        return _as_page(answered(fault)) if _here() else answered(fault)
+
+    app.register_error_handler(kind, tell)
+
+
+def _as_page(problem: Response) -> Response:
+    page = pages.error(problem.status_code, problem.get_json()["type"].rpartition("/")[2])
+    for name in ("Allow", "Retry-After"):
+        if name in problem.headers:
+            page.headers[name] = problem.headers[name]
+    return page
+
+
+def _headers(https: bool) -> Callable[[Response], Response]:
+    """What goes with every answer of the portal; with HSTS where its public address is one of https."""
+    always = HEADERS | ({"Strict-Transport-Security": HSTS} if https else {})
+
+    def mark(response: Response) -> Response:
+        if _here():
+            response.headers.update(always)
+            response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+    return mark

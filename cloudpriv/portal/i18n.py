@@ -1,0 +1,120 @@
+"""The reader's language: which one it is, and how dates, numbers and sizes are written in it. All times are UTC.
+
+The language is the one chosen on the page, else the person's own, else the best of those that the browser asks for.
+"""
+
+from datetime import date, datetime
+from typing import Final
+from uuid import UUID
+
+from babel import Locale, dates, numbers, units
+from flask import Flask, g, request
+from flask_babel import Babel, get_locale, refresh
+from flask_babel import gettext as _
+from markupsafe import Markup
+
+LANGUAGES: Final = {"en": "English", "sv": "Svenska", "fr": "Français", "es": "Español"}
+COOKIE: Final = "lang"
+# How a language's dates are written where it has several ways: English as most of its readers in Europe write them.
+REGIONS: Final = {"en": "en_GB"}
+PREFERRED: Final = "portal_language"
+SIZES: Final = ("byte", "kilobyte", "megabyte", "gigabyte", "terabyte", "petabyte")
+SHOWN_OF_ID: Final = 8  # characters
+
+
+def install(app: Flask, directory: str) -> None:
+    """Have texts translated by the catalogues in `directory`."""
+    Babel(app, configure_jinja=False, default_translation_directories=directory, locale_selector=_select)
+
+
+def prefer(tag: str | None) -> None:
+    """Read the rest of this request in a person's language (RFC 5646), unless another one was chosen on the page."""
+    setattr(g, PREFERRED, spoken(tag))
+    refresh()
+
+
+def spoken(tag: str | None) -> str | None:
+    """The language of the portal that a tag names, if there is one."""
+    primary = (tag or "").replace("_", "-").partition("-")[0].lower()
+    return primary if primary in LANGUAGES else None
+
+
+def language() -> str:
+    """The language of this request, as `lang` names it."""
+    return locale().language
+
+
+def locale() -> Locale:
+    """The locale of this request; English outside of one."""
+    return get_locale() or Locale.parse(REGIONS["en"])
+
+
+def day(value: date) -> Markup:
+    """A day, or the day of a time, in words that machines read too."""
+    written = dates.format_date(value, format="long", locale=locale())
+    return _timed(f"{value:%Y-%m-%d}", written)
+
+
+def moment(value: datetime) -> Markup:
+    """A time to the minute, in UTC."""
+    return _timed(_machine(value), f"{dates.format_skeleton('yMMMdHm', value, locale=locale())} UTC")
+
+
+def second(value: datetime) -> Markup:
+    """A time to the second, in UTC."""
+    return _timed(_machine(value), f"{dates.format_skeleton('yMMMdHms', value, locale=locale())} UTC")
+
+
+def month(value: str) -> str:
+    """A month of the form YYYY-MM in words."""
+    return dates.format_skeleton("yMMM", date.fromisoformat(f"{value}-01"), locale=locale())
+
+
+def number(value: int) -> str:
+    """A number with its thousands apart."""
+    return numbers.format_decimal(value, locale=locale())
+
+
+def size(value: int) -> str:
+    """A number of bytes in the largest decimal unit that leaves at least one."""
+    power = 0
+    shown = float(value)
+    while shown >= 999.95 and power < len(SIZES) - 1:
+        shown, power = shown / 1000, power + 1
+    unit, pattern = f"digital-{SIZES[power]}", "#,##0.#" if power else "#,##0"
+    return units.format_unit(shown, unit, length="short", format=pattern, locale=locale())
+
+
+def duration(seconds: float) -> str:
+    """How long something took, in the two largest of its units that are not zero."""
+    left, parts = int(seconds), []
+    for unit, length in (("duration-day", 86400), ("duration-hour", 3600), ("duration-minute", 60), ("duration-second", 1)):
+        count, left = divmod(left, length)
+        if count:
+            parts.append(units.format_unit(count, unit, length="short", locale=locale()))
+    return " ".join(parts[:2]) or units.format_unit(0, "duration-second", length="short", locale=locale())
+
+
+def short_id(value: UUID) -> str:
+    """The last characters of an id, enough to tell two of a page apart."""
+    return str(value)[-SHOWN_OF_ID:]
+
+
+def yes_no(value: object) -> str:
+    """Yes or no."""
+    return _("Yes") if value else _("No")
+
+
+def _select() -> str:
+    chosen = request.cookies.get(COOKIE)
+    if chosen not in LANGUAGES:
+        chosen = g.get(PREFERRED) or request.accept_languages.best_match(list(LANGUAGES)) or "en"
+    return REGIONS.get(chosen, chosen)
+
+
+def _machine(value: datetime) -> str:
+    return f"{value:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _timed(machine: str, written: str) -> Markup:
+    return Markup('<time datetime="{}">{}</time>').format(machine, written)
