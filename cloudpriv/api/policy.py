@@ -41,7 +41,7 @@ Register: Final = Schema.from_dict(
 @blueprint.doc(parameters=[{"name": "Accept-Language", "in": "header", "schema": {"type": "string"}, "required": False}])
 @blueprint.response(200, Register, headers=headers("Content-Language"))
 def read_policy() -> Any:
-    """The register in force, in the language asked for (English or Swedish)."""
+    """The register in force, in the language asked for (English, Swedish, French or Spanish)."""
     policy = runtime().services.policy
     language = choose_language(request.accept_languages, policy.languages)
     return policy.as_register(language), 200, {"Content-Language": language, "Vary": "Accept-Language"}

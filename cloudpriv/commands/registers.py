@@ -153,7 +153,7 @@ def policy() -> None:
 
 
 @policy.command()
-@click.option("--language", type=click.Choice(["en", "sv"]), default="en", show_default=True)
+@click.option("--language", type=click.Choice(["en", "sv", "fr", "es"]), default="en", show_default=True)
 @click.option("--file", "path", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Another policy file.")
 @as_json
 def show(language: str, path: Path | None, json_output: bool) -> None:

@@ -10,6 +10,8 @@ from cloudpriv.policy.register import Policy
 NO_AUTOMATED_DECISIONS: Final = {
     "en": "No decision is based solely on automated processing, profiling included (Article 22).",
     "sv": "Inget beslut grundas enbart på automatiserad behandling, inbegripet profilering (artikel 22).",
+    "fr": "Aucune décision ne repose exclusivement sur un traitement automatisé, y compris le profilage (article 22).",
+    "es": "Ninguna decisión se basa solo en el tratamiento automatizado, incluida la elaboración de perfiles (artículo 22).",
 }
 
 

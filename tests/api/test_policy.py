@@ -13,7 +13,16 @@ def test_the_register_is_public_and_whole(app: Flask) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "language"), [("sv-SE, en;q=0.5", "sv"), ("de", "en"), ("", "en"), (";;q=é", "en"), ("*;q=0", "en")]
+    ("wanted", "language"),
+    [
+        ("sv-SE, en;q=0.5", "sv"),
+        ("fr-BE, nl;q=0.5", "fr"),
+        ("es", "es"),
+        ("de", "en"),
+        ("", "en"),
+        (";;q=é", "en"),
+        ("*;q=0", "en"),
+    ],
 )
 def test_the_register_comes_in_the_language_that_fits_best(app: Flask, wanted: str, language: str) -> None:
     answer = app.test_client().get("/v1/policy", headers={"Accept-Language": wanted})

@@ -28,6 +28,7 @@ def line_of(text: str, sought: str, after: str = "") -> int:
     return text.count("\n", 0, text.index(sought, text.index(after))) + 1
 
 
+LANGUAGES = 'languages = ["en", "sv", "fr", "es"]'
 SOLD = 'text.sv = "Personuppgifter säljs aldrig till någon tredje part."'
 
 
@@ -60,7 +61,7 @@ SOLD = 'text.sv = "Personuppgifter säljs aldrig till någon tredje part."'
         ("valid_from", "valid_from = 2023-03-30", 'valid_from = "30/3"', "Invalid"),
         ("supervisory_authority.website", "https://www.imy.se", "imy.se", "regex"),
         ("supervisory_authority.address", '["Box 8114", "104 20 Stockholm"]', '"Box 8114"', "must be a list"),
-        ("sharing.statements[0].text.fr", SOLD, 'text.fr = "jamais"', "not one of the languages"),
+        ("sharing.statements[0].text.de", SOLD, 'text.de = "niemals"', "not one of the languages"),
         ("sharing.statements[0].text.sv", SOLD, 'text.sv = " "', "missing translation"),
         ("sharing.statements[0].text.sv", SOLD, "text.sv = 1", "missing translation"),
     ],
@@ -87,13 +88,13 @@ def test_a_missing_translation_is_refused_where_the_text_stands(tmp_path: Path) 
 
 
 def test_a_language_that_is_added_asks_for_every_text(tmp_path: Path) -> None:
-    problems = faults_of(changed('languages = ["en", "sv"]', 'languages = ["en", "sv", "fr"]'), tmp_path)
+    problems = faults_of(changed(LANGUAGES, LANGUAGES.replace("[", '["de", ')), tmp_path)
     assert len(problems) > 150
     assert {each.reason for each in problems} == {"missing translation"}
 
 
 def test_without_languages_no_text_is_judged(tmp_path: Path) -> None:
-    assert faults_of(changed('languages = ["en", "sv"]\n', ""), tmp_path) == [Problem(1, "languages", "missing")]
+    assert faults_of(changed(f"{LANGUAGES}\n", ""), tmp_path) == [Problem(1, "languages", "missing")]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
-"""The policy in force: complete, in both languages, and with the rules that machines act on."""
+"""The policy in force: complete, in all its languages, and with the rules that machines act on."""
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -43,6 +44,8 @@ RIGHTS = {
     "withdrawal_of_consent": "7(3)",
     "complaint": "77",
 }
+# Words that a language shares with English.
+SAME_WORD = [("marketing", ["es"]), ("Rectification", ["fr"])]
 
 
 def at(text: str) -> datetime:
@@ -216,16 +219,58 @@ def test_recipients_transfers_and_conditions_are_complete() -> None:
     conditions = [each.key for each in POLICY.exercise]
     assert conditions == ["contact", "identity", "time", "limits", "consequence"]
     assert {"changes", "source", "balance_of_interests"} <= {each.key for each in POLICY.statements}
-    assert "IMY" in POLICY.supervisory_authority.name["sv"]
+    assert all("IMY" in name for name in POLICY.supervisory_authority.name.values())
 
 
-def test_every_text_is_there_in_english_and_in_swedish() -> None:
+# How the regulation itself (2016/679) names its terms in French and Spanish.
+@pytest.mark.parametrize(
+    ("language", "titles", "terms"),
+    [
+        (
+            "fr",
+            ["Accès", "Rectification", "Effacement", "Limitation du traitement", "Portabilité des données", "Opposition"],
+            ["responsable du traitement", "sous-traitant", "personnes concernées", "autorité de contrôle",
+             "clauses contractuelles types", "décision d\u2019adéquation", "données à caractère personnel"],
+        ),
+        (
+            "es",
+            ["Acceso", "Rectificación", "Supresión", "Limitación del tratamiento", "Portabilidad de los datos", "Oposición"],
+            ["responsable del tratamiento", "encargado del tratamiento", "interesados", "autoridad de control",
+             "cláusulas contractuales tipo", "decisión de adecuación", "datos personales"],
+        ),
+    ],
+)  # fmt: skip
+def test_the_terms_are_those_of_the_regulation(language: str, titles: list[str], terms: list[str]) -> None:
+    assert [each.title[language] for each in POLICY.rights[:6]] == titles
+    whole = " ".join(text[language] for text in texts_of(POLICY))
+    assert [term for term in terms if term not in whole] == []
+
+
+def test_every_text_is_there_in_every_language() -> None:
     texts = texts_of(POLICY)
     assert len(texts) > 150
+    assert POLICY.languages == ("en", "sv", "fr", "es")
     for text in texts:
-        assert set(text) == {"en", "sv"}
-        assert all(written.strip() for written in text.values())
-        assert text["en"] != text["sv"]
+        assert tuple(text) == POLICY.languages
+        assert all(written == written.strip() != "" for written in text.values())
+        same = [language for language in POLICY.languages[1:] if text[language] == text["en"]]
+        assert not same or (text["en"], same) in SAME_WORD, "copied, not translated?"
+
+
+def test_one_text_reads_alike_wherever_it_stands() -> None:
+    known: dict[str, Mapping[str, str]] = {}
+    for text in texts_of(POLICY):
+        assert known.setdefault(text["en"], text) == text
+
+
+def test_each_language_is_written_with_its_own_marks() -> None:
+    for text in texts_of(POLICY):
+        assert not re.search(r"[^\u00a0][:;?!»](\s|$)|«[^\u00a0]|'", text["fr"]), (
+            f"no-break spaces, curly apostrophes: {text['fr']}"
+        )
+        assert not re.search(r"«\s|\s»|['\u2019]", text["es"]), text["es"]
+        counts = {language: re.findall(r"\d+", text[language]) for language in POLICY.languages}
+        assert all(sorted(found) == sorted(counts["en"]) for found in counts.values()), f"the same figures: {counts}"
 
 
 def test_the_register_is_plain_json_in_one_language() -> None:
@@ -250,10 +295,11 @@ def test_the_register_differs_by_language_in_its_texts_alone() -> None:
             return {key: shape(each) for key, each in value.items()}
         return [shape(each) for each in value] if isinstance(value, list) else type(value)
 
-    assert shape(POLICY.as_register("sv")) == shape(POLICY.as_register("en"))
+    for language in POLICY.languages:
+        assert shape(POLICY.as_register(language)) == shape(POLICY.as_register("en"))
     assert POLICY.as_register("en")["rights"][0]["title"] == "Access"
     with pytest.raises(KeyError):
-        POLICY.as_register("fr")
+        POLICY.as_register("de")
 
 
 @pytest.mark.parametrize(
@@ -265,12 +311,15 @@ def test_the_register_differs_by_language_in_its_texts_alone() -> None:
         ([("SV", 1.0)], "sv"),
         ([("en", 0.5), ("sv", 0.9)], "sv"),
         ([("en-GB", 1.0), ("sv", 0.9)], "en"),
-        ([("fr", 1.0), ("sv", 0.3)], "sv"),
-        ([("fr", 1.0)], "en"),
+        ([("fr-BE", 1.0), ("nl", 0.9)], "fr"),
+        ([("ca", 1.0), ("es", 0.9)], "es"),
+        ([("de", 1.0), ("sv", 0.3)], "sv"),
+        ([("de", 1.0)], "en"),
         ([("*", 1.0)], "en"),
         ([("*", 0.5), ("en", 0)], "sv"),
         ([("en", 0)], "sv"),
-        ([("en", 0), ("sv", 0)], "en"),
+        ([("en", 0), ("sv", 0)], "fr"),
+        ([("en", 0), ("sv", 0), ("fr", 0), ("es", 0)], "en"),
         ([("svenska", 1.0)], "en"),
     ],
 )
