@@ -11,13 +11,16 @@ from sqlalchemy import Engine, insert, text
 from cloudpriv.bootstrap import Services
 from cloudpriv.controller.tables import TrafficSession
 from cloudpriv.rights import export, requests
+from cloudpriv.rights.requests import Identity
 from tests.factories import NOW, transaction
+
+IDENTIFIED = Identity("backend", "client 00000000-0000-7000-8000-000000000001")
 
 
 def ask(services: Services, account_id: UUID, now: datetime = NOW) -> UUID:
     """Request a copy of the account's data; the id of its export."""
     with transaction(services, now=now) as tx:
-        return requests.receive(tx, services.policy, account_id, "access").export.export_id
+        return requests.receive(tx, services.policy, account_id, "access", identity=IDENTIFIED).answer.export_id
 
 
 def run(services: Services, export_id: UUID, now: datetime = NOW) -> None:

@@ -12,8 +12,9 @@ from cloudpriv.api.endpoint import endpoint, etag, transaction
 from cloudpriv.api.runtime import runtime
 from cloudpriv.api.schemas import PageArgs, Strict, UtcTime, after_id, page, page_of
 from cloudpriv.platform.db import Tx
-from cloudpriv.rights import requests
-from cloudpriv.rights.requests import KnownRequest
+from cloudpriv.rights import requests, states
+from cloudpriv.rights.request_exports import EXPORTED
+from cloudpriv.rights.requests import Identity, KnownRequest
 from cloudpriv.rights.tables import Export
 
 blueprint: Final = Blueprint("rights", __name__, url_prefix="/v1", description="Requests of data subjects and exports.")
@@ -28,20 +29,20 @@ ARCHIVE: Final = {
 class RequestIn(Strict):
     """A new request; the backend has verified who asks."""
 
-    type = fields.String(required=True, validate=validate.OneOf(requests.TYPES))
+    type = fields.String(required=True, validate=validate.OneOf(EXPORTED))
 
 
 class RequestOut(Strict):
-    """A request under GDPR Articles 15 or 20."""
+    """A request under GDPR Articles 7(3) and 15 to 22."""
 
     id = fields.UUID(required=True)
     account_id = fields.UUID(required=True)
     type = fields.String(required=True, validate=validate.OneOf(requests.TYPES))
-    status = fields.String(required=True, validate=validate.OneOf(["in_progress", "completed", "refused"]))
+    status = fields.String(required=True, validate=validate.OneOf(states.STATES))
     received_at = UtcTime(required=True)
     due_on = fields.Date(required=True, metadata={"description": "The last day to answer (GDPR Article 12(3))."})
     completed_at = UtcTime(required=True, allow_none=True)
-    export_id = fields.UUID(required=True)
+    export_id = fields.UUID(required=True, allow_none=True)
 
 
 class ExportOut(Strict):
@@ -67,7 +68,8 @@ class ExportOut(Strict):
 @blueprint.response(201, RequestOut, headers=CREATED)
 def receive_request(tx: Tx, body: dict[str, Any], account_id: UUID) -> Any:
     """Take a request for a copy of the account's data; its export starts at once."""
-    request = requests.receive(tx, runtime().services.policy, account_id, body["type"])
+    identity = Identity("backend", f"{tx.actor.kind} {tx.actor.id}")
+    request = requests.receive(tx, runtime().services.policy, account_id, body["type"], identity=identity)
     location = url_for("rights.read_request", request_id=request.row.request_id)
     return _shown(request), 201, {**etag(request.row.version), "Location": location}
 
@@ -123,7 +125,7 @@ def _shown(request: KnownRequest) -> dict[str, Any]:
         "received_at": row.received_at,
         "due_on": row.due_on,
         "completed_at": row.completed_at,
-        "export_id": request.export.export_id,
+        "export_id": request.export.export_id if request.export else None,
     }
 
 

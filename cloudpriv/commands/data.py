@@ -20,6 +20,7 @@ from cloudpriv.commands.context import as_json, fail, operator, report, report_o
 from cloudpriv.platform.errors import BusyError
 from cloudpriv.rights import export as exports
 from cloudpriv.rights import requests
+from cloudpriv.rights.requests import Identity
 from cloudpriv.rights.tables import Export
 
 POLL_SECONDS: Final = 1.0
@@ -67,7 +68,8 @@ def export(ctx: click.Context, account_id: UUID, output: Path | None, json_outpu
     """Export all that is held of an account as a zip archive."""
     target = output or Path(f"{account_id}.zip")
     with services(ctx, "api") as built, built.controller.transaction(operator(), built.clock()) as tx:
-        received = requests.receive(tx, built.policy, account_id, "access").export
+        identity = Identity("backend", f"{tx.actor.kind} {tx.actor.id}")
+        received = requests.receive(tx, built.policy, account_id, "access", identity=identity).answer
     with services(ctx, "worker") as built:
         made = _made(built, received.export_id)
         if made.status == "failed":

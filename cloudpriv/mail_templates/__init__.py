@@ -53,6 +53,12 @@ def country_name(code: str) -> dict[str, str]:
     return {language: words["countries"][code] for language, words in _read("words").items()}
 
 
+def phrases(name: str, group: str) -> dict[str, dict[str, str]]:
+    """Phrases that mails put in, from a file of such: each of a group, by its key, in every language."""
+    words = _read(name)
+    return {key: {locale: words[locale][group][key] for locale in LOCALES} for key in words[LOCALES[0]][group]}
+
+
 def _worded(value: Value, language: str) -> str:
     if isinstance(value, date):
         return written_day(value, language)

@@ -12,6 +12,7 @@ from cloudpriv.policy.register import Policy
 from cloudpriv.retention.clocks import At, Clock, Now, Rows, not_held, of_rows
 from cloudpriv.retention.tables import Hold
 from cloudpriv.rights import export
+from cloudpriv.rights.states import ENDED
 from cloudpriv.rights.tables import Export, SubjectRequest
 
 
@@ -34,7 +35,7 @@ def archives(objects: ObjectStore) -> Clock:
 def _answered(at: At) -> ColumnElement[bool]:
     # A request is the account's, and names no person: the hold of one does not keep it.
     kept = not_held(SubjectRequest.account_id, Hold.category == Category.ACCOUNT, at.now)
-    return and_(SubjectRequest.status != "in_progress", SubjectRequest.completed_at < at.cutoff, kept)
+    return and_(SubjectRequest.status.in_(ENDED), SubjectRequest.completed_at < at.cutoff, kept)
 
 
 def _with_its_archive_gone(at: At) -> ColumnElement[bool]:

@@ -22,9 +22,9 @@ from cloudpriv.platform.db import Plane, Tx
 from cloudpriv.platform.errors import BusyError, NotFoundError
 from cloudpriv.platform.objectstore import ObjectStore
 from cloudpriv.policy.register import Policy
-from cloudpriv.rights import archive, leases
+from cloudpriv.rights import archive, leases, requests
 from cloudpriv.rights.leases import Lease, LeaseLostError
-from cloudpriv.rights.tables import Export, SubjectRequest
+from cloudpriv.rights.tables import Export
 
 log = structlog.get_logger(__name__)
 
@@ -110,10 +110,8 @@ def _mark_ready(lease: Lease, policy: Policy, digest: str) -> None:
         export.status, export.object_key, export.size, export.sha256 = "ready", _object_key(lease), lease.written, digest
         export.ready_at, export.expires_at = now, policy.rule_for("export_archives").erasable_from(now)
         export.lease_owner = export.lease_until = None
-        request = tx.session.get_one(SubjectRequest, (export.account_id, export.request_id))
-        request.status, request.completed_at = "completed", now
-        request.version += 1
         events.record(tx, "export.complete", account_id=export.account_id, subject_id=export.export_id)
+        requests.answered(tx, policy, export)
 
 
 def _put_off(lease: Lease, *, counted: bool) -> None:

@@ -1,11 +1,146 @@
-"""Mails to people about their requests: received, extended, answered; and the day's list for privacy staff."""
+"""Mails to people about their requests: received, extended, answered; and the day's list for privacy staff.
 
-from collections.abc import Mapping
+A letter says what is so when it is sent. One about a request that has gone on meanwhile is dropped: the next one tells more.
+"""
 
-from cloudpriv.controller.outbox import Writer
+from collections.abc import Callable, Mapping
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import select
+
+from cloudpriv import mail_templates
+from cloudpriv.controller import outbox
+from cloudpriv.controller.accounts import OpenedAccount
+from cloudpriv.controller.outbox import DroppedError, Letter, Mail, Values, Writer
+from cloudpriv.controller.tables import Person
+from cloudpriv.platform.db import Tx
+from cloudpriv.policy.register import Policy
+from cloudpriv.policy.schema import Text
+from cloudpriv.rights import deadlines
 from cloudpriv.rights.post import Post
+from cloudpriv.rights.request_details import open_details
+from cloudpriv.rights.request_grounds import GROUNDS
+from cloudpriv.rights.states import RUNNING
+from cloudpriv.rights.tables import SubjectRequest
+
+IDENTITY: Final = "request_identity"
+RECEIVED: Final = "request_received"
+EXTENDED: Final = "request_extended"
+COMPLETED: Final = "request_completed"
+REFUSED: Final = "request_refused"
+WITHDRAWN: Final = "request_withdrawn"
+DIGEST: Final = "request_digest"
+
+WORDS: Final = "request_words"
+OUTCOMES: Final = mail_templates.phrases(WORDS, "outcomes")
+IDS_TOLD: Final = 20  # of each kind in the day's list; all of them are in the list of open requests
+
+# What a request must be for a letter of the kind to be true.
+TRUE_WHILE: Final[Mapping[str, Callable[[SubjectRequest], bool]]] = {
+    IDENTITY: lambda row: row.status == "received",
+    RECEIVED: lambda row: row.status in RUNNING,
+    EXTENDED: lambda row: row.extended_at is not None and row.completed_at is None,
+    COMPLETED: lambda row: row.status == "completed",
+    REFUSED: lambda row: row.status == "refused",
+    WITHDRAWN: lambda row: row.status == "withdrawn",
+}
 
 
-def writers(_: Post) -> Mapping[str, Writer]:
+def tell(tx: Tx, row: SubjectRequest, kind: str) -> None:
+    """Have a letter sent to whom the request is about: the person, or every owner of the account."""
+    for person_id in _readers(tx, row):
+        outbox.queue_mail(tx, kind, row.account_id, person_id, row.request_id)
+
+
+def queue_digest(tx: Tx, privacy_address: str | None) -> bool:
+    """Have the day's list mailed to the privacy address, where there is one and something to tell; whether it is."""
+    if privacy_address is None or not deadlines.pressing(tx).any():
+        return False
+    outbox.queue_mail(tx, DIGEST, None, None)
+    return True
+
+
+def writers(post: Post) -> Mapping[str, Writer]:
     """How its mails are written, for `outbox.deliver`."""
-    return {}
+    return {DIGEST: _digest(post), **{kind: outbox.to_person(_content(post, kind)) for kind in TRUE_WHILE}}
+
+
+def _readers(tx: Tx, row: SubjectRequest) -> list[UUID]:
+    if row.scope == "person":
+        return [] if row.person_id is None else [row.person_id]
+    owners = select(Person.person_id).where(Person.account_id == row.account_id, Person.role == "owner")
+    return list(tx.session.scalars(owners.where(Person.erasure_requested_at.is_(None)).order_by(Person.person_id)))
+
+
+def _content(post: Post, kind: str) -> outbox.Content:
+    def told(tx: Tx, account: OpenedAccount, mail: Mail) -> Values:
+        row = tx.session.get(SubjectRequest, (account.row.account_id, mail.subject_id))
+        if row is None or not TRUE_WHILE[kind](row):
+            raise DroppedError("not_so_any_more")
+        return {**_of_request(post, account, row), **_said(post.policy, account, row)}
+
+    return told
+
+
+def _of_request(post: Post, account: OpenedAccount, row: SubjectRequest) -> Values:
+    controller = post.policy.controller_of(account.row.service)
+    return {
+        "asked": _phrase("types", row.type),
+        "about": _phrase("scopes", row.scope),
+        "number": str(row.request_id),
+        "received_on": row.received_at.date(),
+        "due_on": row.due_on,
+        "controller": controller.name,
+        "address": ", ".join(controller.address),
+        "country": mail_templates.country_name(controller.country),
+    }
+
+
+def _said(policy: Policy, account: OpenedAccount, row: SubjectRequest) -> Values:
+    """What of it only some letters say: why it takes longer, what was done, or why it was refused, and where to complain."""
+    details, authority = open_details(account.key, row), policy.supervisory_authority
+    outcome = details.get("outcome", "done")
+    return {
+        "extension": details.get("extension", {}).get("reason", ""),
+        "outcome": _phrase("outcomes", outcome) if outcome in OUTCOMES else outcome,
+        "ground": _phrase("grounds", row.ground) if row.ground else "",
+        "article": GROUNDS[row.ground][row.type] if row.ground else "",
+        "reason": details.get("decision", {}).get("reason", ""),
+        "authority": _in_every_language(authority.name),
+        "authority_address": ", ".join(authority.address),
+        "authority_country": _in_every_language(authority.country_name),
+        "authority_website": authority.website,
+    }
+
+
+def _digest(post: Post) -> Writer:
+    def write(tx: Tx, _: Mail) -> Letter:
+        found = deadlines.pressing(tx)
+        if post.privacy_address is None or not found.any():
+            raise DroppedError("nothing_to_tell")
+        values = {
+            "overdue": str(len(found.overdue)),
+            "overdue_ids": _listed(found.overdue),
+            "nearly_due": str(len(found.nearly_due)),
+            "nearly_due_ids": _listed(found.nearly_due),
+            "failed": str(len(found.failed)),
+            "failed_ids": _listed(found.failed),
+            "day": tx.now.date(),
+        }
+        return Letter(post.privacy_address, None, values)
+
+    return write
+
+
+def _listed(ids: list[UUID]) -> str:
+    return ", ".join(map(str, ids[:IDS_TOLD])) + (", …" if len(ids) > IDS_TOLD else "") or "-"
+
+
+def _phrase(group: str, key: str) -> Mapping[str, str]:
+    return mail_templates.phrases(WORDS, group)[key]
+
+
+def _in_every_language(text: Text) -> Mapping[str, str]:
+    """A text of the policy, which may lack some of the mails' languages: its English one stands for those."""
+    return {locale: text.get(locale, text["en"]) for locale in mail_templates.LOCALES}

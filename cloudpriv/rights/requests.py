@@ -1,139 +1,270 @@
-"""Requests of data subjects, and the exports that answer them (GDPR Articles 12, 15 and 20)."""
+"""Requests of data subjects (GDPR Articles 7(3) and 15 to 22), from receipt to answer, by the states of `rights.states`.
 
+What is asked is carried out by `rights.handling`; only copies of the data begin here, as soon as who asks is identified. A
+request that asks for what a running one asks for already is tied to it and ends as it ends: nothing is done twice, and
+nobody is left without an answer. One whose asker nobody has identified ties and holds up nothing.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from datetime import datetime
+from typing import Any, Final, Literal
 from uuid import UUID
 
-from sqlalchemy import Select, select
-
 from cloudpriv.audit import events
-from cloudpriv.controller import accounts
+from cloudpriv.controller import accounts, people
 from cloudpriv.controller.tables import Account
 from cloudpriv.platform.db import Tx
-from cloudpriv.platform.errors import AccountClosingError, GoneError, NotFoundError, NotReadyError
+from cloudpriv.platform.errors import AccountClosingError, FieldError, ForbiddenError, InvalidError, NotFoundError
 from cloudpriv.platform.ids import new_id
-from cloudpriv.policy.periods import answer_due_on
+from cloudpriv.policy.periods import answer_due_on, extended_due_on
 from cloudpriv.policy.register import Policy
+from cloudpriv.rights import letters, request_case, request_exports, states
+from cloudpriv.rights.request_case import Case, check_own_answer, find, succeed, tie, tied_to
+from cloudpriv.rights.request_details import seal_details
+from cloudpriv.rights.request_exports import EXPORTED
+from cloudpriv.rights.request_grounds import GROUNDS, TYPES, RequestType, check_ground
+from cloudpriv.rights.request_reads import (
+    KnownRequest,
+    list_open,
+    list_requests,
+    open_archive,
+    read_export,
+    read_request,
+)
 from cloudpriv.rights.tables import Export, SubjectRequest
 
-RequestType = Literal["access", "portability"]
-TYPES: Final[tuple[RequestType, ...]] = ("access", "portability")
+__all__ = [
+    "GROUNDS",
+    "TYPES",
+    "Channel",
+    "Identity",
+    "KnownRequest",
+    "RequestType",
+    "answered",
+    "begin",
+    "complete",
+    "extend",
+    "list_open",
+    "list_requests",
+    "open_archive",
+    "read_export",
+    "read_request",
+    "receive",
+    "refuse",
+    "restart_export",
+    "verify",
+    "withdraw",
+]  # fmt: skip
+
+Channel = Literal["portal", "backend", "letter", "mail"]
+Method = Literal["password", "code", "backend", "documents"]
+ARCHIVE_READY: Final = "archive_ready"  # the outcome of a request for a copy
 
 
 @dataclass(frozen=True)
-class KnownRequest:
-    """A request and the export that answers it."""
+class Identity:
+    """How the asker was identified, by whom (a caller's kind and id, never a name), and what was looked at."""
 
-    row: SubjectRequest
-    export: Export
+    method: Method
+    by: str
+    note: str | None = None
 
 
-def receive(tx: Tx, policy: Policy, account_id: UUID, type_: RequestType) -> KnownRequest:
-    """Take a request for a copy of an account's data and start its export; both types are answered by one archive.
+def receive(tx: Tx, policy: Policy, account_id: UUID, type_: str, *, person_id: UUID | None = None,
+            channel: Channel = "backend", received_at: datetime | None = None, details: Mapping[str, Any] | None = None,
+            identity: Identity | None = None, language: str = "en") -> KnownRequest:  # fmt: skip
+    """Take a request about an account, or about one person of it; due by the calendar of its controller's country.
 
-    The caller has verified the person's identity. The answer is due by the law of the country of the account's controller
-    (Article 12(3)). A restricted account is exported too (Article 18(2)); raises AccountClosingError for one that is being
-    erased, NotFoundError.
+    With an `identity` it is verified at once, and a copy of the data begun or the request tied to a running one; without,
+    it waits for `verify`. `received_at` may lie in the past: a letter counts from its receipt. `details` is what was asked
+    ({text, changes, …}); `language` that of the archive. A restricted account is served too (Article 18(2)), a closing one
+    as long as it can be undone. Raises AccountClosingError, InvalidError, NotFoundError.
     """
-    account = accounts.find_account(tx, account_id, lock=True).row
-    if account.status in ("closing", "purging"):
-        raise AccountClosingError
+    account = accounts.find_account(tx, account_id, lock=True)
+    _check_not_erased(account.row, tx.now)
+    _check_may_ask(tx, account_id, person_id)
+    received = received_at or tx.now
+    _check_values(type_, received, tx.now)
     row = SubjectRequest(
         account_id=account_id,
         request_id=new_id(),
-        scope="account",
+        person_id=person_id,
+        scope="account" if person_id is None else "person",
         type=type_,
-        status="in_progress",
-        channel="backend",
-        identity_method="backend",
-        identity_verified_by=f"{tx.actor.kind} {tx.actor.id}",
-        identity_verified_at=tx.now,
-        received_at=tx.now,
-        due_on=answer_due_on(tx.now, policy.controller_of(account.service).country),
+        status="received",
+        channel=channel,
+        received_at=received,
+        due_on=answer_due_on(received, policy.controller_of(account.row.service).country),
         version=1,
     )
+    seal_details(account.key, row, {**(details or {}), **({"language": language} if type_ in EXPORTED else {})})
+    tx.session.add(row)
+    tx.session.flush()
     events.record(tx, "request.create", account_id=account_id, subject_id=row.request_id)
-    return KnownRequest(row, _start_export(tx, row))
+    case = Case(account, row)
+    if identity is None:
+        letters.tell(tx, row, letters.IDENTITY)
+    else:
+        _identify(tx, case, identity)
+    row.version = 1  # nobody has seen it before
+    return case.known(tx)
 
 
-def read_request(tx: Tx, request_id: UUID) -> KnownRequest:
-    """The request, audited. Raises NotFoundError, also for one of another service."""
-    found = tx.session.execute(_visible(tx).where(SubjectRequest.request_id == request_id)).one_or_none()
-    if found is None:
-        raise NotFoundError
-    events.record(tx, "request.read", account_id=found[0].account_id, subject_id=request_id)
-    return KnownRequest(found[0], found[1])
+def verify(tx: Tx, _: Policy, request_id: UUID, identity: Identity) -> KnownRequest:
+    """Note how the asker was identified; then it goes on as in `receive`. Raises ConflictError, NotFoundError."""
+    case = find(tx, request_id)
+    _identify(tx, case, identity)
+    return case.known(tx)
 
 
-def list_requests(tx: Tx, account_id: UUID, *, after: UUID | None, limit: int) -> list[KnownRequest]:
-    """Requests of the account, oldest first, and one more than `limit` if there is one; audited as one read."""
-    accounts.find_account(tx, account_id)
-    query = _visible(tx).where(SubjectRequest.account_id == account_id)
-    if after is not None:
-        query = query.where(SubjectRequest.request_id > after)
-    events.record(tx, "request.list", account_id=account_id)
-    query = query.order_by(SubjectRequest.request_id).limit(limit + 1)
-    return [KnownRequest(row, export) for row, export in tx.session.execute(query)]
+def begin(tx: Tx, _: Policy, request_id: UUID) -> KnownRequest:
+    """Begin the work on a request whose asker is identified. Raises ConflictError, NotFoundError."""
+    case = find(tx, request_id)
+    request_case.begin(tx, case)
+    return case.known(tx)
 
 
-def read_export(tx: Tx, export_id: UUID) -> Export:
-    """The state of an export, audited. Raises NotFoundError, also for one of another service."""
-    export, _ = _find_export(tx, export_id)
-    events.record(tx, "export.read", account_id=export.account_id, subject_id=export_id)
-    return export
+def complete(tx: Tx, _: Policy, request_id: UUID, outcome: str) -> KnownRequest:
+    """End a request that was granted, and those tied to it; `outcome` is one of the keys of `letters.OUTCOMES`, or a text.
 
-
-def open_archive(tx: Tx, export_id: UUID) -> str:
-    """The key of a ready export's archive in the object store; audited as a download.
-
-    Raises NotReadyError before it is ready, GoneError from its expiry or the account's erasure on, NotFoundError.
+    Raises ConflictError, NotFoundError.
     """
-    export, status = _find_export(tx, export_id)
-    if export.status in ("pending", "running"):
-        raise NotReadyError
-    if export.status == "failed":
-        raise NotReadyError("The archive could not be made; the request is still open.")
-    over = export.expires_at is None or export.expires_at <= tx.now
-    if export.status == "expired" or over or status == "purging" or export.object_key is None:
-        raise GoneError
-    events.record(tx, "export.download", account_id=export.account_id, subject_id=export_id)
-    return export.object_key
+    case = find(tx, request_id)
+    check_own_answer(case.row)
+    for each in (case, *tied_to(tx, case)):
+        each.step(tx, "complete")
+        each.decided(tx)
+        each.add(outcome=outcome)
+        letters.tell(tx, each.row, letters.COMPLETED)
+    return case.known(tx)
 
 
-def _start_export(tx: Tx, request: SubjectRequest) -> Export:
-    export = Export(
-        account_id=request.account_id,
-        export_id=new_id(),
-        request_id=request.request_id,
-        person_id=request.person_id,
-        scope=request.scope,
-        language="en",
-        status="pending",
-        progress=0,
-        attempts=0,
-        created_at=tx.now,
-    )
-    tx.session.add(request)
+def refuse(tx: Tx, _: Policy, request_id: UUID, ground: str, reason: str) -> KnownRequest:
+    """End a request, and those tied to it, by a refusal: a ground of `GROUNDS`, and why it applies, in words to the asker.
+
+    The letter names the authority to complain to and the court (Article 12(4)). For staff alone. Raises ConflictError,
+    InvalidError for a ground that does not fit, or no reason, and NotFoundError.
+    """
+    _check_staff(tx)
+    case = find(tx, request_id)
+    check_own_answer(case.row)
+    check_ground(case.row.type, ground, verified=case.row.identity_method is not None)
+    _check_reason(reason)
+    for each in (case, *tied_to(tx, case)):
+        each.step(tx, "refuse")
+        each.decided(tx)
+        each.row.ground = ground
+        each.add(decision={"reason": reason})
+        letters.tell(tx, each.row, letters.REFUSED)
+    request_exports.stop(tx, case.row)
+    return case.known(tx)
+
+
+def withdraw(tx: Tx, request_id: UUID, *, outcome: str | None = None) -> KnownRequest:
+    """End a request on its asker's word. The eldest tied to it takes its place, for who asked by that one has not withdrawn.
+
+    But who withdraws the erasure of an account keeps the account, so the others that asked for it end too. Raises
+    ConflictError, NotFoundError.
+    """
+    case = find(tx, request_id)
+    tied = tied_to(tx, case)
+    _withdraw(tx, case, outcome)
+    if case.row.type == "erasure":
+        for each in tied:
+            _withdraw(tx, each, outcome)
+    elif tied:
+        succeed(tx, case.row, tied)
+    request_exports.stop(tx, case.row)
+    return case.known(tx)
+
+
+def extend(tx: Tx, policy: Policy, request_id: UUID, reason: str) -> KnownRequest:
+    """Put off the answer by two further months, with the reason that the asker is told (Article 12(3)). For staff alone.
+
+    Once, no later than on the first due day, and also for those tied to it that can be. Raises ConflictError, InvalidError
+    without a reason, NotFoundError.
+    """
+    _check_staff(tx)
+    case = find(tx, request_id)
+    check_own_answer(case.row)
+    states.next_state(case.row.status, "extend")
+    states.check_extension(extended=case.row.extended_at is not None, due_on=case.row.due_on, today=tx.now.date())
+    _check_reason(reason)
+    country = policy.controller_of(case.account.row.service).country
+    for each in (case, *(tied for tied in tied_to(tx, case) if _extensible(tx, tied.row))):
+        each.step(tx, "extend")
+        each.row.extended_at, each.row.due_on = tx.now, extended_due_on(each.row.received_at, country)
+        each.add(extension={"reason": reason})
+        letters.tell(tx, each.row, letters.EXTENDED)
+    return case.known(tx)
+
+
+def restart_export(tx: Tx, request_id: UUID) -> KnownRequest:
+    """Begin the export of a request anew whose last one failed or is slow. Raises ConflictError otherwise, NotFoundError."""
+    case = find(tx, request_id)
+    request_exports.check_restart(tx, case.row)
+    request_exports.start(tx, case.row, case.details.get("language", "en"))
+    return case.known(tx)
+
+
+def answered(tx: Tx, policy: Policy, export: Export) -> None:
+    """Complete the request of an export that has become ready, unless it has ended meanwhile."""
+    row = tx.session.get_one(SubjectRequest, (export.account_id, export.request_id))
+    if row.status == "in_progress":
+        complete(tx, policy, row.request_id, ARCHIVE_READY)
+
+
+def _identify(tx: Tx, case: Case, identity: Identity) -> None:
+    row = case.row
+    case.step(tx, "verify")
+    row.identity_method, row.identity_verified_by, row.identity_verified_at = identity.method, identity.by, tx.now
+    if identity.note:
+        case.add(identity={"note": identity.note})
     tx.session.flush()
-    tx.session.add(export)
-    tx.session.flush()
-    events.record(tx, "export.create", account_id=export.account_id, subject_id=export.export_id)
-    tx.wake.append(("export", export.export_id))
-    return export
+    letters.tell(tx, row, letters.RECEIVED)
+    if not tie(tx, case) and row.type in EXPORTED:
+        request_case.begin(tx, case)
 
 
-def _find_export(tx: Tx, export_id: UUID) -> tuple[Export, str]:
-    query = select(Export, Account.service, Account.status).join(Account, Account.account_id == Export.account_id)
-    found = tx.session.execute(query.where(Export.export_id == export_id)).one_or_none()
-    if found is None or tx.actor.service not in (None, found[1]):
+def _withdraw(tx: Tx, case: Case, outcome: str | None) -> None:
+    case.step(tx, "withdraw")
+    if outcome is not None:
+        case.add(outcome=outcome)
+    letters.tell(tx, case.row, letters.WITHDRAWN)
+
+
+def _extensible(tx: Tx, row: SubjectRequest) -> bool:
+    return row.extended_at is None and tx.now.date() <= row.due_on
+
+
+def _check_not_erased(row: Account, now: datetime) -> None:
+    """Raises AccountClosingError once the erasure of the account cannot be undone any more."""
+    if row.status == "closing" and (row.closes_at is None or row.closes_at <= now):
+        raise AccountClosingError
+
+
+def _check_may_ask(tx: Tx, account_id: UUID, person_id: UUID | None) -> None:
+    """Raises NotFoundError for a person who is none of the account, and for a member who asks about more than themselves."""
+    if person_id is not None:
+        people.find_person(tx, account_id, person_id)
+    if tx.actor.kind == "member" and str(person_id) != tx.actor.id:
         raise NotFoundError
-    return found[0], found[2]
 
 
-def _visible(tx: Tx) -> Select[SubjectRequest, Export]:
-    query = select(SubjectRequest, Export).join(
-        Export,
-        (Export.account_id == SubjectRequest.account_id) & (Export.request_id == SubjectRequest.request_id),
-    )
-    query = query.join(Account, Account.account_id == SubjectRequest.account_id)
-    return query if tx.actor.service is None else query.where(Account.service == tx.actor.service)
+def _check_values(type_: str, received: datetime, now: datetime) -> None:
+    if type_ not in TYPES:
+        raise InvalidError(errors=(FieldError("/type", f"is none of {', '.join(TYPES)}"),))
+    if received > now:
+        raise InvalidError(errors=(FieldError("/received_at", "lies in the future"),))
+
+
+def _check_reason(reason: str) -> None:
+    if not reason.strip():
+        raise InvalidError(errors=(FieldError("/reason", "is needed"),))
+
+
+def _check_staff(tx: Tx) -> None:
+    """Raises ForbiddenError for an account holder: nobody decides about their own request."""
+    if tx.actor.kind in ("owner", "member"):
+        raise ForbiddenError

@@ -17,7 +17,7 @@ from cloudpriv.platform.objectstore import ObjectStore
 from cloudpriv.rights import export, leases, requests
 from cloudpriv.rights.leases import ATTEMPTS, LEASE, LeaseLostError
 from cloudpriv.rights.tables import Export
-from tests.exports import ask, begin_purge, open_archive, run, stored
+from tests.exports import IDENTIFIED, ask, begin_purge, open_archive, run, stored
 from tests.factories import NOW, make_account, make_device, make_person, transaction
 
 SECOND = timedelta(seconds=1)
@@ -73,11 +73,11 @@ def closed_store(services: Services) -> ObjectStore:
 def test_an_export_becomes_ready_and_completes_its_request(worker_services: Services, services: Services) -> None:
     account_id = make_account(services).row.account_id
     with transaction(services) as tx:
-        known = requests.receive(tx, services.policy, account_id, "access")
-    run(worker_services, known.export.export_id, NOW + SECOND)
+        known = requests.receive(tx, services.policy, account_id, "access", identity=IDENTIFIED)
+    run(worker_services, known.answer.export_id, NOW + SECOND)
     with transaction(services) as tx:
         request = requests.read_request(tx, known.row.request_id)
-        key = requests.open_archive(tx, known.export.export_id)
+        key = requests.open_archive(tx, known.answer.export_id)
     content = b"".join(services.exports.get_stream(key)[1])
     ready = request.export
     assert (ready.status, ready.size, ready.sha256) == ("ready", len(content), sha256(content).hexdigest())
@@ -263,7 +263,7 @@ def test_a_wake_up_is_enqueued_only_after_the_request_is_committed(services: Ser
 
     def give_up() -> None:
         with transaction(services) as tx:
-            requests.receive(tx, services.policy, account_id, "access")
+            requests.receive(tx, services.policy, account_id, "access", identity=IDENTIFIED)
             raise GivenUp
 
     with pytest.raises(GivenUp):

@@ -10,7 +10,7 @@ from cloudpriv.bootstrap import Services
 from cloudpriv.platform.actor import SERVICES, Service
 from cloudpriv.platform.errors import AccountClosingError, DomainError, GoneError, NotFoundError, NotReadyError
 from cloudpriv.rights import requests
-from tests.exports import ask, begin_purge, run
+from tests.exports import IDENTIFIED, ask, begin_purge, run
 from tests.factories import BACKEND, NOW, make_account, transaction
 
 
@@ -28,7 +28,7 @@ def test_an_answer_is_due_by_the_calendar_of_the_controllers_country(
 ) -> None:
     account_id = make_account(services, service=service).row.account_id
     with transaction(services, now=datetime(2026, 6, 21, 23, 59, tzinfo=UTC)) as tx:
-        assert requests.receive(tx, services.policy, account_id, "portability").row.due_on == due_on
+        assert requests.receive(tx, services.policy, account_id, "portability", identity=IDENTIFIED).row.due_on == due_on
 
 
 @pytest.mark.parametrize(("status", "refusal"), [("closing", AccountClosingError), ("purging", NotFoundError)])
@@ -54,18 +54,18 @@ def test_the_other_service_sees_neither_request_nor_export(services: Services) -
     other = next(service for service in SERVICES if service != BACKEND.service)
     account_id = make_account(services, service=other).row.account_id
     with transaction(services) as tx:
-        known = requests.receive(tx, services.policy, account_id, "access")
+        known = requests.receive(tx, services.policy, account_id, "access", identity=IDENTIFIED)
     with transaction(services, BACKEND) as tx:
         with pytest.raises(NotFoundError):
-            requests.receive(tx, services.policy, account_id, "access")
+            requests.receive(tx, services.policy, account_id, "access", identity=IDENTIFIED)
         with pytest.raises(NotFoundError):
             requests.list_requests(tx, account_id, after=None, limit=10)
         with pytest.raises(NotFoundError):
             requests.read_request(tx, known.row.request_id)
         with pytest.raises(NotFoundError):
-            requests.read_export(tx, known.export.export_id)
+            requests.read_export(tx, known.answer.export_id)
         with pytest.raises(NotFoundError):
-            requests.open_archive(tx, known.export.export_id)
+            requests.open_archive(tx, known.answer.export_id)
 
 
 def test_an_archive_is_opened_only_between_ready_and_expired(services: Services, owner_engine: Engine) -> None:
@@ -88,17 +88,17 @@ def test_an_archive_is_opened_only_between_ready_and_expired(services: Services,
 def test_every_read_of_a_request_leaves_an_event(services: Services, owner_engine: Engine) -> None:
     account_id = make_account(services).row.account_id
     with transaction(services) as tx:
-        known = requests.receive(tx, services.policy, account_id, "access")
-    run(services, known.export.export_id)
+        known = requests.receive(tx, services.policy, account_id, "access", identity=IDENTIFIED)
+    run(services, known.answer.export_id)
     with transaction(services) as tx:
         requests.read_request(tx, known.row.request_id)
         requests.list_requests(tx, account_id, after=None, limit=10)
-        requests.read_export(tx, known.export.export_id)
-        requests.open_archive(tx, known.export.export_id)
+        requests.read_export(tx, known.answer.export_id)
+        requests.open_archive(tx, known.answer.export_id)
     query = text("SELECT action FROM audit_events WHERE account_id = :id AND at = :now AND action <> 'account.create'")
     with owner_engine.connect() as connection:
         found = connection.scalars(query, {"id": account_id, "now": NOW})
         assert sorted(found) == [
             "export.complete", "export.create", "export.download", "export.read",
-            "request.create", "request.list", "request.read",
+            "request.begin", "request.complete", "request.create", "request.list", "request.read", "request.verify",
         ]  # fmt: skip

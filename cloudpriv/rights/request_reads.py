@@ -1,0 +1,149 @@
+"""Looking at requests and exports: each look is audited, and shows a caller what is theirs to see and nothing else.
+
+Staff see what belongs to their service, an owner what belongs to the account, a member what is about that person.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, and_, func, select
+from sqlalchemy.orm import aliased
+
+from cloudpriv.audit import events
+from cloudpriv.controller import accounts
+from cloudpriv.controller.tables import Account
+from cloudpriv.platform.db import Tx
+from cloudpriv.platform.errors import GoneError, NotFoundError, NotReadyError
+from cloudpriv.rights import deadlines
+from cloudpriv.rights.request_details import open_details
+from cloudpriv.rights.request_exports import counting
+from cloudpriv.rights.tables import Export, SubjectRequest
+
+
+@dataclass(frozen=True)
+class KnownRequest:
+    """A request, the export that answers it if there is one, and what was asked and said, opened.
+
+    A duplicate is answered by the export of the request that it is tied to.
+    """
+
+    row: SubjectRequest
+    export: Export | None
+    details: dict[str, Any]
+
+    @property
+    def answer(self) -> Export:
+        """The export. Raises NotFoundError where none was begun."""
+        if self.export is None:
+            raise NotFoundError
+        return self.export
+
+
+def read_request(tx: Tx, request_id: UUID) -> KnownRequest:
+    """The request, audited. Raises NotFoundError, also for what the caller may not see."""
+    found = tx.session.execute(_requests(tx).where(SubjectRequest.request_id == request_id)).one_or_none()
+    if found is None:
+        raise NotFoundError
+    row, export = found
+    account = accounts.find_account(tx, row.account_id)
+    events.record(tx, "request.read", account_id=row.account_id, subject_id=request_id)
+    return KnownRequest(row, export, open_details(account.key, row))
+
+
+def list_requests(tx: Tx, account_id: UUID, *, after: UUID | None, limit: int) -> list[KnownRequest]:
+    """Requests of the account, oldest first, and one more than `limit` if there is one; audited as one read."""
+    account = accounts.find_account(tx, account_id)
+    query = _page(_requests(tx).where(SubjectRequest.account_id == account_id), after, limit)
+    events.record(tx, "request.list", account_id=account_id)
+    return [KnownRequest(row, export, open_details(account.key, row)) for row, export in tx.session.execute(query)]
+
+
+def list_open(tx: Tx, *, status: str | None = None, overdue: bool = False, nearly_due: bool = False,
+              after: UUID | None, limit: int) -> list[KnownRequest]:  # fmt: skip
+    """Requests of all accounts that wait for an answer, as `list_requests`; one event for each that is shown.
+
+    Their details stay sealed: who answers one reads it by itself.
+    """
+    query = _requests(tx).where(*deadlines.open_now())
+    if status is not None:
+        query = query.where(SubjectRequest.status == status)
+    if overdue:
+        query = query.where(deadlines.overdue(tx.now))
+    if nearly_due:
+        query = query.where(deadlines.nearly_due(tx.now))
+    found = [KnownRequest(row, export, {}) for row, export in tx.session.execute(_page(query, after, limit))]
+    for known in found[:limit]:
+        events.record(tx, "request.read", account_id=known.row.account_id, subject_id=known.row.request_id)
+    return found
+
+
+def read_export(tx: Tx, export_id: UUID) -> Export:
+    """The state of an export, audited. Raises NotFoundError, also for what the caller may not see."""
+    export, _ = _find_export(tx, export_id)
+    events.record(tx, "export.read", account_id=export.account_id, subject_id=export_id)
+    return export
+
+
+def open_archive(tx: Tx, export_id: UUID) -> str:
+    """The key of a ready export's archive in the object store; audited as a download.
+
+    Raises NotReadyError before it is ready, GoneError from its expiry or the account's erasure on, NotFoundError.
+    """
+    export, status = _find_export(tx, export_id)
+    if export.status in ("pending", "running"):
+        raise NotReadyError
+    if export.status == "failed":
+        raise NotReadyError("The archive could not be made; the request is still open.")
+    over = export.expires_at is None or export.expires_at <= tx.now
+    if export.status == "expired" or over or status == "purging" or export.object_key is None:
+        raise GoneError
+    events.record(tx, "export.download", account_id=export.account_id, subject_id=export_id)
+    return export.object_key
+
+
+def find_row(tx: Tx, request_id: UUID, *, lock: bool = False) -> SubjectRequest:
+    """The request's row, as it is now. Raises NotFoundError, also for what the caller may not see."""
+    query = select(SubjectRequest).join(Account, Account.account_id == SubjectRequest.account_id)
+    query = query.where(SubjectRequest.request_id == request_id, *_seen(tx, SubjectRequest))
+    if lock:
+        query = query.with_for_update(of=SubjectRequest)
+    row = tx.session.scalar(query.execution_options(populate_existing=True))
+    if row is None:
+        raise NotFoundError
+    return row
+
+
+def _requests(tx: Tx) -> Select[SubjectRequest, Export]:
+    """Requests that the caller may see, each with the export that counts of it or of the one that it is tied to."""
+    answering, made = func.coalesce(SubjectRequest.duplicate_of, SubjectRequest.request_id), aliased(Export)
+    theirs = select(made.export_id).where(made.account_id == SubjectRequest.account_id, made.request_id == answering)
+    counts = theirs.order_by(*counting(made)).limit(1).scalar_subquery()
+    query = select(SubjectRequest, Export).join(Account, Account.account_id == SubjectRequest.account_id)
+    query = query.outerjoin(Export, (Export.account_id == SubjectRequest.account_id) & (Export.export_id == counts))
+    return query.where(*_seen(tx, SubjectRequest))
+
+
+def _find_export(tx: Tx, export_id: UUID) -> tuple[Export, str]:
+    query = select(Export, Account.status).join(Account, Account.account_id == Export.account_id)
+    found = tx.session.execute(query.where(Export.export_id == export_id, *_seen(tx, Export))).one_or_none()
+    if found is None:
+        raise NotFoundError
+    return found[0], found[1]
+
+
+def _seen(tx: Tx, table: type[SubjectRequest] | type[Export]) -> Iterator[ColumnElement[bool]]:
+    """What a row of the table, joined with its account, must be for the caller to see it."""
+    if tx.actor.service is not None:
+        yield Account.service == tx.actor.service
+    if tx.actor.account_id is not None:
+        yield table.account_id == tx.actor.account_id
+    if tx.actor.kind == "member":
+        yield and_(table.scope == "person", table.person_id == UUID(tx.actor.id))
+
+
+def _page(query: Select[SubjectRequest, Export], after: UUID | None, limit: int) -> Select[SubjectRequest, Export]:
+    if after is not None:
+        query = query.where(SubjectRequest.request_id > after)
+    return query.order_by(SubjectRequest.request_id).limit(limit + 1)
