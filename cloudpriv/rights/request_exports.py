@@ -1,4 +1,4 @@
-"""The exports that answer requests for a copy: begun with them, begun again when one failed, and handed to who else asked."""
+"""The exports that answer requests for a copy: begun with them, begun anew when one failed, handed over when one ends."""
 
 from datetime import timedelta
 from typing import Any, Final
