@@ -17,7 +17,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, delete, select, update
 
 from cloudpriv.audit import events
-from cloudpriv.controller import accounts
+from cloudpriv.controller import accounts, people
 from cloudpriv.controller.holder_tables import SESSION, HolderSession
 from cloudpriv.controller.tables import Account, Person
 from cloudpriv.platform.actor import HOLDER, Actor
@@ -81,6 +81,7 @@ def begin(tx: Tx, account_id: UUID, person_id: UUID, browser: str) -> tuple[Sess
     The person's account is locked meanwhile. Raises NotFoundError when the person or the account is gone.
     """
     account = accounts.find_account(tx, account_id, lock=True)
+    people.find_person(tx, account_id, person_id)
     _end_all_but(tx, account_id, person_id, MOST - 1)
     session_id, secret = new_id(), secrets.token_bytes(SECRET_BYTES)
     row = HolderSession(

@@ -10,12 +10,12 @@ import secrets
 from datetime import timedelta
 from typing import Final, Literal
 from urllib.parse import urlsplit
-from uuid import UUID
 
 from flask import Response, request
 
 from cloudpriv.api.endpoint import call
 from cloudpriv.api.runtime import runtime
+from cloudpriv.platform.text import normalised
 
 Name = Literal["", "-visit", "-device"]
 SESSION: Final = ""
@@ -84,20 +84,24 @@ def is_csrf_token(token: str, cookie: str) -> bool:
     return hmac.compare_digest(_masked(content[:CSRF_PAD], content[CSRF_PAD:]), _hashed("portal form", cookie))
 
 
-def put_device(response: Response, account_id: UUID, person_id: UUID) -> None:
-    """Have the browser remember for 180 days that this person signed in from it. It lets nobody in."""
-    expires = int((call().now + DEVICE_LASTS).timestamp())
-    content = f"{account_id.hex}.{person_id.hex}.{expires}"
-    put(response, DEVICE, f"{content}.{_hashed('portal device', content).hex()}", DEVICE_LASTS)
+def put_device(response: Response, service: str, account_name: str, username: str) -> Response:
+    """Have the browser remember for 180 days that this person signed in from it. It lets nobody in, and names nobody."""
+    expires = str(int((call().now + DEVICE_LASTS).timestamp()))
+    return put(response, DEVICE, f"{expires}.{_signed_in_from(expires, service, account_name, username)}", DEVICE_LASTS)
 
 
-def device() -> tuple[UUID, UUID] | None:
-    """The account and the person who signed in from this browser, if it remembers that."""
-    content, _, signature = (read(DEVICE) or "").rpartition(".")
-    if not hmac.compare_digest(signature.encode(), _hashed("portal device", content).hex().encode()):
-        return None
-    account, person, expires = content.split(".")
-    return None if int(expires) <= call().now.timestamp() else (UUID(account), UUID(person))
+def knows(service: str, account_name: str, username: str) -> bool:
+    """Whether the browser remembers that the person of these names signed in from it."""
+    expires, _, signature = (read(DEVICE) or "").partition(".")
+    signed = _signed_in_from(expires, service, account_name, username)
+    if not hmac.compare_digest(signature.encode("utf-8", "replace"), signed.encode()):
+        return False
+    return int(expires) > call().now.timestamp()
+
+
+def _signed_in_from(expires: str, service: str, account_name: str, username: str) -> str:
+    names = f"{expires}\0{service}\0{normalised(account_name)}\0{normalised(username)}"
+    return _hashed("portal device", names).hex()
 
 
 def _signature(value: str) -> str:
