@@ -19,6 +19,7 @@ from cloudpriv.platform.errors import BusyError, ForbiddenError
 from cloudpriv.platform.passwords import Passwords
 from cloudpriv.retention import figures
 from cloudpriv.retention.restored import Watch
+from cloudpriv.rights import deadlines
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,11 @@ class Runtime:
         self.watch.require_replayed(services.controller, services.ledger, services.clock)
 
     def figures(self, now: datetime) -> bytes:
-        """What the database tells of purges and of the log; nothing while it is away, which is a signal too."""
+        """What the database tells of purges, of the log and of requests; nothing while it is away, which is a signal too."""
         services = self.services
         try:
             with services.controller.transaction(OPERATOR, now, read_only=True) as tx:
-                return _as_metrics(figures.read(tx, services.policy), log_figures.read(tx))
+                return _as_metrics(figures.read(tx, services.policy), log_figures.read(tx), deadlines.read(tx))
         except BusyError:
             return b""
 
@@ -66,7 +67,7 @@ def runtime() -> Runtime:
     return found
 
 
-def _as_metrics(found: figures.Figures, of_log: log_figures.Figures) -> bytes:
+def _as_metrics(found: figures.Figures, of_log: log_figures.Figures, of_requests: deadlines.Figures) -> bytes:
     registry = CollectorRegistry()
     for name, doc, value in (
         ("accounts_due", "Accounts that may be erased", found.due),
@@ -75,6 +76,8 @@ def _as_metrics(found: figures.Figures, of_log: log_figures.Figures) -> bytes:
         ("purges_retried", "Open purges whose worker failed or stopped", found.retried),
         ("log_pending", "Audit events and certificates that no published checkpoint covers", of_log.pending),
         ("log_oldest_pending_seconds", "Since the first of them was made", of_log.oldest),
+        ("requests_overdue", "Requests of data subjects whose last day to answer is over", of_requests.overdue),
+        ("requests_nearly_due", "Requests of data subjects to be answered within seven days", of_requests.nearly_due),
     ):
         Gauge(f"cloudpriv_{name}", doc, registry=registry).set(value)
     for name, doc, counts in (
@@ -84,4 +87,7 @@ def _as_metrics(found: figures.Figures, of_log: log_figures.Figures) -> bytes:
         gauge = Gauge(f"cloudpriv_{name}", doc, ["status"], registry=registry)
         for status, count in counts.items():
             gauge.labels(status).set(count)
+    open_now = Gauge("cloudpriv_requests_open", "Requests that wait for an answer", ["type", "status"], registry=registry)
+    for (type_, status), count in of_requests.open.items():
+        open_now.labels(type_, status).set(count)
     return generate_latest(registry)

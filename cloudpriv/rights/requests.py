@@ -146,7 +146,7 @@ def refuse(tx: Tx, _: Policy, request_id: UUID, ground: str, reason: str) -> Kno
     The letter names the authority to complain to and the court (Article 12(4)). For staff alone. Raises ConflictError,
     InvalidError for a ground that does not fit, or no reason, and NotFoundError.
     """
-    _check_staff(tx)
+    check_staff(tx)
     case = find(tx, request_id)
     check_own_answer(case.row)
     check_ground(case.row.type, ground, verified=case.row.identity_method is not None)
@@ -185,7 +185,7 @@ def extend(tx: Tx, policy: Policy, request_id: UUID, reason: str) -> KnownReques
     Once, no later than on the first due day, and also for those tied to it that can be. Raises ConflictError, InvalidError
     without a reason, NotFoundError.
     """
-    _check_staff(tx)
+    check_staff(tx)
     case = find(tx, request_id)
     check_own_answer(case.row)
     states.next_state(case.row.status, "extend")
@@ -264,7 +264,7 @@ def _check_reason(reason: str) -> None:
         raise InvalidError(errors=(FieldError("/reason", "is needed"),))
 
 
-def _check_staff(tx: Tx) -> None:
+def check_staff(tx: Tx) -> None:
     """Raises ForbiddenError for an account holder: nobody decides about their own request."""
     if tx.actor.kind in ("owner", "member"):
         raise ForbiddenError

@@ -1,0 +1,134 @@
+"""Requests together with what they do: whoever grants one has it carried out in the same transaction.
+
+Here is what API, portal and command line call. `rights.requests` keeps the states, `rights.effects` does the work.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import or_, select
+
+from cloudpriv.controller.tables import Account, Person
+from cloudpriv.platform.db import Tx
+from cloudpriv.platform.errors import ConflictError
+from cloudpriv.policy.register import Policy
+from cloudpriv.rights import closure, deadlines, effects, request_case, requests, states
+from cloudpriv.rights.request_exports import EXPORTED
+from cloudpriv.rights.requests import Channel, Identity, KnownRequest
+from cloudpriv.rights.tables import SubjectRequest
+
+PERSON_ERASED: Final = "person_erased"
+
+
+def receive(tx: Tx, policy: Policy, account_id: UUID, type_: str, *, person_id: UUID | None = None,
+            channel: Channel = "backend", received_at: datetime | None = None, details: Mapping[str, Any] | None = None,
+            identity: Identity | None = None, language: str = "en") -> KnownRequest:  # fmt: skip
+    """Take a request as `requests.receive` does, and carry it out if who asks is identified.
+
+    Raises what that does and `effects.carry_out`: then nothing was taken. Who wants to keep a request that cannot be carried
+    out as it is takes it without an identity.
+    """
+    known = requests.receive(
+        tx, policy, account_id, type_, person_id=person_id, channel=channel, received_at=received_at, details=details,
+        identity=identity, language=language,
+    )  # fmt: skip
+    shown = known.row.version
+    known = _carry_out(tx, policy, known)
+    known.row.version = shown  # nobody has seen it before
+    return known
+
+
+def verify(tx: Tx, policy: Policy, request_id: UUID, identity: Identity) -> KnownRequest:
+    """Note how the asker was identified, and carry the request out. Raises as `requests.verify` and `effects.carry_out`."""
+    return _carry_out(tx, policy, requests.verify(tx, policy, request_id, identity))
+
+
+def grant(tx: Tx, policy: Policy, request_id: UUID, outcome: str | None = None) -> KnownRequest:
+    """Decide for a request that waits for staff: an objection stops the processing, what staff did itself is noted as done.
+
+    `outcome` says what was done, where no machine did it. Raises ConflictError for what ends by itself (a copy by its
+    export, the closing of an account by its time), ForbiddenError for an account holder, NotFoundError.
+    """
+    requests.check_staff(tx)
+    case = request_case.find(tx, request_id)
+    request_case.check_own_answer(case.row)
+    if case.row.status == "identity_verified":
+        return _carry_out(tx, policy, case.known(tx))
+    if case.row.type in EXPORTED or _is_closing(case.row):
+        raise ConflictError("The request ends by itself.")
+    states.next_state(case.row.status, "complete")
+    done = effects.uphold(tx, case.row) if case.row.type == "objection" else "done"
+    return requests.complete(tx, policy, request_id, outcome or done)
+
+
+def refuse(tx: Tx, policy: Policy, request_id: UUID, ground: str, reason: str) -> KnownRequest:
+    """Decide against a request as `requests.refuse`; what an objection had restricted meanwhile is free again.
+
+    Raises ConflictError, too, for the erasure of an account that is closing: that is undone, not refused.
+    """
+    if _is_closing(request_case.find(tx, request_id).row):
+        raise ConflictError("The account is closing; that can be undone by withdrawing the request.")
+    return _let_go(tx, requests.refuse(tx, policy, request_id, ground, reason))
+
+
+def withdraw(tx: Tx, request_id: UUID) -> KnownRequest:
+    """End a request on its asker's word, as `requests.withdraw`; an account that it was closing stays.
+
+    Raises AccountClosingError, too, when the time for that is over.
+    """
+    case = request_case.find(tx, request_id)
+    if not _is_closing(case.row):
+        return _let_go(tx, requests.withdraw(tx, request_id))
+    closure.undo(tx, case.row.account_id)
+    return request_case.find(tx, request_id).known(tx)
+
+
+def settle_erased(tx: Tx, limit: int) -> int:
+    """End up to `limit` open requests of people who were erased since: there is nobody left to answer; how many."""
+    query = select(SubjectRequest.request_id).join(Account, Account.account_id == SubjectRequest.account_id)
+    of_person = (Person.account_id == SubjectRequest.account_id) & (Person.person_id == SubjectRequest.person_id)
+    gone = or_(SubjectRequest.person_id.is_(None), Person.erasure_requested_at.is_not(None))
+    query = query.outerjoin(Person, of_person).where(*deadlines.open_now(), SubjectRequest.scope == "person", gone)
+    found = list(tx.session.scalars(query.order_by(SubjectRequest.account_id, SubjectRequest.request_id).limit(limit)))
+    for request_id in found:
+        if request_case.find(tx, request_id).row.status in states.OPEN:  # it may have ended with one before it
+            requests.withdraw(tx, request_id, outcome=PERSON_ERASED)
+    return len(found)
+
+
+def _carry_out(tx: Tx, policy: Policy, known: KnownRequest) -> KnownRequest:
+    """Do what is asked for, unless it is under way or tied to what is, or nobody knows yet who asks."""
+    if known.row.status != "identity_verified":
+        return known
+    begun = requests.begin(tx, policy, known.row.request_id)
+    outcome = effects.carry_out(tx, policy, begun.row, begun.details)
+    if outcome is None:
+        return request_case.find(tx, begun.row.request_id).known(tx)
+    return requests.complete(tx, policy, begun.row.request_id, outcome)
+
+
+def _is_closing(row: SubjectRequest) -> bool:
+    """Whether the request has an account closed whose cooling-off lasts."""
+    return (row.type, row.scope, row.status) == ("erasure", "account", "in_progress") and row.effective_at is not None
+
+
+def _let_go(tx: Tx, known: KnownRequest) -> KnownRequest:
+    """Undo what an objection that has ended had restricted, unless another that is looked into needs it."""
+    row = known.row
+    if row.type != "objection" or _is_looked_into(tx, row):
+        return known
+    effects.override(tx, row, known.details)
+    return known
+
+
+def _is_looked_into(tx: Tx, ended: SubjectRequest) -> bool:
+    query = select(SubjectRequest).where(
+        SubjectRequest.account_id == ended.account_id,
+        SubjectRequest.type == "objection",
+        SubjectRequest.scope == ended.scope,
+        SubjectRequest.person_id.is_not_distinct_from(ended.person_id),
+        SubjectRequest.status.in_(states.RUNNING),
+    )
+    return tx.session.scalars(query.limit(1)).first() is not None
