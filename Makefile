@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 EMBEDDED ?= var/embedded
+CATALOGUES := cloudpriv/portal/translations
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +37,14 @@ lint: install ## style, types, import contracts, openapi.yaml in step
 bench: install ## every figure beside its baseline, one JSON line each
 	$(BIN)/python -m tests.bench
 
+messages: install ## gather the portal's texts into its catalogues and compile them; what is new comes untranslated
+	@mkdir -p build
+	$(BIN)/pybabel -q extract --mapping-file babel.cfg --keywords "_l lazy_gettext" --add-location file --width 125 \
+	  --project cloudpriv --msgid-bugs-address "" --output-file build/messages.pot .
+	$(BIN)/pybabel -q update --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date --width 125 \
+	  --input-file build/messages.pot --output-dir $(CATALOGUES)
+	$(BIN)/pybabel -q compile --directory $(CATALOGUES)
+
 lock: ## pin the newest allowed versions anew (needs uv)
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --quiet --upgrade --output-file requirements.lock
@@ -43,4 +52,4 @@ lock: ## pin the newest allowed versions anew (needs uv)
 clean: ## remove what `install`, `serve` and tests left in this folder
 	rm -rf $(VENV) var build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help install demo serve test lint bench lock clean
+.PHONY: help install demo serve test lint bench messages lock clean
