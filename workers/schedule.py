@@ -35,7 +35,7 @@ from cloudpriv.retention.log_data import is_older, unknown
 from cloudpriv.retention.log_data import order_returned as order_again
 from cloudpriv.retention.restored import Watch
 from cloudpriv.rights import clocks as clocks_of_rights
-from cloudpriv.rights import export
+from cloudpriv.rights import closure, export, handling, letters, telling
 
 log = structlog.get_logger(__name__)
 
@@ -167,6 +167,33 @@ def tell_unknown(services: Services) -> None:
         log.error("log_data_without_account", accounts=len(found), ids=[str(each) for each in found[:IDS_TOLD]])
 
 
+def close_accounts(services: Services) -> None:
+    """Plan the purges of accounts whose cooling-off is over."""
+    closure.advance(services.controller, services.policy, services.clock)
+
+
+def settle_requests(services: Services) -> None:
+    """End requests of people who were erased since."""
+    settled = PEOPLE_AT_ONCE
+    while settled == PEOPLE_AT_ONCE:
+        with services.controller.transaction(WORKER, services.clock()) as tx:
+            settled = handling.settle_erased(tx, PEOPLE_AT_ONCE)
+
+
+def tell_of_requests(services: Services) -> None:
+    """Mail the privacy address which requests are overdue, nearly due or stuck, if there are any."""
+    with services.controller.transaction(WORKER, services.clock()) as tx:
+        letters.queue_digest(tx, services.settings.privacy_address)
+
+
+def settle_notices(services: Services) -> None:
+    """Enter how the mails to recipients of data ended; what they did not take is left to staff."""
+    settled = telling.AT_ONCE
+    while settled == telling.AT_ONCE:
+        with services.controller.transaction(WORKER, services.clock()) as tx:
+            settled = telling.conclude(tx)
+
+
 def count_forecast(services: Services) -> None:
     """Count anew what falls due in which month."""
     with services.controller.transaction(WORKER, services.clock()) as tx:
@@ -191,6 +218,10 @@ def every_duty(sweep: Sweep, services: Services) -> Iterator[Duty]:
         # Each host has its own access log, so each schedule erases it.
         yield Duty(clock.key, partial(erase, clock), OFTEN if clock.shared else None)
     yield Duty("held_people", erase_held_people, OFTEN)
+    yield Duty("closings", close_accounts, OFTEN)
+    yield Duty("recipients", settle_notices, OFTEN)
+    yield Duty("requests_of_erased", settle_requests, OFTEN)
+    yield Duty("requests_pressing", tell_of_requests, DAILY)
     yield Duty("notices", give_notices, DAILY)
     yield Duty("log_data_returned", order_returned, DAILY)
     yield Duty("log_data_unknown", tell_unknown, DAILY)

@@ -47,12 +47,14 @@ class VerifyOut(Strict):
 @blueprint.arguments(VerifyIn)
 @blueprint.response(200, VerifyOut)
 def verify(body: dict[str, Any]) -> Any:
-    """Check a password: 200 with whose it is, 401 without saying what was wrong."""
+    """Check a password: 200 with whose it is, 401 without saying what was wrong, 423 of a right one that is restricted."""
     service = current_actor().service
     if service is None or body["service"] not in (None, service):
         raise InvalidCredentialsError
     limit_verification(body["account_name"])
-    return credentials.verify(transaction, runtime().passwords, **{**body, "service": service})
+    found = credentials.verify(transaction, runtime().passwords, **{**body, "service": service})
+    credentials.check_usable(found)
+    return found
 
 
 @blueprint.route("/hint", methods=["POST"])

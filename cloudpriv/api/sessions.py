@@ -51,6 +51,7 @@ def sign_in(body: dict[str, Any]) -> Any:
     this, run = call(), runtime()
     plane, stranger = run.services.controller, Actor("client", "unauthenticated", body["service"])
     found = credentials.verify(lambda: plane.transaction(stranger, this.now, request_id=this.id), run.passwords, **body)
+    credentials.check_usable(found)
     person = Actor("owner" if found.role == "owner" else "member", str(found.person_id), body["service"])
     this.act_as(person)
     with plane.transaction(person, this.now, request_id=this.id) as tx:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from cloudpriv.audit import events
 from cloudpriv.controller.tables import PROFILE, Account, AccountKey, DirectoryEntry
-from cloudpriv.platform.actor import Service
+from cloudpriv.platform.actor import HOLDER, Service
 from cloudpriv.platform.db import Tx, violated_constraint
 from cloudpriv.platform.errors import (
     AccountClosingError,
@@ -37,7 +37,9 @@ FIND: Final = (
     "WHERE a.account_id = %(account_id)s::uuid AND a.status <> 'purging' "
     "AND (%(service)s::text IS NULL OR a.service = %(service)s::text)"
 )
-READ: Final = f"WITH found AS ({FIND}), {events.told_with('found')} SELECT * FROM found"  # noqa: S608  as said
+# What may not be used is not read: nothing is told of it.
+USABLE: Final = "SELECT FROM found WHERE status <> 'restricted' OR %(own_rights)s::boolean"
+READ: Final = f"WITH found AS ({FIND}), usable AS ({USABLE}), {events.told_with('usable')} SELECT * FROM found"  # noqa: S608  as said
 TO_CHANGE: Final = (
     select(Account, AccountKey)
     .join(AccountKey, AccountKey.account_id == Account.account_id)
@@ -91,27 +93,33 @@ def open_account(tx: Tx, service: Service, account_name: str, customer: Mapping[
 
 
 def read_account(tx: Tx, account_id: UUID) -> OpenedAccount:
-    """The account, audited. Raises NotFoundError for one of another service as for none."""
+    """The account, audited. Raises NotFoundError for one of another service as for none, AccountRestrictedError."""
     _check_own(tx, account_id)
-    found = tx.fetch_one(READ, {**events.event_of(tx, "account.read", account_id), "service": tx.actor.service})
+    values = {"service": tx.actor.service, "own_rights": uses_own_rights(tx)}
+    found = tx.fetch_one(READ, {**events.event_of(tx, "account.read", account_id), **values})
     if found is None:
         raise NotFoundError
+    check_usable(tx, found)
     return _opened(tx, found, found)
 
 
 def read_account_by_name(tx: Tx, account_name: str) -> OpenedAccount:
-    """The account of this name in the actor's service, audited. Raises NotFoundError."""
+    """The account of this name in the actor's service, audited. Raises NotFoundError, AccountRestrictedError."""
     account = find_by_name(tx, tx.actor.service or "", account_name)
     if account is None:
         raise NotFoundError
+    check_usable(tx, account.row)
     events.record(tx, "account.read", account_id=account.row.account_id)
     return account
 
 
 def list_accounts(tx: Tx, *, after: UUID | None, limit: int) -> list[OpenedAccount]:
-    """Accounts of the caller's service in order of opening, and one more if there is one; those shown are audited."""
+    """Accounts of the caller's service in order of opening, and one more if there is one; those shown are audited.
+
+    Restricted ones are left out: to list them would be to use them.
+    """
     query = select(Account, AccountKey).join(AccountKey, AccountKey.account_id == Account.account_id)
-    query = query.where(Account.status != "purging")
+    query = query.where(Account.status.not_in(("purging", "restricted")))
     if tx.actor.service is not None:
         query = query.where(Account.service == tx.actor.service)
     if after is not None:
@@ -121,9 +129,13 @@ def list_accounts(tx: Tx, *, after: UUID | None, limit: int) -> list[OpenedAccou
     return found
 
 
-def change_account(tx: Tx, account_id: UUID, version: int, changes: Mapping[str, Any]) -> OpenedAccount:
-    """Set `customer` members or the account's name; raises StaleError unless `version` is the current one."""
-    account = lock_account(tx, account_id)
+def change_account(tx: Tx, account_id: UUID, version: int, changes: Mapping[str, Any], *,
+                   restricted: bool = False) -> OpenedAccount:  # fmt: skip
+    """Set `customer` members or the account's name; raises StaleError unless `version` is the current one.
+
+    With `restricted` also those of a restricted account: for its rectification, which its holder asked for.
+    """
+    account = lock_account(tx, account_id, restricted=restricted)
     check_version(account.row.version, version)
     profile = {**account.profile, **changes.get("customer", {})}
     if "account_name" in changes:
@@ -148,10 +160,21 @@ def find_account(tx: Tx, account_id: UUID, *, lock: bool = False) -> OpenedAccou
     return _opened(tx, *found)
 
 
-def lock_account(tx: Tx, account_id: UUID) -> OpenedAccount:
-    """The account, locked, for a change. Raises AccountClosingError or AccountRestrictedError when it takes none."""
+def find_usable(tx: Tx, account_id: UUID) -> OpenedAccount:
+    """The account, to read data of. Raises NotFoundError, AccountRestrictedError as `check_usable` does."""
+    account = find_account(tx, account_id)
+    check_usable(tx, account.row)
+    return account
+
+
+def lock_account(tx: Tx, account_id: UUID, *, restricted: bool = False) -> OpenedAccount:
+    """The account, locked, for a change. Raises AccountClosingError or AccountRestrictedError when it takes none.
+
+    With `restricted` a restricted account takes the change too: for what its holder has a right to (GDPR Article 18(2)).
+    """
     account = find_account(tx, account_id, lock=True)
-    check_writable(account.row)
+    if not (restricted and account.row.status == "restricted"):
+        check_writable(account.row)
     return account
 
 
@@ -173,6 +196,21 @@ def check_writable(row: Account) -> None:
         raise AccountClosingError
     if row.status == "restricted":
         raise AccountRestrictedError
+
+
+def check_usable(tx: Tx, row: Account) -> None:
+    """Raises AccountRestrictedError when the account's data may not be read or used by this actor.
+
+    While it is restricted, only its holders use it, who consent by asking (GDPR Article 18(2)); storage, exports and legal
+    claims do not come here.
+    """
+    if row.status == "restricted" and not uses_own_rights(tx):
+        raise AccountRestrictedError
+
+
+def uses_own_rights(tx: Tx) -> bool:
+    """Whether the actor is an account holder who looks at or asks for what is held about the account."""
+    return HOLDER in tx.actor.scopes
 
 
 def check_version(current: int, given: int) -> None:

@@ -12,10 +12,17 @@ from typing import Final
 from uuid import UUID
 
 from cloudpriv.audit import events
-from cloudpriv.controller import accounts, people
+from cloudpriv.controller import accounts, people, sessions
 from cloudpriv.controller.tables import HINT, PASSWORD, Credential
 from cloudpriv.platform.db import Tx
-from cloudpriv.platform.errors import FieldError, InvalidCredentialsError, InvalidError, NotFoundError
+from cloudpriv.platform.errors import (
+    AccountRestrictedError,
+    FieldError,
+    InvalidCredentialsError,
+    InvalidError,
+    NotFoundError,
+    PersonRestrictedError,
+)
 from cloudpriv.platform.passwords import Passwords
 from cloudpriv.platform.text import normalised
 
@@ -26,12 +33,16 @@ Transaction = Callable[[], AbstractContextManager[Tx]]
 
 @dataclass(frozen=True)
 class Verified:
-    """Whose password was right, what that one is in the account, and the state of the account."""
+    """Whose password was right, what that one is in the account, and the state of the account.
+
+    `person_restricted` says whether the processing of the person's own data is restricted.
+    """
 
     account_id: UUID
     person_id: UUID
     role: str
     status: str
+    person_restricted: bool
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,7 @@ class _Found:
     role: str = "member"
     status: str = "purging"
     password_hash: str | None = None
+    restricted: bool = False
 
 
 def check_hint(password: str, hint: str | None) -> None:
@@ -52,25 +64,28 @@ def check_hint(password: str, hint: str | None) -> None:
 def check_settable(tx: Tx, account_id: UUID, person_id: UUID) -> None:
     """Raises what `set_credentials` would, before a hash is computed for nobody."""
     accounts.check_writable(accounts.find_account(tx, account_id).row)
-    people.find_person(tx, account_id, person_id)
+    people.find_usable(tx, account_id, person_id)
 
 
 def set_credentials(tx: Tx, account_id: UUID, person_id: UUID, password_hash: str, hint: str | None) -> None:
-    """Replace a person's password and hint; the caller has hashed the one and checked the other."""
+    """Replace a person's password and hint, and end their sessions; the caller has hashed the one and checked the other."""
     account = accounts.lock_account(tx, account_id)
-    people.find_person(tx, account_id, person_id)
+    people.find_usable(tx, account_id, person_id)
     row = tx.session.get(Credential, (account_id, person_id)) or Credential(account_id=account_id, person_id=person_id)
     row.password_hash = _sealed(account, person_id, password_hash)
     row.hint = None if hint is None else account.key.seal(person_id, HINT, {"hint": hint})
     row.changed_at = tx.now
     tx.session.add(row)
+    sessions.end_all(tx, account_id, person_id)
     events.record(tx, "credentials.change", account_id=account_id, subject_id=person_id)
 
 
 def open_hint(tx: Tx, account: accounts.OpenedAccount, person_id: UUID) -> str | None:
-    """A person's hint, for the mail to that person and nothing else."""
+    """A person's hint, for the mail to that person and nothing else; None while account or person is restricted."""
     row = tx.session.get(Credential, (account.row.account_id, person_id))
-    if row is None or row.hint is None:
+    if row is None or row.hint is None or account.row.status == "restricted":
+        return None
+    if people.find_person(tx, account.row.account_id, person_id).restricted_at is not None:
         return None
     hint: str = account.key.open(person_id, HINT, row.hint)["hint"]
     return hint
@@ -91,7 +106,18 @@ def verify(
         _conclude(tx, found, right, rehashed)
     if not right or found.account_id is None or found.person_id is None:
         raise InvalidCredentialsError
-    return Verified(found.account_id, found.person_id, found.role, found.status)
+    return Verified(found.account_id, found.person_id, found.role, found.status, found.restricted)
+
+
+def check_usable(verified: Verified) -> None:
+    """Raises AccountRestrictedError or PersonRestrictedError for credentials that may not be used (GDPR Article 18).
+
+    For signing in to the service; not for the portal, where people use their rights.
+    """
+    if verified.status == "restricted":
+        raise AccountRestrictedError
+    if verified.person_restricted:
+        raise PersonRestrictedError
 
 
 def _find(tx: Tx, service: str, account_name: str, username: str) -> _Found:
@@ -103,7 +129,8 @@ def _find(tx: Tx, service: str, account_name: str, username: str) -> _Found:
         return _Found(account.row.account_id)
     stored = tx.session.get(Credential, (person.account_id, person.person_id))
     password_hash = None if stored is None else _opened(account, stored)
-    return _Found(person.account_id, person.person_id, person.role, account.row.status, password_hash)
+    restricted = person.restricted_at is not None
+    return _Found(person.account_id, person.person_id, person.role, account.row.status, password_hash, restricted)
 
 
 def _conclude(tx: Tx, found: _Found, right: bool, rehashed: str | None) -> None:

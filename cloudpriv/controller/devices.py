@@ -46,16 +46,19 @@ def add_device(tx: Tx, account_id: UUID, kind: str | None, identity: Mapping[str
 
 
 def read_device(tx: Tx, account_id: UUID, device_id: UUID) -> KnownDevice:
-    """The device, audited. Raises NotFoundError, also for a removed one."""
-    account = accounts.find_account(tx, account_id)
+    """The device, audited. Raises NotFoundError, also for a removed one, and AccountRestrictedError."""
+    account = accounts.find_usable(tx, account_id)
     device = _known(account.key, _row(tx, account_id, device_id))
     events.record(tx, "device.read", account_id=account_id, subject_id=device_id)
     return device
 
 
 def list_devices(tx: Tx, account_id: UUID, *, after: UUID | None, limit: int) -> list[KnownDevice]:
-    """Devices of the account that are not removed, in order of registration, and one more than `limit` if there is one."""
-    account = accounts.find_account(tx, account_id)
+    """Devices of the account that are not removed, in order of registration, and one more than `limit` if there is one.
+
+    Raises NotFoundError, AccountRestrictedError.
+    """
+    account = accounts.find_usable(tx, account_id)
     query = select(Device).where(Device.account_id == account_id, Device.removed_at.is_(None))
     if after is not None:
         query = query.where(Device.device_id > after)

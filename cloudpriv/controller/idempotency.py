@@ -85,7 +85,7 @@ def claim(tx: Tx, key: str, request: bytes) -> Claim:
     """Take `key` for the caller until the transaction ends; that an earlier answer tells of an account again is audited.
 
     Raises IdempotencyRunningError while another transaction holds it, IdempotencyMismatchError when it was used for
-    another request, NotFoundError when whom the earlier answer told of is erased.
+    another request, NotFoundError when whom the earlier answer told of is erased, AccountRestrictedError.
     """
     caller = f"{tx.actor.kind}:{tx.actor.id}"
     key_index = tx.keys.blind_index("idempotency key", f"{caller}\0{key}")
@@ -147,5 +147,6 @@ def _content(tx: Tx, row: IdempotencyKey) -> dict[str, Any]:
         return row.plain or {}
     if row.sealed is None:
         raise NotFoundError
+    account = accounts.find_usable(tx, row.account_id)
     events.record(tx, "answer.repeat", account_id=row.account_id)
-    return accounts.find_account(tx, row.account_id).key.open(row.answer_id, ANSWER, row.sealed)
+    return account.key.open(row.answer_id, ANSWER, row.sealed)

@@ -12,7 +12,7 @@ from cloudpriv.audit import events
 from cloudpriv.controller import accounts, idempotency
 from cloudpriv.controller.tables import PERSON_IDENTITY, Person
 from cloudpriv.platform.db import Tx, violated_constraint
-from cloudpriv.platform.errors import ConflictError, NotFoundError
+from cloudpriv.platform.errors import ConflictError, NotFoundError, PersonRestrictedError
 from cloudpriv.platform.ids import new_id
 from cloudpriv.platform.keys import DataKey
 from cloudpriv.platform.text import normalised
@@ -53,17 +53,22 @@ def add_person(tx: Tx, account_id: UUID, role: str, identity: Mapping[str, Any])
 
 
 def read_person(tx: Tx, account_id: UUID, person_id: UUID) -> KnownPerson:
-    """The person, audited. Raises NotFoundError."""
-    account = accounts.find_account(tx, account_id)
-    person = _known(account.key, _row(tx, account_id, person_id))
+    """The person, audited. Raises NotFoundError; AccountRestrictedError, PersonRestrictedError as `check_usable` does."""
+    account = accounts.find_usable(tx, account_id)
+    person = _known(account.key, find_usable(tx, account_id, person_id))
     events.record(tx, "person.read", account_id=account_id, subject_id=person_id)
     return person
 
 
 def list_people(tx: Tx, account_id: UUID, *, after: UUID | None, limit: int) -> list[KnownPerson]:
-    """People of the account in order of their adding, and one more than `limit` if there is one; those shown are audited."""
-    account = accounts.find_account(tx, account_id)
+    """People of the account in order of their adding, and one more than `limit` if there is one; those shown are audited.
+
+    Restricted people are left out, but for the account's holders. Raises NotFoundError, AccountRestrictedError.
+    """
+    account = accounts.find_usable(tx, account_id)
     query = select(Person).where(Person.account_id == account_id, Person.erasure_requested_at.is_(None))
+    if not accounts.uses_own_rights(tx):
+        query = query.where(Person.restricted_at.is_(None))
     if after is not None:
         query = query.where(Person.person_id > after)
     found = [_known(account.key, row) for row in tx.session.scalars(query.order_by(Person.person_id).limit(limit + 1))]
@@ -72,10 +77,14 @@ def list_people(tx: Tx, account_id: UUID, *, after: UUID | None, limit: int) -> 
     return found
 
 
-def change_person(tx: Tx, account_id: UUID, person_id: UUID, version: int, changes: Mapping[str, Any]) -> KnownPerson:
-    """Rectify members of the identity or set the role (GDPR Article 16). Raises StaleError, ConflictError."""
-    account = accounts.lock_account(tx, account_id)
-    row = _row(tx, account_id, person_id)
+def change_person(tx: Tx, account_id: UUID, person_id: UUID, version: int, changes: Mapping[str, Any], *,
+                  restricted: bool = False) -> KnownPerson:  # fmt: skip
+    """Rectify members of the identity or set the role (GDPR Article 16). Raises StaleError, ConflictError.
+
+    With `restricted` also while the account or the person is restricted: for a rectification that the person asked for.
+    """
+    account = accounts.lock_account(tx, account_id, restricted=restricted)
+    row = _row(tx, account_id, person_id) if restricted else find_usable(tx, account_id, person_id)
     accounts.check_version(row.version, version)
     document = {
         **_known(account.key, row).identity,
@@ -90,13 +99,13 @@ def change_person(tx: Tx, account_id: UUID, person_id: UUID, version: int, chang
     return KnownPerson(row, document)
 
 
-def remove_person(tx: Tx, account_id: UUID, person_id: UUID, version: int) -> None:
+def remove_person(tx: Tx, account_id: UUID, person_id: UUID, version: int, *, restricted: bool = False) -> None:
     """Erase one person: identity, credentials and kept answers go, traffic stays without naming the person.
 
-    Raises StaleError.
+    Raises StaleError. `restricted` as in `change_person`.
     """
-    account = accounts.lock_account(tx, account_id)
-    row = _row(tx, account_id, person_id)
+    account = accounts.lock_account(tx, account_id, restricted=restricted)
+    row = _row(tx, account_id, person_id) if restricted else find_usable(tx, account_id, person_id)
     accounts.check_version(row.version, version)
     tx.session.delete(row)
     tx.session.flush()
@@ -104,13 +113,13 @@ def remove_person(tx: Tx, account_id: UUID, person_id: UUID, version: int) -> No
     events.record(tx, "person.erase", account_id=account_id, subject_id=person_id)
 
 
-def defer_erasure(tx: Tx, account_id: UUID, person_id: UUID, version: int) -> None:
+def defer_erasure(tx: Tx, account_id: UUID, person_id: UUID, version: int, *, restricted: bool = False) -> None:
     """Mark a person whose erasure has to wait: from then on nobody finds them, by id or by username, or signs in as them.
 
-    Kept answers go as they do with an erasure. Raises StaleError.
+    Kept answers go as they do with an erasure. Raises StaleError. `restricted` as in `change_person`.
     """
-    account = accounts.lock_account(tx, account_id)
-    row = _row(tx, account_id, person_id)
+    account = accounts.lock_account(tx, account_id, restricted=restricted)
+    row = _row(tx, account_id, person_id) if restricted else find_usable(tx, account_id, person_id)
     accounts.check_version(row.version, version)
     row.erasure_requested_at = tx.now
     row.username_index = person_id.bytes  # unique, and no username's: theirs is free again
@@ -146,6 +155,25 @@ def username_index(key: DataKey, username: str) -> bytes:
 def find_person(tx: Tx, account_id: UUID, person_id: UUID) -> Person:
     """The person's row. Raises NotFoundError."""
     return _row(tx, account_id, person_id)
+
+
+def find_usable(tx: Tx, account_id: UUID, person_id: UUID) -> Person:
+    """The person's row. Raises NotFoundError, PersonRestrictedError as `check_usable` does."""
+    row = _row(tx, account_id, person_id)
+    check_usable(tx, row)
+    return row
+
+
+def check_usable(tx: Tx, row: Person) -> None:
+    """Raises PersonRestrictedError when a restricted person's data is used by others than the account's holders."""
+    if row.restricted_at is not None and not accounts.uses_own_rights(tx):
+        raise PersonRestrictedError
+
+
+def restricted_among(tx: Tx, account_id: UUID) -> set[UUID]:
+    """The restricted people of an account."""
+    query = select(Person.person_id).where(Person.account_id == account_id, Person.restricted_at.is_not(None))
+    return set(tx.session.scalars(query))
 
 
 def open_identity(key: DataKey, row: Person) -> dict[str, Any]:

@@ -41,18 +41,20 @@ LOCK: Final = """
 SELECT account_id, status FROM accounts WHERE account_id = ANY(%s) ORDER BY account_id FOR NO KEY UPDATE
 """
 REFUSE: Final = "DELETE FROM pg_temp.traffic_staging WHERE account_id = ANY(%s) RETURNING position, account_id"
-FORGET_ERASED_PEOPLE: Final = """
+# Who is erased meanwhile, and who is restricted: their traffic is the account's, and names nobody.
+FORGET_PEOPLE: Final = """
 WITH named AS MATERIALIZED (
     SELECT DISTINCT account_id, person_id FROM pg_temp.traffic_staging WHERE person_id IS NOT NULL
-), erased AS MATERIALIZED (
+), unnamed AS MATERIALIZED (
     SELECT * FROM named n
     WHERE NOT EXISTS (
         SELECT FROM people p
         WHERE p.account_id = n.account_id AND p.person_id = n.person_id AND p.erasure_requested_at IS NULL
+            AND p.restricted_at IS NULL
     )
 )
-UPDATE pg_temp.traffic_staging s SET person_id = NULL FROM erased e
-WHERE s.account_id = e.account_id AND s.person_id = e.person_id
+UPDATE pg_temp.traffic_staging s SET person_id = NULL FROM unnamed u
+WHERE s.account_id = u.account_id AND s.person_id = u.person_id
 """
 # In the order of the primary key, which keeps its index's pages in cache; the first record of a session makes its row.
 ADD: Final = """
@@ -173,7 +175,7 @@ def _stage(connection: Connection, prepared: _Prepared) -> None:
 def _lock_accounts(connection: Connection, account_ids: set[UUID]) -> tuple[list[UUID], list[Rejection]]:
     """Hold the accounts until the end of the transaction; those to write to, and the records of the others."""
     status: dict[UUID, str] = dict(connection.execute(LOCK, [sorted(account_ids)]).fetchall())
-    connection.execute(FORGET_ERASED_PEOPLE, prepare=False)
+    connection.execute(FORGET_PEOPLE, prepare=False)
     refusals = {each: REFUSALS[status.get(each)] for each in account_ids if status.get(each) != "active"}
     written = sorted(account_ids - refusals.keys())
     if not refusals:

@@ -10,17 +10,19 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, func, select, tuple_
 
 from cloudpriv.audit import events
-from cloudpriv.controller import accounts
+from cloudpriv.controller import accounts, people
 from cloudpriv.controller.tables import TrafficSession
 from cloudpriv.platform.db import Tx
 
 
 @dataclass(frozen=True)
 class Span:
-    """Sessions that started at `since` or later and before `until`; None is no bound."""
+    """Sessions that started at `since` or later and before `until`, of one device or person or all; None is no bound."""
 
     since: datetime | None = None
     until: datetime | None = None
+    device_id: UUID | None = None
+    person_id: UUID | None = None
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,10 @@ def list_sessions(
 ) -> list[TrafficSession]:
     """The account's sessions, latest start first, and one more than `limit` if there is one.
 
-    `before` is start and key of the last session of the page before. Raises NotFoundError.
+    `before` is start and key of the last session of the page before. Sessions of restricted people are shown to others than
+    holders without naming them. Raises NotFoundError, AccountRestrictedError.
     """
-    accounts.find_account(tx, account_id)
+    accounts.find_usable(tx, account_id)
     order = tuple_(TrafficSession.started_at, TrafficSession.session_key)
     query = select(TrafficSession).where(*_within(account_id, span))
     if before is not None:
@@ -60,12 +63,13 @@ def list_sessions(
     query = query.order_by(TrafficSession.started_at.desc(), TrafficSession.session_key.desc())
     found = list(tx.session.scalars(query.limit(limit + 1)))
     events.record(tx, "traffic.read", account_id=account_id)
+    _unname_restricted(tx, account_id, found)
     return found
 
 
 def summarise(tx: Tx, account_id: UUID, span: Span) -> list[MonthlyTotal]:
-    """The account's sessions and bytes by month, latest first. Raises NotFoundError."""
-    accounts.find_account(tx, account_id)
+    """The account's sessions and bytes by month, latest first. Raises NotFoundError, AccountRestrictedError."""
+    accounts.find_usable(tx, account_id)
     # The sum of bigints is a numeric: it may be larger than any of them.
     totals = [
         Total(f"{month:%Y-%m}", device_id, sessions, int(sent), int(received))
@@ -73,6 +77,15 @@ def summarise(tx: Tx, account_id: UUID, span: Span) -> list[MonthlyTotal]:
     ]
     events.record(tx, "traffic.read", account_id=account_id)
     return [_month(month, list(devices)) for month, devices in groupby(totals, lambda total: total.month)]
+
+
+def _unname_restricted(tx: Tx, account_id: UUID, found: list[TrafficSession]) -> None:
+    """Have the rows, which are no part of the unit of work any more, name nobody who is restricted."""
+    restricted = set() if accounts.uses_own_rights(tx) else people.restricted_among(tx, account_id)
+    for row in found:
+        if row.person_id in restricted:
+            tx.session.expunge(row)
+            row.person_id = None
 
 
 def _totals(account_id: UUID, span: Span) -> Select[datetime, UUID, int, Decimal, Decimal]:
@@ -99,3 +112,7 @@ def _within(account_id: UUID, span: Span) -> Iterator[ColumnElement[bool]]:
         yield TrafficSession.started_at >= span.since
     if span.until is not None:
         yield TrafficSession.started_at < span.until
+    if span.device_id is not None:
+        yield TrafficSession.device_id == span.device_id
+    if span.person_id is not None:
+        yield TrafficSession.person_id == span.person_id

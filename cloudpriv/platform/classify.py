@@ -100,3 +100,10 @@ def exported_columns(table: Table) -> dict[str, Column[Any]]:
 def tables_with_account_id(metadata: MetaData) -> Iterator[Table]:
     """Every table that can hold an account's id: where the proof of an erasure looks."""
     return (table for table in metadata.sorted_tables if "account_id" in table.columns)
+
+
+def exported_categories(metadata: MetaData) -> frozenset[str]:
+    """The categories of personal data that the export shows something of: what can have been given to a recipient."""
+    columns = (column for table in metadata.sorted_tables for column in exported_columns(table).values())
+    marks = (classification_of(column) for column in columns)
+    return frozenset(mark.category.value for mark in marks if mark is not None) - {Category.OPERATION.value}

@@ -99,6 +99,20 @@ class AccountRestrictedError(DomainError):
     detail = "Processing of this account is restricted; only storage, export and legal claims are possible."
 
 
+class PersonRestrictedError(DomainError):
+    """Processing of one person's data is restricted (GDPR Article 18)."""
+
+    code = "person_restricted"
+    detail = "Processing of this person's data is restricted; only storage, export and legal claims are possible."
+
+
+class TransferRefusedError(DomainError):
+    """The data may not go to this country: neither a decision nor a safeguard of GDPR chapter V covers it."""
+
+    code = "transfer_refused"
+    detail = "No adequacy decision covers the country, and no standard contractual clauses are named."
+
+
 class IdempotencyMismatchError(DomainError):
     """The Idempotency-Key was used with another request (IETF draft-ietf-httpapi-idempotency-key-header)."""
 

@@ -17,6 +17,7 @@ Text: TypeAlias = Mapping[str, str]  # one text in every language of the policy,
 Word = Annotated[str, msgspec.Meta(pattern=r"\S")]
 Language = Annotated[str, msgspec.Meta(pattern="^[a-z]{2,3}$")]
 Article = Annotated[str, msgspec.Meta(pattern=r"^[0-9]+(\([0-9a-z]+\))*$")]
+CountryCode = Annotated[str, msgspec.Meta(pattern="^[A-Z]{2}$")]
 Website = Annotated[str, msgspec.Meta(pattern=r"^https://\S+$")]
 Key = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_]*$")]
 ControllerKey = Annotated[Key, msgspec.Meta(extra={"refers_to": "controllers"})]
@@ -155,10 +156,22 @@ class Safeguard(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Transfers(msgspec.Struct, frozen=True, kw_only=True):
-    """The rule for transfers out of the European Economic Area, and its safeguards."""
+    """The rule for transfers out of the European Economic Area, its safeguards, and where which of them is needed.
+
+    Countries by ISO 3166 code: of the Area itself (`area`), those that an adequacy decision covers whole (`adequate`), and
+    those of which one covers some recipients only (`partly_adequate`). A country that is in none has no decision.
+    """
 
     text: Text
     safeguards: tuple[Safeguard, ...]
+    area: tuple[CountryCode, ...] = ()
+    adequate: tuple[CountryCode, ...] = ()
+    partly_adequate: tuple[CountryCode, ...] = ()
+
+    def __post_init__(self) -> None:
+        listed = (*self.area, *self.adequate, *self.partly_adequate)
+        if len(set(listed)) != len(listed):
+            raise ValueError("a country is listed once")
 
 
 class Sharing(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from cloudpriv.retention.tables import Hold
 KEYS, DIRECTORY, PEOPLE = (METADATA.tables[each.__tablename__] for each in (AccountKey, DirectoryEntry, Person))
 # For each row that may be referred to PostgreSQL looks through all that is kept: a second for so many of a large account.
 CHECKED: Final = 20
+OF_PERSON: Final = "WHERE r.account_id = %(account_id)s AND r.person_id = %(person_id)s"
 LEFT: Final = (
     Account.__tablename__,
     Hold.__tablename__,
@@ -53,15 +54,24 @@ class Around:
 
     def empty_person(self, person_id: UUID) -> None:
         """Erase of a person what nothing keeps, until the rest may go: what goes with the row, and values in it."""
+        self.blank_person(person_id)
         if self.kept.everything or person_id in self.kept.people:
             return
-        only = "WHERE r.account_id = %(account_id)s AND r.person_id = %(person_id)s"
+        only = OF_PERSON
         for table in scope.going_with(PEOPLE):
             unkept = scope.unkept(table, self.kept)
             self._run(f"DELETE FROM {table.name} r {only} AND {unkept}", person_id=person_id)  # noqa: S608  our own table
         emptied = scope.emptied(PEOPLE, self.kept)
         if emptied is not None:
             self._run(f"UPDATE {PEOPLE.name} r SET {emptied[0]} {only}", person_id=person_id)  # noqa: S608  our own table
+
+    def blank_person(self, person_id: UUID) -> None:
+        """Empty what rows that outlive a person have sealed of what the person said, unless it is kept."""
+        if self.kept.everything or person_id in self.kept.people:
+            return
+        for table, columns in scope.said_in(PEOPLE, self.kept):
+            settings = ", ".join(f"{name} = NULL" for name in columns)
+            self._run(f"UPDATE {table.name} r SET {settings} {OF_PERSON}", person_id=person_id)  # noqa: S608  our own table
 
     def _delete(self, table: Table, limit: int) -> int:
         return self._change(f"DELETE FROM {table.name} r", table, self._goes(table), limit)  # noqa: S608  our own table

@@ -19,6 +19,7 @@ from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import AccountClosingError, FieldError, InvalidError, NotFoundError
 from cloudpriv.platform.ids import new_id
 from cloudpriv.retention import scope
+from cloudpriv.retention.around import Around
 from cloudpriv.retention.tables import WORKABLE, Hold, Purge
 
 SCOPES: Final = ("account", "person", "category")
@@ -158,6 +159,7 @@ def _erase_unless_held(tx: Tx, account_id: UUID, person_id: UUID) -> bool:
         return False
     if account.row.status != "active" or on_person(tx, account_id, person_id):
         return False
+    Around(tx, account_id, scope.scope_of([])).blank_person(person_id)
     return people.erase_pending(tx, account_id, person_id)
 
 

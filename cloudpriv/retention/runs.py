@@ -46,11 +46,15 @@ def plan_due(tx: Tx, terms: Terms, *, limit: int = PLANNED_AT_ONCE) -> list[Purg
 
 
 def plan_account(tx: Tx, terms: Terms, account_id: UUID) -> Purge:
-    """The open purge of a due account, planned now unless it was before. Raises NotFoundError or NotDueError."""
+    """The open purge of a due account, planned now unless it was before. Raises NotFoundError or NotDueError.
+
+    One that its owner closes, and may still undo, is not due: its purge is planned when the cooling-off is over.
+    """
     account = accounts.find_account(tx, account_id, lock=True).row
-    if not (account.status == "closing" or due.is_due(terms.policy, account, tx.now)):
-        raise NotDueError
     opened = open_purge(tx, account_id)
+    asked_for = account.status == "closing" and opened is not None and opened.trigger == "request"
+    if not (asked_for or due.is_due(terms.policy, account, tx.now)):
+        raise NotDueError
     if opened is None:
         anchor = due.last_activity(account.created_at, account.last_traffic_at)
         chosen = DueAccount(account_id, account.service, anchor, due.rule(terms.policy).erasable_from(anchor))

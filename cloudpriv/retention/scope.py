@@ -92,6 +92,16 @@ def going_with(table: Table) -> list[Table]:
     return [other for other, key in _referring(table) if key.ondelete == "CASCADE"]
 
 
+def said_in(table: Table, scope: Scope) -> Iterator[tuple[Table, list[str]]]:
+    """The sealed columns, of rows that outlive the row of `table` which they refer to, that are emptied when it goes."""
+    for other, key in _referring(table):
+        if key.ondelete != "CASCADE":
+            sealed = ((column, mark) for column, mark in _columns(other) if mark.sealed and column.nullable)
+            going = [column.name for column, mark in sealed if _may_go(mark, scope)]
+            if going:
+                yield other, going
+
+
 def _referring(table: Table) -> list[tuple[Table, ForeignKeyConstraint]]:
     return [(other, key) for other in _tables() for key in other.foreign_key_constraints if key.referred_table is table]
 

@@ -32,6 +32,7 @@ STEPS: Final = ("keys", "logdata", "objects", "queue", "rows", "verify", "certif
 # done again; the commit that ends the purge awaits all before it.
 MAY_BE_REPEATED: Final = text("SET LOCAL synchronous_commit = off")
 KEYS: Final = AccountKey.__tablename__
+TOLD_AGAIN: Final = timedelta(minutes=1)  # at whether the mails that an erasure waits for were taken
 LOOK_AGAIN: Final = timedelta(days=1)  # at what a hold without an end keeps, or a restriction; releasing it wakes a worker
 
 
@@ -39,7 +40,8 @@ LOOK_AGAIN: Final = timedelta(days=1)  # at what a hold without an end keeps, or
 class Stores:
     """What an erasure reaches beside the database: objects, the queue, the ledger's bucket, and the key that certifies.
 
-    And log data, by `eraser`, where there is a processor plane.
+    And log data, by `eraser`, where there is a processor plane. `farewell` tells whoever is to be told before an account
+    goes, and says whether that is done; it is called under the account's lock.
     """
 
     objects: ObjectStore
@@ -47,6 +49,7 @@ class Stores:
     ledger: ObjectStore
     proof_key: Ed25519PrivateKey
     eraser: Plane | None = None
+    farewell: Callable[[Tx, UUID], bool] | None = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def begin(grip: Grip, stores: Stores, policy: Policy) -> tuple[UUID, str | None]
             if unit.purge.step != "keys":
                 return account_id, unit.purge.step
             held, now = _held(unit, account_id), min(unit.tx.now, database_time(unit.tx))
-            if _may_not_begin(unit, account, policy, held, now):
+            if _may_not_begin(unit, account, policy, held, now) or _has_to_tell(unit, stores, account_id):
                 return account_id, None
             across = until_shredded.enter_context(log_data.closed(stores.eraser, unit.tx.now))
             if across and _has_log_data_of_late(unit, across, account, policy, now):
@@ -78,7 +81,7 @@ def begin(grip: Grip, stores: Stores, policy: Policy) -> tuple[UUID, str | None]
             step = _shred(unit, account_id, held, log_data_follows=across is not None)
             account.status = "purging"
         if across:
-            erasure.order(across, account_id)
+            erasure.order(across, account_id, prepared=True)
     return account_id, step
 
 
@@ -95,7 +98,18 @@ def _may_not_begin(unit: Unit, account: Account, policy: Policy, held: Sequence[
         _put_off(unit, held)
         purge.status = "planned"
         return True
+    if account.status == "closing" and account.closes_at is not None and account.closes_at > now:
+        _wait(unit, account.closes_at)  # its owner may still undo it
+        return True
     return False
+
+
+def _has_to_tell(unit: Unit, stores: Stores, account_id: UUID) -> bool:
+    """Whether the erasure waits until recipients of the data are told. Before a restore they were told already."""
+    if stores.farewell is None or unit.purge.trigger == "replay" or stores.farewell(unit.tx, account_id):
+        return False
+    _wait(unit, unit.tx.now + TOLD_AGAIN)
+    return True
 
 
 def _has_log_data_of_late(unit: Unit, across: Tx, account: Account, policy: Policy, now: datetime) -> bool:
@@ -244,6 +258,13 @@ def _put_off(unit: Unit, held: Sequence[Hold]) -> None:
     unit.purge.attempts -= 1  # to look at what may not go is none
     end = holds.next_end(held) or unit.tx.now + LOOK_AGAIN
     release(unit.purge, max(end, unit.tx.now + LEASE))  # over by this host's clock and not by the database's
+
+
+def _wait(unit: Unit, until: datetime) -> None:
+    """Have the purge wait; nothing was attempted."""
+    unit.purge.attempts -= 1
+    unit.purge.status = "planned"
+    release(unit.purge, max(until, unit.tx.now + LEASE))
 
 
 def _erase_batch(unit: Unit, account_id: UUID, held: Sequence[Hold]) -> bool:

@@ -52,7 +52,7 @@ def _word(tx: Tx, policy: Policy, account: Account) -> tuple[Word, str]:
     held = holds.active(tx, account.account_id)
     known = {
         "restricted": (Word.RESTRICTED, "its processing is restricted (GDPR Article 18)"),
-        "closing": (Word.CLOSING, "its holder asked for its erasure"),
+        "closing": (Word.CLOSING, "its holder asked for its erasure" + (", and may undo that" if account.closes_at else "")),
         "purging": (Word.PURGING, "what a legal hold covers is left" if held else "its key is destroyed"),
     }
     if account.status != "purging" and any(each.scope == "account" for each in held):

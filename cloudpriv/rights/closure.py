@@ -1,11 +1,165 @@
-"""The closing of an account on its owner's word: a cooling-off of 14 days, in which it may be undone, then the purge."""
+"""The closing of an account on its owner's word: a cooling-off of 14 days, in which it may be undone, then the purge.
 
-from collections.abc import Mapping
+While it lasts nothing is used or changed, and every owner is told by mail, so that a closing nobody meant, or that somebody
+else ordered, is undone. When it is over by the clocks of host and database both, the purge is planned; it begins once the
+recipients of the data are told (`rights.telling`). Every step is a row, so that it may be done twice, by any schedule.
+"""
 
-from cloudpriv.controller.outbox import Writer
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+import structlog
+from sqlalchemy import exists, select
+
+from cloudpriv import mail_templates
+from cloudpriv.audit import events
+from cloudpriv.controller import accounts, outbox, sessions
+from cloudpriv.controller.accounts import OpenedAccount
+from cloudpriv.controller.outbox import DroppedError, Mail, Writer
+from cloudpriv.controller.tables import Account, Person
+from cloudpriv.platform.actor import WORKER
+from cloudpriv.platform.clock import APART
+from cloudpriv.platform.db import Plane, Tx, database_time
+from cloudpriv.platform.errors import AccountClosingError, ConflictError
+from cloudpriv.policy.register import Policy
+from cloudpriv.retention import runs
+from cloudpriv.retention.tables import OPEN, Purge
+from cloudpriv.rights import requests, states
 from cloudpriv.rights.post import Post
+from cloudpriv.rights.tables import SubjectRequest
+from cloudpriv.rights.telling import FAREWELL
+
+log = structlog.get_logger(__name__)
+
+COOLING_OFF: Final = timedelta(days=14)
+BEGUN: Final = "closing_begun"
+UNDONE: Final = "closing_undone"
+AT_ONCE: Final = 100
 
 
-def writers(_: Post) -> Mapping[str, Writer]:
+def close(tx: Tx, _: Policy, account_id: UUID, request: SubjectRequest) -> datetime:
+    """Begin to close an account on a request for its erasure; when the cooling-off ends, which `request` then says too.
+
+    Sessions of others end, and every owner is told by mail. Raises NotFoundError, AccountClosingError, and
+    AccountRestrictedError: a restriction is lifted first.
+    """
+    account = accounts.lock_account(tx, account_id).row
+    ends = tx.now + COOLING_OFF
+    account.status, account.closes_at, account.version = "closing", ends, account.version + 1
+    request.effective_at = ends
+    for person_id in _people(tx, account_id):
+        if str(person_id) != tx.actor.id:
+            sessions.end_all(tx, account_id, person_id)
+    events.record(tx, "account.close", account_id=account_id, subject_id=request.request_id)
+    _tell_owners(tx, BEGUN, account_id)
+    return ends
+
+
+def undo(tx: Tx, account_id: UUID) -> None:
+    """Have the account stay, as it was; whoever asked for its erasure has withdrawn that. Every owner is told.
+
+    Raises NotFoundError, ConflictError for one that is not being closed, AccountClosingError when the time for it is over.
+    """
+    account = accounts.find_account(tx, account_id, lock=True).row
+    if account.status != "closing":
+        raise ConflictError("The account is not being closed.")
+    if account.closes_at is None or account.closes_at <= tx.now or _is_planned(tx, account_id):
+        raise AccountClosingError
+    account.status, account.closes_at, account.version = "active", None, account.version + 1
+    for request_id in _open_requests(tx, account_id):
+        requests.withdraw(tx, request_id)
+    events.record(tx, "account.reopen", account_id=account_id)
+    _tell_owners(tx, UNDONE, account_id)
+
+
+def advance(plane: Plane, policy: Policy, clock: Callable[[], datetime]) -> int:
+    """Plan the purge of every account whose cooling-off is over by the clocks of host and database both; how many.
+
+    In bounded transactions that skip what another schedule has locked: two of them plan nothing twice.
+    """
+    total, found = 0, AT_ONCE
+    while found == AT_ONCE:
+        with plane.transaction(WORKER, clock()) as tx:
+            now = database_time(tx)
+            if tx.now > now + APART:
+                log.error("closings_wait", fault="clocks_apart")
+                return total
+            found = _plan_over(tx, policy, min(tx.now, now))
+        total += found
+    return total
+
+
+def writers(post: Post) -> Mapping[str, Writer]:
     """How its mails are written, for `outbox.deliver`."""
-    return {}
+
+    def begun(_: Tx, account: OpenedAccount, __: Mail) -> Mapping[str, mail_templates.Value]:
+        closes_at = account.row.closes_at
+        if account.row.status != "closing" or closes_at is None:
+            raise DroppedError("undone")
+        return {
+            **common(account),
+            "day": closes_at.date(),
+            "time": f"{closes_at:%H:%M} UTC",
+            "portal": f"{post.url}/portal/",
+        }
+
+    def undone(_: Tx, account: OpenedAccount, __: Mail) -> Mapping[str, mail_templates.Value]:
+        return {**common(account), "portal": f"{post.url}/portal/"}
+
+    def ended(_: Tx, account: OpenedAccount, __: Mail) -> Mapping[str, mail_templates.Value]:
+        return common(account)
+
+    def common(account: OpenedAccount) -> dict[str, mail_templates.Value]:
+        controller = post.policy.controller_of(account.row.service)
+        return {
+            "controller": controller.name,
+            "address": ", ".join(controller.address),
+            "country": mail_templates.country_name(controller.country),
+        }
+
+    return {kind: outbox.to_person(content) for kind, content in ((BEGUN, begun), (UNDONE, undone), (FAREWELL, ended))}
+
+
+def _plan_over(tx: Tx, policy: Policy, now: datetime) -> int:
+    """Plan up to AT_ONCE purges; how many accounts were looked at."""
+    planned = exists().where(Purge.account_id == Account.account_id, Purge.trigger == "request", Purge.status.in_(OPEN))
+    query = select(Account).where(Account.status == "closing", Account.closes_at <= now, ~planned)
+    query = query.order_by(Account.account_id).limit(AT_ONCE)
+    found = tx.session.scalars(query.with_for_update(key_share=True, skip_locked=True)).all()
+    for account in found:
+        if _is_planned(tx, account.account_id):  # by another schedule, between the look and the lock
+            continue
+        _tell_owners(tx, FAREWELL, account.account_id)
+        runs.plan_request(tx, policy, account.account_id, account.service, trigger="request", rule=runs.ON_REQUEST)
+    return len(found)
+
+
+def _is_planned(tx: Tx, account_id: UUID) -> bool:
+    purge = runs.open_purge(tx, account_id)
+    return purge is not None and purge.trigger == "request"
+
+
+def _open_requests(tx: Tx, account_id: UUID) -> Iterable[UUID]:
+    """The request that had the account closed; those tied to it end with it."""
+    query = select(SubjectRequest.request_id).where(
+        SubjectRequest.account_id == account_id,
+        SubjectRequest.type == "erasure",
+        SubjectRequest.scope == "account",
+        SubjectRequest.status.in_(states.RUNNING),
+        SubjectRequest.duplicate_of.is_(None),
+    )
+    return tx.session.scalars(query).all()
+
+
+def _people(tx: Tx, account_id: UUID, *, owners: bool = False) -> list[UUID]:
+    query = select(Person.person_id).where(Person.account_id == account_id, Person.erasure_requested_at.is_(None))
+    if owners:
+        query = query.where(Person.role == "owner")
+    return list(tx.session.scalars(query.order_by(Person.person_id)))
+
+
+def _tell_owners(tx: Tx, kind: str, account_id: UUID) -> None:
+    for person_id in _people(tx, account_id, owners=True):
+        outbox.queue_mail(tx, kind, account_id, person_id)

@@ -137,7 +137,8 @@ class Export(ControllerBase):
 class RecipientNotice(ControllerBase):
     """That a recipient of data has to be told of its rectification, erasure or restriction (GDPR Article 19), or was.
 
-    It is told by mail where the disclosure has an address; else staff tells it, and says so.
+    It is told by mail where the disclosure has an address; else staff tells it, and says so. `concerns` is the id of the
+    person whose data it is about, None for all of the account; it is what the recipient is told, and outlives the person.
     """
 
     __tablename__ = "recipient_notices"
@@ -158,6 +159,7 @@ class RecipientNotice(ControllerBase):
     notice_id: Mapped[UUID] = exported(Category.ACCOUNT, Uuid, primary_key=True, name="id")
     disclosure_id: Mapped[UUID] = exported(Category.ACCOUNT, Uuid, name="disclosure_id")
     request_id: Mapped[UUID | None] = exported(Category.ACCOUNT, Uuid, nullable=True, name="request_id")
+    concerns: Mapped[UUID | None] = withheld(Category.OPERATION, Uuid, nullable=True, why=INTERNAL)
     kind: Mapped[str] = exported(Category.ACCOUNT, String, name="kind")
     categories: Mapped[list[str]] = exported(Category.ACCOUNT, ARRAY(String), name="categories")
     status: Mapped[str] = exported(Category.ACCOUNT, String, name="status")

@@ -1,11 +1,230 @@
-"""Telling recipients of data about its rectification, erasure or restriction (GDPR Article 19)."""
+"""Telling recipients of data about its rectification, erasure or restriction (GDPR Article 19).
 
-from collections.abc import Mapping
+Whoever was ever given data of the categories concerned is told, disclosure by disclosure. A notice is a row: it is told by
+mail where the disclosure has an address, else staff tells it. The mail names nobody: the recipient finds the data by the
+reference of the disclosure and by ids. The erasure of an account begins once its notices have ended, or after three days.
+"""
 
-from cloudpriv.controller.outbox import Writer
+from collections.abc import Collection, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import and_, exists, insert, or_, select
+
+from cloudpriv import mail_templates
+from cloudpriv.audit import events
+from cloudpriv.controller import accounts, outbox
+from cloudpriv.controller.accounts import OpenedAccount
+from cloudpriv.controller.holder_tables import DISCLOSURE, Disclosure
+from cloudpriv.controller.outbox import SERVICE_NAMES, DroppedError, Letter, Mail, Writer
+from cloudpriv.controller.tables import Account
+from cloudpriv.platform.db import Tx
+from cloudpriv.platform.errors import ConflictError, NotFoundError
+from cloudpriv.platform.ids import new_id
+from cloudpriv.platform.mail import check_address
+from cloudpriv.policy.register import Policy
 from cloudpriv.rights.post import Post
+from cloudpriv.rights.tables import RecipientNotice
+
+KINDS: Final = ("rectification", "erasure", "restriction")
+MAIL: Final = "recipient_"  # and the kind: how the mails are called
+FAREWELL: Final = "closing_ended"  # the last mail to an account's owners, which its erasure waits for too
+WAIT: Final = timedelta(days=3)  # at most, from a notice to the erasure of what its mail is written from
+AT_ONCE: Final = 500
+WAITING: Final = ("pending", "by_staff")
 
 
-def writers(_: Post) -> Mapping[str, Writer]:
+def notify(tx: Tx, account_id: UUID, kind: str, categories: Collection[str], *, person_id: UUID | None = None,
+           request_id: UUID | None = None) -> list[UUID]:  # fmt: skip
+    """Have every recipient told that was ever given any of the `categories`; the ids of the notices.
+
+    Of a person also those who were given data of the whole account. An erasure is told once, and so is what one request
+    brought about. The account exists; whoever erases locks it before.
+    """
+    account = accounts.find_account(tx, account_id)
+    same = {"request_id": request_id, "concerns": person_id, "kind": kind, "created_at": tx.now}
+    known = _told_before(tx, account_id, kind, person_id, request_id)
+    rows = [
+        {**same, **_notice(account, disclosure), "categories": concerned}
+        for disclosure in _disclosures(tx, account_id, person_id)
+        if disclosure.disclosure_id not in known and (concerned := sorted(set(disclosure.categories) & set(categories)))
+    ]
+    if rows:
+        tx.session.execute(insert(RecipientNotice), rows)
+    for row in rows:
+        events.record(tx, "recipient.notify", account_id=account_id, subject_id=row["notice_id"])
+        if row["status"] == "pending":
+            outbox.queue_mail(tx, f"{MAIL}{kind}", account_id, None, row["notice_id"])
+    return [row["notice_id"] for row in rows]
+
+
+def before_erasure(tx: Tx, account_id: UUID) -> bool:
+    """Whether the erasure of an account may begin, as far as its recipients and owners have been told; tells them if not.
+
+    For `steps.Stores`, under the account's lock. One query for an account whose data nobody was given.
+    """
+    if not _has_anybody_to_tell(tx, account_id):
+        return True
+    conclude(tx, account_id=account_id)
+    categories = {category for row in _disclosures(tx, account_id, None) for category in row.categories}
+    notify(tx, account_id, "erasure", categories)
+    since = tx.now - WAIT
+    of_account = RecipientNotice.account_id == account_id
+    open_notice = exists().where(of_account, RecipientNotice.status.in_(WAITING), RecipientNotice.created_at > since)
+    return not tx.session.scalar(select(or_(open_notice, _farewell_queued(account_id, since))))
+
+
+def conclude(tx: Tx, *, account_id: UUID | None = None, limit: int = AT_ONCE) -> int:
+    """Enter for up to `limit` notices, of an account or of all, how their mails ended; how many that were.
+
+    One whose mail was not taken is left to staff.
+    """
+    same = and_(Mail.account_id == RecipientNotice.account_id, Mail.subject_id == RecipientNotice.notice_id)
+    query = select(RecipientNotice, Mail.status, Mail.sent_at).outerjoin(Mail, same)
+    query = query.where(RecipientNotice.status == "pending", Mail.status.is_distinct_from("queued"))
+    if account_id is not None:
+        query = query.where(RecipientNotice.account_id == account_id)
+    query = query.order_by(RecipientNotice.created_at).limit(limit).with_for_update(of=RecipientNotice, skip_locked=True)
+    found = tx.session.execute(query).all()
+    for notice, status, sent_at in found:
+        notice.status, notice.told_at = ("told", sent_at) if status == "sent" else ("by_staff", None)
+        action = "recipient.told" if status == "sent" else "recipient.left_to_staff"
+        events.record(tx, action, account_id=notice.account_id, subject_id=notice.notice_id)
+    tx.session.flush()
+    return len(found)
+
+
+def list_for_staff(tx: Tx, *, after: UUID | None = None, limit: int) -> list[RecipientNotice]:
+    """Notices that staff has to tell, of all accounts that the actor sees, oldest first, and one more than `limit`.
+
+    Those shown are audited. Whom to tell stands in their disclosures (`disclosures.read_disclosure`).
+    """
+    query = select(RecipientNotice).join(Account, Account.account_id == RecipientNotice.account_id)
+    query = query.where(RecipientNotice.status == "by_staff", Account.status != "purging")
+    if tx.actor.service is not None:
+        query = query.where(Account.service == tx.actor.service)
+    if after is not None:
+        query = query.where(RecipientNotice.notice_id > after)
+    found = list(tx.session.scalars(query.order_by(RecipientNotice.notice_id).limit(limit + 1)))
+    for notice in found[:limit]:
+        events.record(tx, "recipient.read", account_id=notice.account_id, subject_id=notice.notice_id)
+    return found
+
+
+def list_notices(tx: Tx, account_id: UUID, *, after: UUID | None = None, limit: int) -> list[RecipientNotice]:
+    """Notices of an account, oldest first, and one more than `limit` if there is one; audited. Raises NotFoundError."""
+    accounts.find_account(tx, account_id)
+    query = select(RecipientNotice).where(RecipientNotice.account_id == account_id)
+    if after is not None:
+        query = query.where(RecipientNotice.notice_id > after)
+    events.record(tx, "recipient.list", account_id=account_id)
+    return list(tx.session.scalars(query.order_by(RecipientNotice.notice_id).limit(limit + 1)))
+
+
+def settle(tx: Tx, account_id: UUID, notice_id: UUID, *, possible: bool) -> RecipientNotice:
+    """Enter that staff told a recipient, or that it is impossible or disproportionate to (Article 19); audited.
+
+    Raises NotFoundError, ConflictError for a notice that is not left to staff.
+    """
+    accounts.find_account(tx, account_id, lock=True)
+    notice = tx.session.get(RecipientNotice, (account_id, notice_id), with_for_update=True)
+    if notice is None:
+        raise NotFoundError
+    if notice.status != "by_staff":
+        raise ConflictError(f"This notice is not left to staff: it is {notice.status}.")
+    notice.status, notice.told_at = ("told", tx.now) if possible else ("impossible", None)
+    events.record(tx, f"recipient.{notice.status}", account_id=account_id, subject_id=notice_id)
+    return notice
+
+
+def writers(post: Post) -> Mapping[str, Writer]:
     """How its mails are written, for `outbox.deliver`."""
-    return {}
+
+    def write(tx: Tx, mail: Mail) -> Letter:
+        return _written(tx, post.policy, mail)
+
+    return {f"{MAIL}{kind}": write for kind in KINDS}
+
+
+def _disclosures(tx: Tx, account_id: UUID, person_id: UUID | None) -> Sequence[Disclosure]:
+    query = select(Disclosure).where(Disclosure.account_id == account_id)
+    if person_id is not None:
+        query = query.where(or_(Disclosure.person_id.is_(None), Disclosure.person_id == person_id))
+    return tx.session.scalars(query.order_by(Disclosure.disclosure_id)).all()
+
+
+def _told_before(tx: Tx, account_id: UUID, kind: str, person_id: UUID | None, request_id: UUID | None) -> set[UUID]:
+    """The disclosures of which the same was told before."""
+    if kind != "erasure" and request_id is None:
+        return set()
+    same = RecipientNotice.concerns.is_not_distinct_from(person_id)
+    query = select(RecipientNotice.disclosure_id).where(RecipientNotice.account_id == account_id, same)
+    query = query.where(RecipientNotice.kind == kind)
+    return set(tx.session.scalars(query if kind == "erasure" else query.where(RecipientNotice.request_id == request_id)))
+
+
+def _notice(account: OpenedAccount, disclosure: Disclosure) -> dict[str, Any]:
+    address = _details(account, disclosure)["email"]
+    return {
+        "account_id": disclosure.account_id,
+        "notice_id": new_id(),
+        "disclosure_id": disclosure.disclosure_id,
+        "status": "pending" if _can_be_mailed(address) else "by_staff",
+    }
+
+
+def _details(account: OpenedAccount, disclosure: Disclosure) -> dict[str, Any]:
+    return account.key.open(disclosure.disclosure_id, DISCLOSURE, disclosure.details)
+
+
+def _can_be_mailed(address: str | None) -> bool:
+    try:
+        check_address(address or "")
+    except ValueError:
+        return False
+    return True
+
+
+def _has_anybody_to_tell(tx: Tx, account_id: UUID) -> bool:
+    given = exists().where(Disclosure.account_id == account_id)
+    return bool(tx.session.scalar(select(or_(given, _farewell_queued(account_id, tx.now - WAIT)))))
+
+
+def _farewell_queued(account_id: UUID, since: Any) -> Any:
+    return exists().where(
+        Mail.account_id == account_id, Mail.kind == FAREWELL, Mail.status == "queued", Mail.created_at > since
+    )
+
+
+def _written(tx: Tx, policy: Policy, mail: Mail) -> Letter:
+    """The letter to a recipient. Raises DroppedError when the account is gone, or somebody else has told it."""
+    if mail.account_id is None or mail.subject_id is None:
+        raise DroppedError("nobody")
+    try:
+        account = accounts.find_account(tx, mail.account_id)
+    except NotFoundError:
+        raise DroppedError("nobody") from None
+    notice = tx.session.get(RecipientNotice, (mail.account_id, mail.subject_id))
+    if notice is None or notice.status != "pending":
+        raise DroppedError("told_before")
+    disclosure = tx.session.get_one(Disclosure, (notice.account_id, notice.disclosure_id))
+    details = _details(account, disclosure)
+    return Letter(details["email"], None, _values(policy, account, notice, disclosure, details))
+
+
+def _values(policy: Policy, account: OpenedAccount, notice: RecipientNotice, disclosure: Disclosure,
+            details: Mapping[str, Any]) -> Mapping[str, mail_templates.Value]:  # fmt: skip
+    controller = policy.controller_of(account.row.service)
+    return {
+        "service": SERVICE_NAMES[account.row.service],
+        "disclosed_on": disclosure.disclosed_at.date(),
+        "reference": details["reference"] or "-",
+        "disclosure": str(disclosure.disclosure_id),
+        "account_id": str(notice.account_id),
+        "person_id": str(notice.concerns or "-"),
+        "categories": ", ".join(notice.categories),
+        "controller": controller.name,
+        "address": ", ".join(controller.address),
+        "country": mail_templates.country_name(controller.country),
+    }

@@ -1,0 +1,177 @@
+"""What a granted request does: rectification, erasure, restriction, objection and the withdrawal of consents, carried out.
+
+What is done here goes on in the transaction of the request, so that neither stands without the other. Recipients of the data
+are told of it (GDPR Article 19). Who asks has been identified; whoever objects to the processing waits for a decision.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import exists, select
+
+from cloudpriv.controller import accounts, people
+from cloudpriv.controller.accounts import OpenedAccount
+from cloudpriv.controller.people import KnownPerson
+from cloudpriv.platform.classify import Category
+from cloudpriv.platform.db import Tx
+from cloudpriv.platform.errors import FieldError, InvalidError
+from cloudpriv.policy.register import Policy
+from cloudpriv.rights import closure, consents, erasure, restriction, telling
+from cloudpriv.rights.tables import SubjectRequest
+
+# Outcomes, as letters and pages word them.
+RECTIFIED: Final = "rectified"
+ERASED: Final = "erased"
+HELD: Final = "erasure_held"  # the rest goes when a legal hold ends
+RESTRICTED: Final = "restricted"
+UPHELD: Final = "objection_upheld"
+WITHDRAWN: Final = "consent_withdrawn"
+
+OF_PERSON: Final = frozenset(people.EMPTY)  # nobody makes themselves an owner by rectification
+OF_ACCOUNT: Final = frozenset({"account_name", "customer"})
+# As the policy has it: names of accounts and users are account data, the rest identifies.
+ACCOUNT_DATA: Final = frozenset({"username", "account_name"})
+
+
+def carry_out(tx: Tx, policy: Policy, request: SubjectRequest, details: Mapping[str, Any]) -> str | None:
+    """Do what a request asks for whose asker is identified: its outcome, or None when it goes on.
+
+    It goes on where staff has to decide (an objection; a rectification that names no `changes`) and while the cooling-off
+    of an account's erasure lasts. Raises what the services do that it calls: InvalidError for changes of what is not one's
+    own to change, AccountClosingError, AccountRestrictedError, ConflictError, NotFoundError.
+    """
+    work = {
+        "rectification": _rectify,
+        "erasure": _erase,
+        "restriction": _restrict,
+        "objection": _object,
+        "consent_withdrawal": _withdraw_consents,
+    }[request.type]
+    return work(tx, policy, request, details)
+
+
+def uphold(tx: Tx, request: SubjectRequest) -> str:
+    """Grant an objection (GDPR Article 21(1)): the processing objected to stops, so what it is about is restricted."""
+    _restrict_scope(tx, request)
+    return UPHELD
+
+
+def override(tx: Tx, request: SubjectRequest, details: Mapping[str, Any]) -> None:
+    """Undo what a refused objection had restricted while it was looked into (Article 18(1)(d)).
+
+    A restriction that was granted by itself, or by another objection, stays.
+    """
+    if details.get("restrict") and not _restricted_otherwise(tx, request):
+        _lift(tx, request)
+
+
+def rectify_person(tx: Tx, account_id: UUID, person_id: UUID, version: int, changes: Mapping[str, Any], *,
+                   request_id: UUID | None = None, restricted: bool = False) -> KnownPerson:  # fmt: skip
+    """Change a person as `people.change_person` does, and have the recipients told who were given what was changed."""
+    changed = people.change_person(tx, account_id, person_id, version, changes, restricted=restricted)
+    concerned = _categories(changes.keys() - {"role"})
+    telling.notify(tx, account_id, "rectification", concerned, person_id=person_id, request_id=request_id)
+    return changed
+
+
+def rectify_account(tx: Tx, account_id: UUID, version: int, changes: Mapping[str, Any], *,
+                    request_id: UUID | None = None, restricted: bool = False) -> OpenedAccount:  # fmt: skip
+    """Change an account as `accounts.change_account` does, and have the recipients told."""
+    changed = accounts.change_account(tx, account_id, version, changes, restricted=restricted)
+    telling.notify(tx, account_id, "rectification", _categories(changes.keys()), request_id=request_id)
+    return changed
+
+
+def _rectify(tx: Tx, _: Policy, request: SubjectRequest, details: Mapping[str, Any]) -> str | None:
+    """Whether or not it is restricted: who contests the accuracy of data asks for both (Article 18(1)(a))."""
+    changes = details.get("changes")
+    if not changes:  # said in words: for staff to read
+        return None
+    account_id, request_id = request.account_id, request.request_id
+    if request.person_id is None:
+        _check_members(changes, OF_ACCOUNT)
+        version = accounts.find_account(tx, account_id, lock=True).row.version
+        rectify_account(tx, account_id, version, changes, request_id=request_id, restricted=True)
+    else:
+        _check_members(changes, OF_PERSON)
+        version = people.find_person(tx, account_id, request.person_id).version
+        rectify_person(tx, account_id, request.person_id, version, changes, request_id=request_id, restricted=True)
+    return RECTIFIED
+
+
+def _erase(tx: Tx, policy: Policy, request: SubjectRequest, _: Mapping[str, Any]) -> str | None:
+    if request.scope == "account":
+        closure.close(tx, policy, request.account_id, request)
+        return None
+    if request.person_id is None:  # the person was erased since
+        return ERASED
+    account_id, person_id = request.account_id, request.person_id
+    accounts.find_account(tx, account_id, lock=True)
+    version = people.find_person(tx, account_id, person_id).version
+    whole = erasure.erase_person(tx, account_id, person_id, version, request_id=request.request_id, restricted=True)
+    return ERASED if whole else HELD
+
+
+def _restrict(tx: Tx, _: Policy, request: SubjectRequest, __: Mapping[str, Any]) -> str:
+    _restrict_scope(tx, request)
+    return RESTRICTED
+
+
+def _object(tx: Tx, _: Policy, request: SubjectRequest, details: Mapping[str, Any]) -> None:
+    """Have it wait for a decision; until then what it is about is restricted, if that was asked for (Article 18(1)(d))."""
+    if details.get("restrict"):
+        _restrict_scope(tx, request)
+
+
+def _withdraw_consents(tx: Tx, policy: Policy, request: SubjectRequest, _: Mapping[str, Any]) -> str:
+    """Of the person, or of everybody in the account whose request it is."""
+    found = [request.person_id] if request.person_id else _people(tx, request.account_id)
+    for person_id in found:
+        consents.withdraw_all(tx, policy, request.account_id, person_id)
+    return WITHDRAWN
+
+
+def _restrict_scope(tx: Tx, request: SubjectRequest) -> None:
+    if request.person_id is None:
+        restriction.restrict_account(tx, request.account_id, request_id=request.request_id)
+    else:
+        restriction.restrict_person(tx, request.account_id, request.person_id, request_id=request.request_id)
+
+
+def _lift(tx: Tx, request: SubjectRequest) -> None:
+    if request.person_id is None:
+        restriction.lift_account(tx, request.account_id)
+    else:
+        restriction.lift_person(tx, request.account_id, request.person_id)
+
+
+def _restricted_otherwise(tx: Tx, request: SubjectRequest) -> bool:
+    other = SubjectRequest.type.in_(("restriction", "objection"))
+    granted = exists().where(
+        SubjectRequest.account_id == request.account_id,
+        SubjectRequest.request_id != request.request_id,
+        SubjectRequest.scope == request.scope,
+        SubjectRequest.person_id.is_not_distinct_from(request.person_id),
+        SubjectRequest.status == "completed",
+        other,
+    )
+    return bool(tx.session.scalar(select(granted)))
+
+
+def _people(tx: Tx, account_id: UUID) -> list[UUID]:
+    query = select(people.Person.person_id).where(people.Person.account_id == account_id)
+    return list(tx.session.scalars(query.where(people.Person.erasure_requested_at.is_(None))))
+
+
+def _categories(changed: Any) -> set[str]:
+    return {(Category.ACCOUNT if name in ACCOUNT_DATA else Category.IDENTIFICATION).value for name in changed}
+
+
+def _check_members(changes: Mapping[str, Any], known: frozenset[str]) -> None:
+    """Raises InvalidError for what cannot be rectified by its holder."""
+    wrong = sorted(changes.keys() - known)
+    if wrong:
+        raise InvalidError(
+            errors=tuple(FieldError("/changes", f"{len(wrong)} of them cannot be changed") for _ in wrong[:1])
+        )
