@@ -54,6 +54,8 @@ def test_an_installation_with_nothing_to_erase_has_every_figure_at_zero(today: B
         "purges_retried": 0,
         "purges_ended_last_day_cancelled": 0,
         "purges_ended_last_day_done": 0,
+        "requests_nearly_due": 0,
+        "requests_overdue": 0,
     }
 
 
