@@ -10,6 +10,7 @@ import click
 
 from cloudpriv.commands import clocks, data, demo, forecast, logdata, mail, processes, proof, purges, registers, replay
 from cloudpriv.commands.context import Group
+from cloudpriv.commands.export import export
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -23,7 +24,7 @@ def main(ctx: click.Context, embedded: Path | None) -> None:
 
 
 for command in (processes.serve, processes.worker, processes.schedule, demo.demo, registers.db, registers.client,
-                data.ingest, purges.purge, data.export, proof.certificate, proof.audit, clocks.retention, logdata.logdata,
+                data.ingest, purges.purge, export, proof.certificate, proof.audit, clocks.retention, logdata.logdata,
                 mail.mail, registers.openapi, registers.policy):  # fmt: skip
     main.add_command(command)
 clocks.retention.add_command(forecast.show_forecast)

@@ -25,7 +25,9 @@ def ask(services: Services, account_id: UUID, now: datetime = NOW) -> UUID:
 
 def run(services: Services, export_id: UUID, now: datetime = NOW) -> None:
     """Do what a worker does."""
-    export.run(services.controller, services.exports, services.policy, export_id, lambda: now)
+    export.run(
+        services.controller, services.exports, services.policy, export_id, lambda: now, key=services.require_proof_key()
+    )
 
 
 def open_archive(services: Services, export_id: UUID, now: datetime = NOW) -> ZipFile:

@@ -45,7 +45,8 @@ def run_export(export_id: str) -> None:
     """Produce an export's archive."""
     services = SERVICES.get()
     with _reported("export", export_id):
-        export.run(services.controller, services.exports, services.policy, UUID(export_id), services.clock)
+        key = services.require_proof_key()
+        export.run(services.controller, services.exports, services.policy, UUID(export_id), services.clock, key=key)
 
 
 def run_purge(purge_id: str) -> None:

@@ -1,29 +1,19 @@
-"""Commands about accounts' data: ingest it, export it."""
+"""The command that brings in accounts' data."""
 
 import json
-import os
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, get_args
-from uuid import UUID
 
 import click
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from cloudpriv.bootstrap import Services
 from cloudpriv.client.api import ApiClient
 from cloudpriv.client.checkpoint import Report
 from cloudpriv.client.ingest import ingest_file
 from cloudpriv.client.readers import Format
-from cloudpriv.commands.context import as_json, fail, operator, report, report_one, services
-from cloudpriv.platform.errors import BusyError
-from cloudpriv.rights import export as exports
-from cloudpriv.rights import requests
-from cloudpriv.rights.requests import Identity
-from cloudpriv.rights.tables import Export
+from cloudpriv.commands.context import as_json, fail, report, report_one
 
-POLL_SECONDS: Final = 1.0
 FILE: Final = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
@@ -59,38 +49,6 @@ def ingest(file: Path, url: str, client_id: str, client_secret: str, json_output
         fail("no row was taken; --rejects FILE says why of each")
 
 
-@click.command()
-@click.argument("account_id", metavar="ACCOUNT", type=click.UUID)
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the archive here (ACCOUNT.zip).")
-@as_json
-@click.pass_context
-def export(ctx: click.Context, account_id: UUID, output: Path | None, json_output: bool) -> None:
-    """Export all that is held of an account as a zip archive."""
-    target = output or Path(f"{account_id}.zip")
-    with services(ctx, "api") as built, built.controller.transaction(operator(), built.clock()) as tx:
-        identity = Identity("backend", f"{tx.actor.kind} {tx.actor.id}")
-        received = requests.receive(tx, built.policy, account_id, "access", identity=identity).answer
-    with services(ctx, "worker") as built:
-        made = _made(built, received.export_id)
-        if made.status == "failed":
-            raise BusyError(f"The export has failed ({made.failure}).")
-        with built.controller.transaction(operator(), built.clock()) as tx:
-            key = requests.open_archive(tx, received.export_id)
-        _save(built.exports.get_stream(key)[1], target)
-    report_one({"archive": target, "size": made.size, "sha256": made.sha256}, json_output)
-
-
-def _made(built: Services, export_id: UUID) -> Export:
-    """The export when it has ended, made here unless a worker was quicker."""
-    while True:
-        exports.run(built.controller, built.exports, built.policy, export_id, built.clock)
-        with built.controller.transaction(operator(), built.clock()) as tx:
-            found = requests.read_export(tx, export_id)
-        if found.status not in ("pending", "running"):
-            return found
-        time.sleep(POLL_SECONDS)
-
-
 def _bar(title: str) -> "_Bar":
     return _Bar(title)
 
@@ -113,10 +71,3 @@ class _Bar:
 
     def __call__(self, fraction: float, done: Report) -> None:
         self._progress.update(self._task, completed=fraction, rows=done.rows)
-
-
-def _save(chunks: Any, target: Path) -> None:
-    """Write a file; a new one only its owner may read."""
-    with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        for chunk in chunks:
-            file.write(chunk)

@@ -12,10 +12,12 @@ from typing import Any, Final
 from uuid import UUID
 
 import structlog
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import ColumnElement, select
 
 from cloudpriv.audit import events
 from cloudpriv.controller import accounts
+from cloudpriv.controller.accounts import OpenedAccount
 from cloudpriv.controller.tables import Account
 from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.db import Plane, Tx
@@ -23,6 +25,8 @@ from cloudpriv.platform.errors import BusyError, NotFoundError
 from cloudpriv.platform.objectstore import ObjectStore
 from cloudpriv.policy.register import Policy
 from cloudpriv.rights import archive, leases, requests
+from cloudpriv.rights.archive import Order
+from cloudpriv.rights.archive_scope import Scope, scope_of
 from cloudpriv.rights.leases import Lease, LeaseLostError
 from cloudpriv.rights.tables import Export
 
@@ -31,22 +35,31 @@ log = structlog.get_logger(__name__)
 Clock = Callable[[], datetime]
 PAUSE: Final = timedelta(seconds=30)  # before another attempt, doubled with each
 AT_ONCE: Final = 1000
+PERSON_ERASED: Final = "person_erased"  # the failure of an export of a person who is gone
 
 
-def run(plane: Plane, objects: ObjectStore, policy: Policy, export_id: UUID, clock: Clock) -> None:
-    """Make the archive of an export, store it, and mark export and request; nothing when there is nothing to do.
+class PersonErasedError(Exception):
+    """The person whose archive it is was erased, or only a legal hold keeps them."""
 
-    Stops without a trace in the object store when the account is erased meanwhile or another worker took over. An attempt
-    that fails is put off and counted, but for one that failed because a server was away; after ATTEMPTS the export has
-    failed. Raises what made the attempt fail, unless it is that.
+
+def run(
+    plane: Plane, objects: ObjectStore, policy: Policy, export_id: UUID, clock: Clock, *, key: Ed25519PrivateKey
+) -> None:
+    """Make the archive of an export, signed with `key`, store it, and mark export and request; or find nothing to do.
+
+    Stops without a trace in the object store when the account is erased meanwhile or another worker took over; the export
+    of a person who was erased has failed. An attempt that fails is put off and counted, but for one that failed because a
+    server was away; after ATTEMPTS the export has failed. Raises what made the attempt fail, unless it is that.
     """
     lease = leases.claim(plane, export_id, clock)
     if lease is None:
         return
     try:
         with lease.kept():
-            digest = _store(lease, objects, policy)
+            digest = _store(lease, objects, policy, key)
         _mark_ready(lease, policy, digest)
+    except PersonErasedError:
+        _end_without(lease)
     except (LeaseLostError, NotFoundError):
         log.info("export_stopped", export=str(export_id))
         objects.delete_below(_object_key(lease))
@@ -84,15 +97,26 @@ def over(now: datetime) -> tuple[ColumnElement[bool], ...]:
     return Export.status.in_(("ready", "failed")), Export.expires_at <= now
 
 
-def _store(lease: Lease, objects: ObjectStore, policy: Policy) -> str:
+def _store(lease: Lease, objects: ObjectStore, policy: Policy, key: Ed25519PrivateKey) -> str:
     """Write the archive to the object store from one snapshot; its SHA-256."""
     objects.delete_below(_folder(lease.account_id, lease.export_id))  # what earlier attempts left behind
     digest = sha256()
     with lease.plane.transaction(WORKER, lease.clock(), read_only=True) as tx:
         account = accounts.find_account(tx, lease.account_id)
-        with archive.streamed(tx, policy, account, lease.export_id) as chunks:
+        export = tx.session.get_one(Export, (lease.account_id, lease.export_id))
+        scope = _scope(tx, account, export)
+        lease.expected = archive.expected_rows(tx, scope)
+        order = Order(policy, key, export.export_id, export.language, lease.wrote)
+        with archive.streamed(tx, scope, order) as chunks:
             objects.put_stream(_object_key(lease), _watched(chunks, lease, digest), confirm=lease.confirm)
     return digest.hexdigest()
+
+
+def _scope(tx: Tx, account: OpenedAccount, export: Export) -> Scope:
+    try:
+        return scope_of(tx, account, export.scope, export.person_id)
+    except NotFoundError:
+        raise PersonErasedError from None
 
 
 def _watched(chunks: Iterator[bytes], lease: Lease, digest: Any) -> Iterator[bytes]:
@@ -108,10 +132,17 @@ def _mark_ready(lease: Lease, policy: Policy, digest: str) -> None:
     with lease.plane.transaction(WORKER, now) as tx:
         export = lease.locked(tx)
         export.status, export.object_key, export.size, export.sha256 = "ready", _object_key(lease), lease.written, digest
+        export.progress = 100
         export.ready_at, export.expires_at = now, policy.rule_for("export_archives").erasable_from(now)
         export.lease_owner = export.lease_until = None
         events.record(tx, "export.complete", account_id=export.account_id, subject_id=export.export_id)
         requests.answered(tx, policy, export)
+
+
+def _end_without(lease: Lease) -> None:
+    """End the export of a person who is not there any more: there is nobody to give an archive to."""
+    with suppress(LeaseLostError), lease.plane.transaction(WORKER, lease.clock()) as tx:
+        leases.give_up(tx, lease.locked(tx), PERSON_ERASED)
 
 
 def _put_off(lease: Lease, *, counted: bool) -> None:

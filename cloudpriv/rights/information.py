@@ -2,9 +2,11 @@
 
 from typing import Any, Final
 
+from cloudpriv.controller.tables import Account
 from cloudpriv.platform.classify import Category, classification_of, exported_columns, exported_tables
 from cloudpriv.platform.db import ControllerBase
 from cloudpriv.policy.register import Policy
+from cloudpriv.retention.due import purge_due_on
 
 # Article 15(1)(h). The policy names none, and nothing in this service decides anything about a person.
 NO_AUTOMATED_DECISIONS: Final = {
@@ -13,6 +15,16 @@ NO_AUTOMATED_DECISIONS: Final = {
     "fr": "Aucune décision ne repose exclusivement sur un traitement automatisé, y compris le profilage (article 22).",
     "es": "Ninguna decisión se basa solo en el tratamiento automatizado, incluida la elaboración de perfiles (artículo 22).",
 }
+
+
+def of_account(policy: Policy, account: Account, language: str, *, disclosures: int) -> dict[str, Any]:
+    """What `processing` tells, with what holds for this account: how many disclosures the archive lists, and from which day
+    the account may be erased if no traffic comes before. Raises KeyError as `processing` does.
+    """
+    told = processing(policy, account.service, language)
+    told["recipients"] |= {"disclosures": {"file": "disclosures.json", "rows": disclosures}}
+    due_on = purge_due_on(policy, account.created_at, account.last_traffic_at)
+    return told | {"erasure_due_on": due_on.isoformat()}
 
 
 def processing(policy: Policy, service: str, language: str) -> dict[str, Any]:

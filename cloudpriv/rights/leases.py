@@ -38,7 +38,7 @@ class LeaseLostError(Exception):
 
 @dataclass
 class Lease:
-    """One attempt at an export; `written` is how far it got, for those who wait."""
+    """One attempt at an export; `written` bytes and `rows` of those `expected` tell those who wait how far it got."""
 
     plane: Plane
     clock: Callable[[], datetime]
@@ -46,6 +46,8 @@ class Lease:
     export_id: UUID
     owner: UUID
     written: int = 0
+    rows: int = 0
+    expected: int = 0
     lost: Event = field(default_factory=Event)
 
     def confirm(self) -> None:
@@ -54,7 +56,16 @@ class Lease:
         with self.plane.transaction(WORKER, now) as tx:
             export = self.locked(tx)
             export.lease_until = now + LEASE
-            export.size = self.written
+            export.size, export.progress = self.written, self.progress
+
+    @property
+    def progress(self) -> int:
+        """Percent of the rows that are written; all of them only once the archive is stored."""
+        return min(99, 100 * self.rows // self.expected) if self.expected else 0
+
+    def wrote(self, rows: int) -> None:
+        """Count rows in."""
+        self.rows += rows
 
     def locked(self, tx: Tx) -> Export:
         """The export's row, locked with its account. Raises LeaseLostError."""
@@ -98,6 +109,7 @@ def claim(plane: Plane, export_id: UUID, clock: Callable[[], datetime]) -> Lease
             return None
         export.status = "running"
         export.attempts += 1
+        export.progress = 0
         export.lease_owner, export.lease_until = new_id(), now + LEASE
         return Lease(plane, clock, account_id, export_id, export.lease_owner)
 

@@ -1,60 +1,106 @@
-"""The readable page of an archive: self-contained HTML, escaped, streamed."""
+"""The readable page of an archive: self-contained HTML in the person's language, escaped, streamed, without scripts."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import partial
+from itertools import islice
 from typing import Any, Final
+from uuid import UUID
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from sqlalchemy import Row, func, select
+from markupsafe import Markup
+from sqlalchemy import select
 
-from cloudpriv.controller.accounts import OpenedAccount
-from cloudpriv.controller.tables import TrafficSession
-from cloudpriv.platform.classify import exported_tables
-from cloudpriv.platform.db import ControllerBase, Tx
-from cloudpriv.rights import records
+from cloudpriv.controller.tables import DEVICE_IDENTITY, Device
+from cloudpriv.mail_templates import written_day
+from cloudpriv.platform.db import Tx
+from cloudpriv.rights import archive_charts, archive_texts, records
+from cloudpriv.rights.archive_charts import Bar, Chart
+from cloudpriv.rights.archive_scope import Scope
+from cloudpriv.rights.archive_traffic import Totals
 
 PIECES_AT_ONCE: Final = 200  # of the template's output, which comes in very small pieces
+MOST_ROWS: Final = 500  # of a table; more are better read in its file
+MOST_MONTHS: Final = 120  # of the plot: ten years
 
 
-def render(tx: Tx, account: OpenedAccount, about: Mapping[str, Any], information: Mapping[str, Mapping[str, Any]],
-           members: Sequence[Mapping[str, Any]]) -> Iterator[bytes]:  # fmt: skip
-    """The page in UTF-8, in constant memory: what is in the archive, the data but for long tables, traffic by month, and the
-    information of Article 15 in every language of the policy."""
+@dataclass(frozen=True)
+class Told:
+    """What the page tells beside the data itself: in which language, of which archive, of which processing."""
+
+    language: str
+    about: Mapping[str, Any]
+    information: Mapping[str, Any]
+    information_language: str
+    members: Sequence[Mapping[str, Any]]
+    totals: Totals
+
+
+def render(tx: Tx, scope: Scope, told: Told) -> Iterator[bytes]:
+    """The page in UTF-8, in constant memory: what is in the archive, the data but for long tables, plots of the traffic, and
+    the information of Article 15."""
     stream = (
-        _environment()
+        _environment(told.language)
         .get_template("index.html")
         .stream(
-            about=about,
-            information=information,
-            members=members,
-            sections=_sections(tx, account),
-            traffic=_traffic_by_month(tx, account),
+            told=told,
+            language=told.language,
+            scope="account" if scope.person_id is None else "person",
+            sections=_sections(tx, scope),
+            most_rows=MOST_ROWS,
+            months=sorted(told.totals.months.items()),
+            months_plot=_months(told),
+            devices_plot=_devices(tx, scope, told),
+            due_on=date.fromisoformat(told.information["erasure_due_on"]),
         )
     )
     stream.enable_buffering(PIECES_AT_ONCE)
     return (piece.encode() for piece in stream)
 
 
-def _sections(tx: Tx, account: OpenedAccount) -> Iterator[tuple[str, Iterable[dict[str, Any]]]]:
-    for table in exported_tables(ControllerBase.metadata):
-        title, _, kind = table.info["member"].partition(".")
-        if kind == "json":
-            yield title, records.rows(tx, account.key, table, account.row.account_id)
+def _sections(tx: Tx, scope: Scope) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
+    for table in records.tables(scope):
+        if table.info["member"].endswith(".json"):
+            yield table.info["member"], islice(records.rows(tx, scope, table), MOST_ROWS)
 
 
-def _traffic_by_month(tx: Tx, account: OpenedAccount) -> Sequence[Row[Any]]:
-    month = func.date_trunc("month", TrafficSession.started_at)
-    query = select(
-        month.label("month"),
-        func.count().label("sessions"),
-        func.sum(TrafficSession.bytes_from_device).label("bytes_from_device"),
-        func.sum(TrafficSession.bytes_to_device).label("bytes_to_device"),
+def _months(told: Told) -> Markup:
+    language, months = told.language, sorted(told.totals.months.items())
+    if not months:
+        return Markup()
+    bars = [Bar(month, volume.bytes, archive_texts.size(volume.bytes, language)) for month, volume in months[-MOST_MONTHS:]]
+    text = archive_texts.text("months_text", language).format(number=len(months))
+    if len(months) > MOST_MONTHS:
+        text += " " + archive_texts.text("recent_months", language).format(shown=MOST_MONTHS)
+    return archive_charts.columns(Chart("months", archive_texts.text("months_title", language), text), bars)
+
+
+def _devices(tx: Tx, scope: Scope, told: Told) -> Markup:
+    language, largest = told.language, told.totals.largest
+    if not largest:
+        return Markup()
+    names = _names(tx, scope, [UUID(device_id) for device_id, _ in largest])
+    bars = [
+        Bar(names.get(device_id, device_id), volume.bytes, archive_texts.size(volume.bytes, language))
+        for device_id, volume in largest
+    ]
+    text = archive_texts.text("devices_text", language).format(shown=len(bars), number=told.totals.devices)
+    return archive_charts.rows(Chart("devices", archive_texts.text("devices_title", language), text), bars)
+
+
+def _names(tx: Tx, scope: Scope, device_ids: Sequence[UUID]) -> dict[str, str]:
+    """What the customer calls its devices. In one person's archive they are known by their ids: names are the account's."""
+    if scope.person_id is not None:
+        return {}
+    query = select(Device.device_id, Device.identity).where(
+        Device.account_id == scope.account_id, Device.device_id.in_(device_ids)
     )
-    query = query.where(TrafficSession.account_id == account.row.account_id).group_by(month).order_by(month)
-    return tx.session.execute(query).all()
+    opened = {found: scope.account.key.open(found, DEVICE_IDENTITY, sealed) for found, sealed in tx.session.execute(query)}
+    return {str(found): identity.get("name") or identity["serial"] for found, identity in opened.items()}
 
 
-def _environment() -> Environment:
+def _environment(language: str) -> Environment:
     made = Environment(
         loader=PackageLoader("cloudpriv.rights"),
         autoescape=True,
@@ -62,11 +108,26 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters["words"] = lambda name: str(name).replace("_", " ")
+    made.globals["_"] = partial(_text, language)
+    made.filters["label"] = partial(_label, language)
+    made.filters["number"] = partial(_number, language)
     made.filters["moment"] = _moment
+    made.filters["day"] = lambda day: written_day(day, language)
     made.tests["document"] = lambda value: isinstance(value, Mapping)
     made.tests["several"] = lambda value: isinstance(value, list)
     return made
+
+
+def _text(language: str, name: str, **values: Any) -> str:
+    return archive_texts.text(name, language).format(**values)
+
+
+def _label(language: str, name: str) -> str:
+    return archive_texts.label(name, language)
+
+
+def _number(language: str, value: int) -> str:
+    return archive_texts.number(value, language)
 
 
 def _moment(value: Any) -> Any:

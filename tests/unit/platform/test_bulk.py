@@ -1,12 +1,16 @@
 """COPY as CSV."""
 
 import csv
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from io import StringIO
+from typing import Final
 
 import pytest
-from sqlalchemy import Column, DateTime, Engine, Text, create_engine, func, literal, select, text
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import ARRAY, Column, DateTime, Engine, Text, create_engine, func, literal, select, text
 from sqlalchemy.orm import Session
 
 from cloudpriv.embedded.stack import Stack
@@ -58,14 +62,38 @@ def test_a_connection_lost_in_the_middle_is_busy(engine: Engine) -> None:
         session.invalidate()
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20"])
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20", " =", '"='])
 def test_a_text_that_a_spreadsheet_would_run_is_quoted(engine: Engine, start: str) -> None:
-    assert cell(engine, f"{start}cmd|'/c calc'!A1") == f"'{start}cmd|'/c calc'!A1"
+    assert cell(engine, f"{start}cmd/'c calc'!A1") == f"'{start}cmd/'c calc'!A1"
 
 
-@pytest.mark.parametrize("harmless", ["tcp", "", "a=b", "'=quoted already", 'say "no", 100 %', "per cent %s %(x)s", "Å"])
+@pytest.mark.parametrize("separator", [",", ";", "|", "\t", "\r", "\n"])
+def test_a_formula_behind_what_another_spreadsheet_takes_for_a_separator_is_quoted(engine: Engine, separator: str) -> None:
+    assert cell(engine, f"x{separator}=1+1") == f"x{separator}'=1+1"
+    assert cell(engine, f'x{separator} "@SUM(A1)') == f"x{separator}' \"@SUM(A1)"
+
+
+@pytest.mark.parametrize("harmless", ["tcp", "", "a=b", 'say "no", 100 %', "per cent %s %(x)s", "Å", "User-Request", "a; b"])
 def test_other_texts_are_left_alone(engine: Engine, harmless: str) -> None:
     assert cell(engine, harmless) == harmless
+
+
+ODD: Final = st.text(st.sampled_from(",;|\t\r\n-+=@'\" \uff0ba"), max_size=12)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(value=ODD)
+def test_any_text_is_restored_from_its_cell_and_begins_no_formula_anywhere(engine: Engine, value: str) -> None:
+    made = cell(engine, value)
+    assert bulk.restored(made) == value
+    for part in re.split(r"[,;|\t\r\n]", made):
+        assert part.strip('" ')[:1] not in tuple("-+=@\uff0b") or not part.strip('" ')
+
+
+def test_words_of_a_list_stand_in_one_cell(engine: Engine) -> None:
+    lists = select(literal(["=a", "b"], ARRAY(Text)).label("value")).subquery()
+    with Session(engine) as session:
+        assert b"".join(bulk.csv_blocks(session, select(bulk.csv_cell(lists.c.value).label("value")))) == b"value\n'=a b\n"
 
 
 def test_times_are_rfc_3339_in_any_time_zone_of_the_session(engine: Engine) -> None:

@@ -61,12 +61,16 @@ def account_id(services: Services) -> UUID:
 def test_every_member_is_as_the_manifest_says(services: Services, account_id: UUID) -> None:
     archive = export(services, account_id)
     manifest = json.loads(archive.read("manifest.json"))
-    assert [each["name"] for each in manifest["members"]] == archive.namelist()[:-1]
-    assert archive.namelist()[-1] == "manifest.json"
-    assert {each["name"]: each["rows"] for each in manifest["members"]} == {
+    assert [each["name"] for each in manifest["members"]] == archive.namelist()[:-2]
+    assert archive.namelist()[-2:] == ["manifest.json", "manifest.jws"]
+    described = [each["name"] for each in manifest["members"] if each["name"].startswith("schemas/")]
+    assert {each["schema"] for each in manifest["members"]} == {None, *described} - {"schemas/manifest.schema.json"}
+    tables = [each for each in manifest["members"] if each["name"] not in described]
+    assert {each["name"]: each["rows"] for each in tables} == {
         "account.json": 1, "people.json": 1, "devices.json": 1, "credentials.json": 1, "requests.json": 1, "traffic.csv": 3,
         "notices.json": 0, "processing.json": None, "index.html": None, "sessions.json": 0, "consents.json": 0,
         "disclosures.json": 0, "recipient_notices.json": 0, "owner_replacements.json": 0, "policy_announcements.json": 0,
+        "traffic_by_month.csv": 1, "access_log.csv": archive.read("access_log.csv").count(b"\n") - 1,
     }  # fmt: skip
     for each in manifest["members"]:
         content = archive.read(each["name"])
@@ -97,7 +101,7 @@ def test_traffic_is_in_order_of_time_and_no_cell_is_a_formula(services: Services
         'said "bye", left',
         "",
     )
-    assert [row["protocol"] for row in rows] == ["", "'=1+1", "'\t@SUM(A1)"]
+    assert [row["protocol"] for row in rows] == ["", "'=1+1", "'\t'@SUM(A1)"]
     assert rows[2]["ended_at"] == ""
     assert all(len(bytes.fromhex(row["session"])) == 16 for row in rows)
 

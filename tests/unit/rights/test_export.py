@@ -55,7 +55,7 @@ MOMENTS = range(1, 6)
 
 
 def run_with(services: Services, export_id: UUID, clock: Callable[[], datetime]) -> None:
-    export.run(services.controller, services.exports, services.policy, export_id, clock)
+    export.run(services.controller, services.exports, services.policy, export_id, clock, key=services.require_proof_key())
 
 
 def closed_store(services: Services) -> ObjectStore:
@@ -217,7 +217,8 @@ def test_an_object_store_that_is_away_does_not_use_up_the_attempts(services: Ser
     account_id = make_account(services).row.account_id
     export_id, now = ask(services, account_id), NOW
     for _ in range(ATTEMPTS + 1):
-        export.run(services.controller, closed_store(services), services.policy, export_id, partial(moment, now))
+        key = services.require_proof_key()
+        export.run(services.controller, closed_store(services), services.policy, export_id, partial(moment, now), key=key)
         now += LEASE
     assert state(services, export_id).status == "pending"
     run(services, export_id, now)
