@@ -154,8 +154,8 @@ def ingest(tx: Tx) -> Verdict:
 def list_sessions(tx: Tx, query: dict[str, Any], account_id: UUID) -> Any:
     """List the sessions of an account, latest start first."""
     span = Span(query["since"], query["until"])
-    rows = traffic_reports.list_sessions(tx, account_id, span, before=_before(query), limit=query["limit"])
-    return page(rows, query, _shown, _position)
+    rows = traffic_reports.list_sessions(tx, account_id, span, before=before(after(query)), limit=query["limit"])
+    return page(rows, query, _shown, position_of)
 
 
 @blueprint.route("/accounts/<uuid:account_id>/traffic/summary", methods=["GET"])
@@ -174,14 +174,15 @@ def _read_batch() -> Batch:
     return reader(whole_body())
 
 
-def _before(query: dict[str, Any]) -> tuple[datetime, bytes] | None:
-    position = after(query)
+def before(position: bytes | None) -> tuple[datetime, bytes] | None:
+    """Start and key of the session at a position of the list."""
     if position is None:
         return None
     return EPOCH + int.from_bytes(position[:8], "big") * MICROSECOND, position[8:]
 
 
-def _position(row: TrafficSession) -> bytes:
+def position_of(row: TrafficSession) -> bytes:
+    """Where a session stands in the list."""
     return ((row.started_at - EPOCH) // MICROSECOND).to_bytes(8, "big") + row.session_key
 
 

@@ -7,17 +7,43 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from flask import Blueprint, Flask, Response, redirect, request, url_for
+from flask import Blueprint, Flask, Response, redirect, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
 from cloudpriv.api.endpoint import PLANES, PUBLIC, access_of, endpoint
 from cloudpriv.api.runtime import Runtime
 from cloudpriv.platform.errors import DomainError
-from cloudpriv.portal import assets, cookies, guard, i18n, overview, pages
+from cloudpriv.portal import (
+    access,
+    assets,
+    cookies,
+    devices,
+    guard,
+    i18n,
+    identity,
+    overview,
+    owners,
+    pages,
+    password,
+    sessions,
+    sign_in,
+    traffic,
+)
 
 frame: Final = Blueprint("frame", __name__)
-BLUEPRINTS: Final = (frame, overview.blueprint)
+BLUEPRINTS: Final = (
+    frame,
+    overview.blueprint,
+    identity.blueprint,
+    devices.blueprint,
+    traffic.blueprint,
+    access.blueprint,
+    sign_in.blueprint,
+    password.blueprint,
+    sessions.blueprint,
+    owners.blueprint,
+)
 PREFIX: Final = "/portal/"
 TRANSLATIONS: Final = Path(__file__).with_name("translations")
 YEAR: Final = 365 * 24 * 3600

@@ -5,13 +5,13 @@ The language is the one chosen on the page, else the person's own, else the best
 
 from datetime import date, datetime
 from typing import Final
-from uuid import UUID
 
-from babel import Locale, dates, numbers, units
+from babel import Locale, dates, lists, numbers, units
 from flask import Flask, g, request
 from flask_babel import Babel, get_locale, refresh
-from flask_babel import gettext as _
 from markupsafe import Markup
+
+from cloudpriv.policy.periods import Period
 
 LANGUAGES: Final = {"en": "English", "sv": "Svenska", "fr": "Français", "es": "Español"}
 COOKIE: Final = "lang"
@@ -19,7 +19,6 @@ COOKIE: Final = "lang"
 REGIONS: Final = {"en": "en_GB"}
 PREFERRED: Final = "portal_language"
 SIZES: Final = ("byte", "kilobyte", "megabyte", "gigabyte", "terabyte", "petabyte")
-SHOWN_OF_ID: Final = 8  # characters
 
 
 def install(app: Flask, directory: str) -> None:
@@ -57,12 +56,12 @@ def day(value: date) -> Markup:
 
 def moment(value: datetime) -> Markup:
     """A time to the minute, in UTC."""
-    return _timed(_machine(value), f"{dates.format_skeleton('yMMMdHm', value, locale=locale())} UTC")
+    return _timed(_machine(value), _at(value, "Hm"))
 
 
 def second(value: datetime) -> Markup:
     """A time to the second, in UTC."""
-    return _timed(_machine(value), f"{dates.format_skeleton('yMMMdHms', value, locale=locale())} UTC")
+    return _timed(_machine(value), _at(value, "Hms"))
 
 
 def month(value: str) -> str:
@@ -95,14 +94,11 @@ def duration(seconds: float) -> str:
     return " ".join(parts[:2]) or units.format_unit(0, "duration-second", length="short", locale=locale())
 
 
-def short_id(value: UUID) -> str:
-    """The last characters of an id, enough to tell two of a page apart."""
-    return str(value)[-SHOWN_OF_ID:]
-
-
-def yes_no(value: object) -> str:
-    """Yes or no."""
-    return _("Yes") if value else _("No")
+def period(value: Period) -> str:
+    """A period of the policy, such as seven years."""
+    parts = [(count, name) for name in ("years", "months", "weeks", "days") if (count := getattr(value, name))]
+    written = [units.format_unit(count, f"duration-{name[:-1]}", length="long", locale=locale()) for count, name in parts]
+    return lists.format_list(written, locale=locale()) if written else duration(value.clock.total_seconds())
 
 
 def _select() -> str:
@@ -110,6 +106,13 @@ def _select() -> str:
     if chosen not in LANGUAGES:
         chosen = g.get(PREFERRED) or request.accept_languages.best_match(list(LANGUAGES)) or "en"
     return REGIONS.get(chosen, chosen)
+
+
+def _at(value: datetime, clock: str) -> str:
+    """Day and time of day as the language puts them together."""
+    day_, time_ = (dates.format_skeleton(each, value, locale=locale()) for each in ("yMMMd", clock))
+    together: str = locale().datetime_formats["medium"].format(time_, day_)
+    return f"{together} UTC"
 
 
 def _machine(value: datetime) -> str:

@@ -30,13 +30,13 @@ class Entry:
 NAVIGATION: Final = (
     Entry("overview.show", _l("Overview")),
     Entry("identity.show", _l("Identity")),
-    Entry("devices.show", _l("Devices")),
-    Entry("traffic.show", _l("Traffic")),
+    Entry("own_devices.show", _l("Devices")),
+    Entry("own_traffic.show", _l("Traffic")),
     Entry("exports.list_exports", _l("Take your data")),
     Entry("requests.list_requests", _l("Requests")),
     Entry("consents.show", _l("Consents")),
     Entry("access.show", _l("Who looked")),
-    Entry("sessions.show", _l("Sign-ins")),
+    Entry("own_sessions.show", _l("Sign-ins")),
     Entry("notice.show", _l("Privacy notice")),
     Entry("closing.show", _l("Close the account")),
 )
