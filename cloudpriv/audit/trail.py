@@ -22,8 +22,8 @@ def list_latest(
 ) -> list[AuditEvent]:
     """Events about an account, latest first, and one more than `limit` if there is one; the look is an event too.
 
-    With `person_id` those alone that are about this person. That traffic came in is left out unless `incoming`, since devices
-    send day and night, and so is what the person `but_of` did. `before` is the last event of the page before.
+    With `person_id` those alone that are about this person. That traffic came in is left out unless `incoming`,
+    since devices send day and night, and so is what the person `but_of` did. `before` is the last event of the page before.
     """
     events.record(tx, "audit.read", account_id=account_id, subject_id=person_id)
     query = select(AuditEvent).where(*_shown(account_id, person_id, incoming))
