@@ -21,8 +21,8 @@ CATALOGUES = ROOT / "cloudpriv/portal/translations"
 TRANSLATED = [language for language in LANGUAGES if language != "en"]
 # Texts that are the same word in English and in a language.
 SAME_WORD = {
-    "sv": {"Person", "status"},
-    "fr": {"Menu", "Pages", "Service"},
+    "sv": {"Person"},
+    "fr": {"Code", "Menu", "Pages", "Service"},
     "es": {"No"},
 }
 # By which other names than their own the functions that take a text may be imported; the Makefile names the new ones.
