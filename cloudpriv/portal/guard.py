@@ -70,6 +70,8 @@ def page(*, public: bool = False, owner: bool = False, fresh: bool = False, rest
                 return _led(SIGN_IN, here())
             if not _is_our_form(found.cookie):
                 return stale_form()
+            if found.session is None and not unit:
+                return current_app.make_response(view(**kwargs))
             with transaction() as tx:
                 _know(tx)
                 instead = None if found.session is None else _instead(found.session, owner, fresh, restricted_ok)
@@ -128,6 +130,11 @@ def transaction(actor: Actor | None = None) -> AbstractContextManager[Tx]:
 def stranger(service: Service) -> Actor:
     """Somebody who is not signed in and names a service: sees that service's accounts, as those who let them in do."""
     return Actor("client", "unauthenticated", service)
+
+
+def redirected(path: str) -> Response:
+    """Lead to a page by GET. The path is one of ours: of what a visitor sent, `own_path` makes one."""
+    return current_app.make_response(redirect(path, 303))
 
 
 def own_path(path: str | None) -> str:
@@ -190,8 +197,7 @@ def _instead(session: Session, owner: bool, fresh: bool, restricted_ok: bool) ->
 
 
 def _led(to: str, back: str) -> Response:
-    query = "" if back == HOME else "?" + urlencode({"next": back})
-    return current_app.make_response(redirect(to + query, 303))
+    return redirected(to if back == HOME else f"{to}?{urlencode({'next': back})}")
 
 
 def _is_our_form(cookie: str) -> bool:

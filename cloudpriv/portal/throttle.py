@@ -91,6 +91,11 @@ class _Alone:
                 if not each.forgiven and number > 1:
                     self._counts[each.name] = (number - 1, at)
 
+    def clear(self) -> None:
+        """Forget every count."""
+        with self._lock:
+            self._counts.clear()
+
     def _read(self, name: str, now: float) -> tuple[int, float]:
         number, at = self._counts.get(name, (0, 0.0))
         return (0, 0.0) if at + FORGOTTEN <= now else (number, at)

@@ -29,6 +29,7 @@ from cloudpriv.rights.post import Post
 
 Purpose = Literal["identity", "password"]
 KIND: Final = "identity_code"
+CHANGED: Final = "password_changed"  # the mail that tells a person of it, whoever it was
 LASTS: Final = timedelta(minutes=15)
 TRIES: Final = 5
 MOST: Final = 6  # to one person within HOUR, so that nobody floods a mailbox; the last of them stays good
@@ -105,7 +106,7 @@ def use(tx: Tx, account_id: UUID, code_id: UUID, typed: str, *, purpose: Purpose
 
 def writers(_: Post) -> Mapping[str, Writer]:
     """How its mails are written, for `outbox.deliver`."""
-    return {KIND: outbox.to_person(_told)}
+    return {KIND: outbox.to_person(_told), CHANGED: outbox.to_person(lambda *_: {})}
 
 
 def written(key: DataKey, code_id: UUID) -> str:

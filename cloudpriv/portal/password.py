@@ -1,0 +1,165 @@
+"""/portal/password: the password once more, before what must not happen in somebody else's browser; and a new one by mail.
+
+A code that was mailed to the registered address lets in whoever forgot the password, or has to wait because somebody else
+guessed at it: by setting a new one.
+"""
+
+from typing import Final
+from uuid import UUID
+
+from flask import Blueprint, Response, request
+from flask_babel import gettext as _
+
+from cloudpriv.api.endpoint import now
+from cloudpriv.api.runtime import runtime
+from cloudpriv.controller import credentials, outbox, own_password, people, sessions
+from cloudpriv.platform.errors import InvalidCredentialsError
+from cloudpriv.portal import cookies, guard, pages, throttle
+from cloudpriv.portal.sign_in import LONGEST_PASSWORD, Names, led, let_in, names_given, services, waiting
+from cloudpriv.rights import codes
+
+blueprint: Final = Blueprint("password", __name__, url_prefix="/portal")
+CODE: Final = "/portal/sign-in/code"
+
+
+@blueprint.get("/password")
+@guard.page(unit=False)
+def show() -> Response:
+    """The form that asks for the password once more."""
+    return _confirmation(status=200)
+
+
+@blueprint.post("/password")
+@guard.page(unit=False)
+def confirm() -> Response:
+    """Have the session go on under a new cookie, and do for five minutes what asks for the password."""
+    session, account, person = guard.signed_in()
+    names = Names(session.actor.service or "talk2m", account.profile["account_name"], person.identity["username"])
+    password = request.form.get("password", "")
+    counts = throttle.counts_of_sign_in(*names)
+    wait = throttle.take(counts)
+    if wait:
+        return waiting(_confirmation(status=429, wait=wait), wait)
+    try:
+        _check(names, password)
+    except InvalidCredentialsError:
+        return _confirmation(status=403, fault=_("That is not the password of this sign-in."))
+    throttle.forgive(counts)
+    with guard.transaction() as tx:
+        _session, cookie = sessions.confirm_password(tx, session)
+    return cookies.put(led(request.form.get("next")), cookies.SESSION, cookie)
+
+
+@blueprint.get("/sign-in/code")
+@guard.page(public=True, unit=False)
+def show_code() -> Response:
+    """The form that asks for a code."""
+    return _asking(status=200)
+
+
+@blueprint.post("/sign-in/code")
+@guard.page(public=True, unit=False)
+def ask() -> Response:
+    """Have a code mailed to whoever has these names; the answer is the same if nobody has."""
+    names = names_given()
+    if names is None:
+        return _asking(status=422, fault=_("Fill in all three fields."))
+    wait = throttle.take(throttle.counts_of_code())
+    if wait:
+        return waiting(_asking(status=429, wait=wait), wait)
+    with guard.transaction(guard.stranger(names.service)) as tx:
+        code_id = codes.ask(tx, *names, "password")
+    return _new_password(names, code_id, status=200)
+
+
+@blueprint.get("/new-password")
+@guard.page(public=True, unit=False)
+def restart() -> Response:
+    """The form of a new password follows the one that asks for a code."""
+    return guard.redirected(CODE)
+
+
+@blueprint.post("/new-password")
+@guard.page(public=True, unit=False)
+def change() -> Response:
+    """Set a new password with a code, and begin a session. A password that is not taken uses up no code."""
+    names, code_id = names_given(), _code_id()
+    if names is None or code_id is None:
+        return guard.redirected(CODE)
+    fault = _weakness(names, request.form.get("password", ""))
+    if fault is not None:
+        return _new_password(names, code_id, status=422, wrong={"password": fault})
+    wait = throttle.take(throttle.counts_of_code())
+    if wait:
+        return waiting(_new_password(names, code_id, status=429, wait=wait), wait)
+    return _changed(names, code_id) or _new_password(
+        names, code_id, status=403, wrong={"code": _("This code does not fit, or is no longer good.")}
+    )
+
+
+def _changed(names: Names, code_id: UUID) -> Response | None:
+    """Let in whoever typed the right code, with the new password; None, and the try counted, for a wrong one."""
+    password_hash = runtime().passwords.hash(request.form["password"])
+    with guard.transaction(guard.stranger(names.service)) as tx:
+        account_id, person_id = codes.find_by_names(tx, *names)
+        used = codes.use(tx, account_id or code_id, code_id, request.form.get("code", ""), purpose="password")
+        if used is None or account_id is None or used.person_id != person_id:
+            return None
+        own_password.set_own_password(tx, account_id, used.person_id, password_hash)
+        outbox.queue_mail(tx, codes.CHANGED, account_id, used.person_id, code_id)
+        role = people.find_person(tx, account_id, used.person_id).role
+    throttle.forgive(throttle.counts_of_sign_in(*names))
+    throttle.forgive(throttle.counts_of_code())
+    return let_in(names, account_id, used.person_id, role, None)
+
+
+def _check(names: Names, password: str) -> None:
+    """Raises InvalidCredentialsError."""
+    if not 0 < len(password) <= LONGEST_PASSWORD:
+        raise InvalidCredentialsError
+    found = credentials.verify(guard.transaction, runtime().passwords, **names._asdict(), password=password)
+    session, _account, _person = guard.signed_in()
+    if (found.account_id, found.person_id) != (session.account_id, session.person_id):
+        raise InvalidCredentialsError
+
+
+def _weakness(names: Names, password: str) -> str | None:
+    """Why a new password is not taken, in words."""
+    if request.form.get("again", "") != password:
+        return _("The two are not the same.")
+    words = {
+        "too_short": _("It needs at least 8 characters; several words are a good choice."),
+        "too_long": _("It is longer than 1024 characters."),
+        "has_name": _("It has the name of the service, of the account or your own in it."),
+    }
+    fault = own_password.weakness(password, *names)
+    return None if fault is None else words[fault]
+
+
+def _code_id() -> UUID | None:
+    try:
+        return UUID(request.form.get("code_id", ""))
+    except ValueError:
+        return None
+
+
+def _confirmation(*, status: int, fault: str | None = None, wait: int = 0) -> Response:
+    session, account, person = guard.signed_in()
+    if sessions.is_fresh(session, now()) and status == 200:
+        return led(request.args.get("next"))
+    username, name = person.identity["username"], account.profile["account_name"]
+    back = guard.own_path(request.values.get("next"))
+    return pages.render(
+        "password.html", status=status, username=username, account_name=name, fault=fault, wait=wait, back=back
+    )
+
+
+def _asking(*, status: int, fault: str | None = None, wait: int = 0) -> Response:
+    given = {name: request.form.get(name, "") for name in Names._fields}
+    return pages.render("code.html", status=status, given=given, services=services(), fault=fault, wait=wait)
+
+
+def _new_password(
+    names: Names, code_id: UUID, *, status: int, wrong: dict[str, str] | None = None, wait: int = 0
+) -> Response:
+    return pages.render("new_password.html", status=status, names=names, code_id=code_id, wrong=wrong or {}, wait=wait)
