@@ -7,7 +7,7 @@ from typing import Any
 from cloudpriv.bootstrap import Services
 from cloudpriv.controller import accounts, outbox
 from cloudpriv.controller.outbox import Mail
-from cloudpriv.platform.actor import HOLDER, Actor
+from cloudpriv.platform.actor import HOLDER, WORKER, Actor
 from cloudpriv.rights import consent_doors, consents
 from tests.factories import NOW, make_account, make_person, transaction
 from tests.mailbox import Mailbox, with_mail
@@ -97,5 +97,5 @@ class Kim:
 
     def expire(self, now: datetime, limit: int = 100) -> int:
         """What the duty does; how many histories it saw to."""
-        with transaction(self.worker, now=now) as tx:
+        with transaction(self.worker, WORKER, now) as tx:
             return consents.expire(tx, self.services.policy, limit=limit)

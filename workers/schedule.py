@@ -34,8 +34,8 @@ from cloudpriv.retention.duties import DAILY, OFTEN, Slots, Standing
 from cloudpriv.retention.log_data import is_older, unknown
 from cloudpriv.retention.log_data import order_returned as order_again
 from cloudpriv.retention.restored import Watch
+from cloudpriv.rights import announcements, closure, consents, export, handling, letters, telling
 from cloudpriv.rights import clocks as clocks_of_rights
-from cloudpriv.rights import closure, export, handling, letters, telling
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +44,8 @@ RENEWAL_SECONDS: Final = 60.0  # of a duty's lease of 5 minutes
 REWAKE: Final = timedelta(seconds=20)  # a job may wait that long in the queue before it is thought to be lost
 NOTICES_AT_ONCE: Final = 500
 PEOPLE_AT_ONCE: Final = 100
+CONSENTS_AT_ONCE: Final = 200
+OWNERS_AT_ONCE: Final = 500
 IDS_TOLD: Final = 20  # of accounts in one line of the log
 ENOUGH: Final = 1000  # jobs in the queue; while nobody takes them, more of the same would fill Redis
 
@@ -135,6 +137,24 @@ def erase_held_people(services: Services) -> None:
             erased = holds.erase_released(tx, PEOPLE_AT_ONCE)
 
 
+def expire_consents(services: Services) -> None:
+    """Write down what was asked about consents and not confirmed in time."""
+    unreadable: set[UUID] = set()
+    seen_to = CONSENTS_AT_ONCE
+    while seen_to == CONSENTS_AT_ONCE:
+        with services.controller.transaction(WORKER, services.clock()) as tx:
+            seen_to = consents.expire(tx, services.policy, limit=CONSENTS_AT_ONCE, unreadable=unreadable)
+
+
+def announce_policy(services: Services) -> None:
+    """Announce the policy in force to every owner who is to be told of it, where it is marked as a major change."""
+    unreadable: set[UUID] = set()
+    seen_to = OWNERS_AT_ONCE
+    while seen_to == OWNERS_AT_ONCE:
+        with services.controller.transaction(WORKER, services.clock()) as tx:
+            seen_to = announcements.announce(tx, services.policy, limit=OWNERS_AT_ONCE, unreadable=unreadable)
+
+
 def take_in_traffic(services: Services) -> None:
     """Move the clocks of the accounts that the processor plane told log data's traffic of."""
     told = log_data.ACCOUNTS_AT_ONCE
@@ -223,6 +243,8 @@ def every_duty(sweep: Sweep, services: Services) -> Iterator[Duty]:
     yield Duty("requests_of_erased", settle_requests, OFTEN)
     yield Duty("requests_pressing", tell_of_requests, DAILY)
     yield Duty("notices", give_notices, DAILY)
+    yield Duty("consents_expired", expire_consents, DAILY)
+    yield Duty("policy_change", announce_policy, DAILY)
     yield Duty("log_data_returned", order_returned, DAILY)
     yield Duty("log_data_unknown", tell_unknown, DAILY)
     yield Duty("plan_due", plan_due, DAILY)
