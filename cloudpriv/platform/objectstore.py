@@ -12,6 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from cloudpriv.platform.errors import BusyError, NotFoundError
 
 if TYPE_CHECKING:
+    from botocore.awsrequest import AWSRequest
     from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
 
@@ -241,4 +242,10 @@ def connect(
         aws_secret_access_key=secret_access_key,
         config=options,
     )
+    client.meta.events.register("request-created.s3.PutObject", _without_expectation)
     return ObjectStore(client, bucket)
+
+
+def _without_expectation(request: "AWSRequest", **_: object) -> None:
+    """Send the content of a small object at once: to ask first whether it is welcome (Expect) is a round trip of its own."""
+    del request.headers["Expect"]

@@ -99,8 +99,7 @@ def read_times(points: Sequence[Sent]) -> pa.Array:
     texts = [point.time for point in points]
     found = pa.array(texts, pa.string())
     # Of these lengths and ends Arrow, which reads shorter forms too, takes nothing that msgspec does not mean by the same.
-    common = pc.and_(pc.is_in(pc.binary_length(found), COMMON_LENGTHS), pc.match_substring_regex(found, COMMON_ENDS))
-    if pc.all(common).as_py():
+    if _all(pc.is_in(pc.binary_length(found), COMMON_LENGTHS)) and _ends_are_common(found):
         with suppress(pa.ArrowInvalid):
             return found.cast(columns.TIME)
     return pa.array(msgspec.convert(texts, list[Time]), columns.TIME)
@@ -122,6 +121,15 @@ def in_time(batch: Batch, now: datetime) -> Batch:
         return batch
     faults = [TIME_FAULTS.get(each) for each in zip(late.to_pylist(), early.to_pylist(), strict=True)]
     return _keep(batch, [fault is None for fault in faults], faults)
+
+
+def _ends_are_common(times: pa.Array) -> bool:
+    """Most batches tell all times in UTC: to see that costs a tenth of the pattern, which is for the others."""
+    return _all(pc.ends_with(times, "Z")) or _all(pc.match_substring_regex(times, COMMON_ENDS))
+
+
+def _all(found: pa.BooleanArray) -> bool:
+    return bool(pc.all(found).as_py())
 
 
 def _values(found: Sequence[bool | int | float | str]) -> dict[str, pa.Array]:

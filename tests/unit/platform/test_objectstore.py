@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import boto3
 import pytest
+from botocore.awsrequest import AWSPreparedRequest
 from moto.server import ThreadedMotoServer
 
 from cloudpriv.bootstrap import Services
@@ -171,3 +172,19 @@ def test_a_small_object_is_not_replaced_by_a_later_one(versioned: ObjectStore) -
 def test_a_store_that_knows_no_condition_still_tells_what_lies_there(embedded: ObjectStore) -> None:
     assert embedded.put_new("test/new", b"first") == b"first"
     embedded.delete_below("test/")
+
+
+def test_a_small_object_is_sent_at_once_without_asking_whether_it_is_welcome(store: ObjectStore) -> None:
+    asked: list[bool] = []
+
+    def look(request: AWSPreparedRequest, **_: object) -> None:
+        asked.append("Expect" in request.headers)
+
+    store._s3.meta.events.register("before-send.s3.PutObject", look, unique_id="look")
+    try:
+        store.put("small/object", b"content")
+        store.put_new("small/new", b"content")
+    finally:
+        store._s3.meta.events.unregister("before-send.s3.PutObject", unique_id="look")
+    assert asked == [False, False]
+    assert store.get("small/object") == store.get("small/new") == b"content"
