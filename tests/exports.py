@@ -74,6 +74,12 @@ def begin_purge(owner: Engine, account_id: UUID) -> None:
         connection.execute(text("DELETE FROM account_keys WHERE account_id = :id"), {"id": account_id})
 
 
+def fail_exports(owner: Engine) -> None:
+    """As after the last attempt at every export there is."""
+    with owner.begin() as connection:
+        connection.execute(text("UPDATE exports SET status = 'failed', failure = 'internal', expires_at = now()"))
+
+
 def stored(services: Services, account_id: UUID) -> list[str]:
     """Whatever the object store holds of an account's exports: objects, their versions, unfinished uploads."""
     prefix = f"exports/{account_id}/"

@@ -1,0 +1,159 @@
+"""Requests that ask for what a running one asks for: answered with it, and nobody left behind."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Engine, func, select
+
+from cloudpriv.bootstrap import Services
+from cloudpriv.platform.errors import ConflictError
+from cloudpriv.rights import requests
+from cloudpriv.rights.request_exports import SLOW
+from cloudpriv.rights.requests import KnownRequest
+from cloudpriv.rights.tables import Export
+from tests.exports import IDENTIFIED, fail_exports, run
+from tests.factories import NOW, make_account, make_person, transaction
+from tests.requests import read, receive, state
+
+MOMENT = timedelta(seconds=1)
+
+
+@pytest.fixture
+def account_id(services: Services) -> UUID:
+    """An account."""
+    return make_account(services).row.account_id
+
+
+def tied(known: KnownRequest, to: KnownRequest) -> bool:
+    return known.row.duplicate_of == to.row.request_id
+
+
+def exports(services: Services) -> int:
+    with transaction(services) as tx:
+        return tx.session.scalars(select(func.count()).select_from(Export)).one()
+
+
+def test_a_second_request_is_answered_with_the_running_one(services: Services, account_id: UUID) -> None:
+    first, second = receive(services, account_id), receive(services, account_id)
+    assert tied(second, first)
+    assert second.answer.export_id == first.answer.export_id
+    assert exports(services) == 1
+    run(services, first.answer.export_id)
+    assert state(services, first, second) == ["completed", "completed"]
+    assert read(services, second).answer.status == "ready"
+    assert read(services, second).details["outcome"] == "archive_ready"
+    third = receive(services, account_id)
+    assert third.row.duplicate_of is None, "what has ended answers nobody any more"
+
+
+def test_one_that_ends_by_refusal_or_later_takes_the_others_along(services: Services, account_id: UUID) -> None:
+    first, second = (receive(services, account_id, "objection", details={"text": "no"}) for _ in range(2))
+    assert tied(second, first)
+    with transaction(services) as tx:
+        requests.extend(tx, services.policy, first.row.request_id, "many of them")
+    assert read(services, second).row.due_on == read(services, first).row.due_on
+    assert read(services, second).details["extension"] == {"reason": "many of them"}
+    with transaction(services) as tx:
+        requests.refuse(tx, services.policy, first.row.request_id, "compelling_grounds", "weighed")
+    assert state(services, first, second) == ["refused", "refused"]
+    ended = read(services, second)
+    assert (ended.row.ground, ended.details["decision"]) == ("compelling_grounds", {"reason": "weighed"})
+    assert (ended.row.completed_at, ended.row.decided_by) == (NOW, "operator:cli")
+
+
+def test_a_duplicate_is_not_decided_by_itself(services: Services, account_id: UUID) -> None:
+    _, second = receive(services, account_id), receive(services, account_id)
+    request_id, policy = second.row.request_id, services.policy
+    with transaction(services) as tx:
+        for decide in (
+            lambda: requests.complete(tx, policy, request_id, "done"),
+            lambda: requests.refuse(tx, policy, request_id, "excessive", "twice"),
+            lambda: requests.extend(tx, policy, request_id, "twice"),
+            lambda: requests.restart_export(tx, request_id),
+        ):
+            with pytest.raises(ConflictError):
+                decide()
+
+
+def test_an_unverified_request_neither_blocks_nor_swallows_a_verified_one(services: Services, account_id: UUID) -> None:
+    unknown = receive(services, account_id, identity=None)
+    verified = receive(services, account_id)
+    assert (unknown.row.duplicate_of, verified.row.duplicate_of) == (None, None)
+    run(services, verified.answer.export_id)
+    assert state(services, unknown, verified) == ["received", "completed"]
+
+
+def test_one_that_is_verified_later_is_tied_then(services: Services, account_id: UUID) -> None:
+    early = receive(services, account_id, identity=None)
+    running = receive(services, account_id)
+    with transaction(services) as tx:
+        assert tied(requests.verify(tx, services.policy, early.row.request_id, IDENTIFIED), running)
+
+
+@pytest.mark.parametrize("type_", ["rectification", "objection", "consent_withdrawal"])
+def test_what_differs_in_what_it_asks_for_is_no_duplicate(services: Services, account_id: UUID, type_: str) -> None:
+    first = receive(services, account_id, type_, details={"text": "this"})
+    assert receive(services, account_id, type_, details={"text": "that"}).row.duplicate_of is None
+    assert tied(receive(services, account_id, type_, details={"text": "this"}), first)
+
+
+def test_another_type_scope_person_or_account_is_no_duplicate(services: Services, account_id: UUID) -> None:
+    kim, robin = (make_person(services, account_id).row.person_id for _ in range(2))
+    asked: list[dict[str, Any]] = [{}, {"type_": "portability"}, {"person_id": kim}, {"person_id": robin}]
+    first = [receive(services, account_id, **each) for each in asked]
+    first.append(receive(services, make_account(services).row.account_id))
+    assert [each.row.duplicate_of for each in first] == [None] * 5
+    assert tied(receive(services, account_id, person_id=robin), first[3])
+
+
+def test_whoever_asks_again_has_a_failed_export_begun_anew(
+    services: Services, account_id: UUID, owner_engine: Engine
+) -> None:
+    first = receive(services, account_id)
+    fail_exports(owner_engine)
+    second = receive(services, account_id, language="fr")
+    assert tied(second, first)
+    assert (second.answer.status, second.answer.language) == ("pending", "fr")
+    assert second.answer.export_id != first.answer.export_id
+    run(services, second.answer.export_id)
+    assert state(services, first, second) == ["completed", "completed"]
+
+
+def test_an_export_that_is_slow_holds_up_nobody(services: Services, account_id: UUID) -> None:
+    slow = receive(services, account_id)
+    assert tied(receive(services, account_id, now=NOW + SLOW - MOMENT), slow)
+    anew = receive(services, account_id, now=NOW + SLOW)
+    assert (anew.row.duplicate_of, anew.answer.status) == (None, "pending")
+    run(services, anew.answer.export_id, NOW + SLOW)
+    assert state(services, slow, anew) == ["in_progress", "completed"]
+    run(services, slow.answer.export_id, NOW + SLOW)
+    assert state(services, slow) == ["completed"]
+
+
+def test_the_eldest_duplicate_takes_the_place_of_one_that_is_withdrawn(services: Services, account_id: UUID) -> None:
+    first, second, third = (receive(services, account_id) for _ in range(3))
+    with transaction(services) as tx:
+        requests.withdraw(tx, first.row.request_id)
+    assert state(services, first, second, third) == ["withdrawn", "in_progress", "in_progress"]
+    assert read(services, second).row.duplicate_of is None
+    assert tied(read(services, third), second)
+    assert exports(services) == 1, "its export is theirs"
+    run(services, first.answer.export_id)
+    assert state(services, first, second, third) == ["withdrawn", "completed", "completed"]
+
+
+def test_a_duplicate_is_withdrawn_by_itself(services: Services, account_id: UUID) -> None:
+    first, second = receive(services, account_id), receive(services, account_id)
+    with transaction(services) as tx:
+        requests.withdraw(tx, second.row.request_id)
+    run(services, first.answer.export_id)
+    assert state(services, first, second) == ["completed", "withdrawn"]
+
+
+def test_who_keeps_the_account_withdraws_every_request_for_its_erasure(services: Services, account_id: UUID) -> None:
+    first, second = (receive(services, account_id, "erasure") for _ in range(2))
+    with transaction(services) as tx:
+        requests.withdraw(tx, first.row.request_id)
+    assert state(services, first, second) == ["withdrawn", "withdrawn"]
