@@ -32,11 +32,11 @@ def restrict_account(tx: Tx, account_id: UUID, *, request_id: UUID | None = None
 
 
 def lift_account(tx: Tx, account_id: UUID) -> bool:
-    """End the restriction of an account; False when there is none. Raises NotFoundError, AccountClosingError.
+    """End the restriction of an account; False when there is none. Raises NotFoundError.
 
     Whoever obtained it is to be told before (Article 18(3)).
     """
-    account = accounts.lock_account(tx, account_id, restricted=True).row
+    account = accounts.find_account(tx, account_id, lock=True).row
     if account.status != "restricted":
         return False
     account.status, account.version = "active", account.version + 1
@@ -62,8 +62,8 @@ def restrict_person(tx: Tx, account_id: UUID, person_id: UUID, *, request_id: UU
 
 
 def lift_person(tx: Tx, account_id: UUID, person_id: UUID) -> bool:
-    """End the restriction of a person's data; False when there is none. Raises as `restrict_person`; see `lift_account`."""
-    accounts.lock_account(tx, account_id, restricted=True)
+    """End the restriction of a person's data; False when there is none. Raises NotFoundError; see `lift_account`."""
+    accounts.find_account(tx, account_id, lock=True)
     person = people.find_person(tx, account_id, person_id)
     if person.restricted_at is None:
         return False

@@ -1,6 +1,6 @@
-"""Restriction at every route: what a backend does with a restricted account answers 423, but for what is listed with its reason.
+"""Restriction at every route: whatever a backend does with a restricted account answers 423, but for what is listed here.
 
-Routes are those of openapi.yaml and requests those of tests/authorization.py, so that a new one is tried without a word here.
+Routes are those of openapi.yaml and requests those of tests/authorization.py: a new one is tried without a word here.
 """
 
 from collections.abc import Iterator
@@ -62,7 +62,7 @@ class Operation:
 
     def names(self, ids: dict[str, str], *changed: str) -> bool:
         """Whether the request would be another if those members of `ids` were."""
-        other = {**ids, **{name: "00000000-0000-7000-8000-000000000000" for name in changed}}
+        other = {**ids, **dict.fromkeys(changed, "00000000-0000-7000-8000-000000000000")}
         makers = [table[self.name] for table in (BODIES, QUERIES) if self.name in table]
         return self.path.format(**ids) != self.path.format(**other) or any(make(ids) != make(other) for make in makers)
 
