@@ -23,7 +23,7 @@ from cloudpriv.rights.tables import SubjectRequest
 # Outcomes, as letters and pages word them.
 RECTIFIED: Final = "rectified"
 ERASED: Final = "erased"
-HELD: Final = "erasure_held"  # the rest goes when a legal hold ends
+HELD: Final = "erased_but_held"  # the rest goes when a legal hold ends
 RESTRICTED: Final = "restricted"
 UPHELD: Final = "objection_upheld"
 WITHDRAWN: Final = "consent_withdrawn"
