@@ -145,6 +145,6 @@ def _tell(response: Response) -> Response:
     seconds = max(0, round(allowance.reset - this.now.timestamp()))
     response.headers["RateLimit-Policy"] = f'"{POLICY}";q={item.amount};w={item.get_expiry()}'
     response.headers["RateLimit"] = f'"{POLICY}";r={max(0, allowance.here + allowance.elsewhere)};t={seconds}'
-    if response.status_code == 429:
+    if response.status_code == 429 and allowance.here < 0:  # refused here, not by a rule of the page's own
         response.headers["Retry-After"] = str(max(1, seconds))
     return response

@@ -21,7 +21,7 @@ WRONG: list[dict[str, str]] = [
     {"account_name": "nothing"},
     {"service": "intesis"},
 ]
-VARYING = re.compile('value="[^"]*"')
+VARYING = re.compile('value="[^"]*"( selected)?')
 
 
 def without_values(answer: TestResponse) -> str:
@@ -44,10 +44,7 @@ def test_the_right_password_begins_a_session_and_leads_to_the_first_page(kim: Ho
 def test_whatever_is_wrong_the_answer_is_the_same(kim: Holder, wrong: dict[str, str]) -> None:
     refused, other = kim.attempt(**wrong), kim.attempt(password="quite another")
     assert (refused.status_code, other.status_code) == (403, 403)
-    assert (
-        without_values(refused) == without_values(other).replace(" selected", " selected" if "service" not in wrong else "")
-        or "service" in wrong
-    )
+    assert without_values(refused) == without_values(other)
     assert cookies_of(refused).keys() == cookies_of(other).keys()
     assert kim.get("/portal/").status_code == 303
 
@@ -96,7 +93,7 @@ def test_signing_in_never_goes_on_under_a_cookie_that_was_there_before(kim: Hold
     kim.sign_in()
     before = kim.http.get_cookie("cloudpriv")
     assert before is not None
-    kim.attempt()
+    assert kim.attempt(csrf_token=kim.token("/portal/sessions")).status_code == 303
     after = kim.http.get_cookie("cloudpriv")
     assert after is not None
     assert after.value != before.value

@@ -1,0 +1,188 @@
+"""Waits between attempts: they grow, they are those of the address and the account, and the owner gets in all the same."""
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from flask import Flask
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from redis import Redis
+from sqlalchemy import Engine, text
+
+from cloudpriv.api.endpoint import EXTENSION
+from cloudpriv.bootstrap import Services
+from cloudpriv.portal import throttle
+from cloudpriv.portal.throttle import FORGOTTEN, FREE, LONGEST_WAIT, Count
+from tests.factories import make_account
+from tests.holders import Holder, Time, make_holder
+
+
+def guess(holder: Holder, address: str = "192.0.2.1", **changes: str) -> tuple[int, int]:
+    """A wrong password from an address in a browser that nobody signed in from: status, and seconds to wait."""
+    stranger = holder.elsewhere()
+    options: dict[str, Any] = {"environ_base": {"REMOTE_ADDR": address}}
+    answer = stranger.attempt(**{"password": "wrong", **changes}, options=options)
+    return answer.status_code, int(answer.headers.get("Retry-After", 0))
+
+
+def checks(owner: Engine) -> int:
+    """How many passwords were checked."""
+    with owner.connect() as connection:
+        found: int = connection.scalars(
+            text("SELECT count(*) FROM audit_events WHERE action IN ('credentials.verify', 'credentials.reject')")
+        ).one()
+    return found
+
+
+def test_waits_double_from_the_fourth_attempt_on_and_end_at_a_quarter_of_an_hour(
+    kim: Holder, time: Time, owner_engine: Engine
+) -> None:
+    waits = []
+    for number in range(15):
+        status, wait = guess(kim, f"192.0.2.{number}")
+        if status == 429:
+            time.pass_by(seconds=wait - 0.001)
+            assert guess(kim, f"192.0.2.{number}") == (429, 1), "not a moment early"
+            time.pass_by(seconds=0.001)
+            assert guess(kim, f"192.0.2.{number}") == (403, 0)
+        waits.append(wait)
+    assert waits == [0, 0, 0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900]
+    assert checks(owner_engine) == 15, "an attempt that has to wait checks no password"
+
+
+def test_a_right_password_has_to_wait_like_a_wrong_one(kim: Holder) -> None:
+    for number in range(3):
+        guess(kim, f"192.0.2.{number}")
+    page = kim.attempt()
+    assert page.status_code == 429
+    assert "/portal/sign-in/code" in page.text
+
+
+def test_an_account_that_does_not_exist_has_the_same_waits(kim: Holder) -> None:
+    of_nothing = [guess(kim, f"192.0.2.{number}", account_name="nothing") for number in range(5)]
+    assert of_nothing == [guess(kim, f"192.0.2.{number}") for number in range(5)]
+
+
+def test_an_address_that_tries_many_accounts_waits_too(app: Flask, services: Services, kim: Holder) -> None:
+    tries = [guess(kim, "2001:db8::1", account_name=f"name-{number}")[0] for number in range(FREE["address"] + 1)]
+    assert tries == [403] * FREE["address"] + [429]
+    assert guess(kim, "2001:db8::ffff", account_name="other")[0] == 429, "one subscriber has the whole network"
+    assert guess(kim, "2001:db8:0:1::1", account_name="other")[0] == 403
+
+
+def test_whoever_has_an_account_cannot_use_it_to_guess_at_others_without_waiting(
+    app: Flask, services: Services, kim: Holder
+) -> None:
+    mallory = make_holder(app, services, make_account(services).row.account_id, username="mallory")
+    for number in range(FREE["address"]):
+        guess(kim, account_name=f"name-{number}")
+        mallory.elsewhere().attempt(options={"environ_base": {"REMOTE_ADDR": "192.0.2.1"}})
+    assert guess(kim, account_name="another")[0] == 429
+
+
+def test_many_people_behind_one_address_sign_in_without_waiting(kim: Holder) -> None:
+    for _ in range(FREE["address"] + 5):
+        assert kim.elsewhere().attempt().status_code == 303
+
+
+def test_a_browser_that_the_person_signed_in_from_counts_apart(kim: Holder) -> None:
+    kim.sign_in()
+    kim.post("/portal/sign-out", "/portal/sessions")
+    for number in range(FREE["account"] + 2):
+        guess(kim, f"192.0.2.{number}")
+    assert guess(kim)[0] == 429
+    assert kim.attempt().status_code == 303, "nobody else's attempts keep the owner out"
+    kim.post("/portal/sign-out", "/portal/sessions")
+    assert [kim.attempt(password="wrong").status_code for _ in range(4)] == [403, 403, 403, 429], "but it counts"
+
+
+def test_such_a_browser_counts_as_any_other_for_everybody_else(app: Flask, services: Services, kim: Holder) -> None:
+    robin = make_holder(app, services, kim.account_id, username="robin")
+    kim.sign_in()
+    kim.post("/portal/sign-out", "/portal/sessions")
+    for number in range(FREE["account"]):
+        guess(kim, f"192.0.2.{number}")
+    assert kim.attempt(username=robin.names["username"]).status_code == 429
+
+
+@pytest.mark.parametrize("forged", ["", "x", "9999999999.", "9999999999." + "0" * 64, "é.é"])
+def test_nobody_makes_such_a_browser_by_themselves(kim: Holder, forged: str) -> None:
+    for number in range(FREE["account"]):
+        guess(kim, f"192.0.2.{number}")
+    kim.http.set_cookie("cloudpriv-device", forged)
+    assert kim.attempt().status_code == 429
+
+
+def test_such_a_browser_is_remembered_for_180_days(kim: Holder, time: Time) -> None:
+    kim.sign_in()
+    remembered = kim.http.get_cookie("cloudpriv-device")
+    assert remembered is not None
+    time.pass_by(days=180, seconds=-1)
+    for number in range(FREE["account"]):
+        guess(kim, f"192.0.2.{number}")
+    later = kim.elsewhere()
+    later.http.set_cookie("cloudpriv-device", remembered.value)
+    assert later.attempt(password="wrong").status_code == 403
+    time.pass_by(seconds=1)
+    for number in range(FREE["account"] + 1):
+        guess(kim, f"192.0.2.{number}")
+    assert later.attempt().status_code == 429
+
+
+def test_a_right_password_begins_the_count_of_its_account_anew(kim: Holder) -> None:
+    for number in range(FREE["account"] - 1):
+        guess(kim, f"192.0.2.{number}")
+    assert kim.elsewhere().attempt().status_code == 303
+    assert [guess(kim, f"192.0.2.{number}")[0] for number in range(4)] == [403, 403, 403, 429]
+
+
+def test_a_day_without_attempts_is_forgotten(kim: Holder, services: Services) -> None:
+    for number in range(FREE["account"]):
+        guess(kim, f"192.0.2.{number}")
+    keys = list(services.redis.scan_iter("cloudpriv:wait:*"))
+    assert {services.redis.ttl(key) for key in keys} <= {FORGOTTEN, FORGOTTEN - 1}
+
+
+def test_neither_names_nor_addresses_reach_redis(kim: Holder, services: Services) -> None:
+    guess(kim, "192.0.2.77")
+    for key in services.redis.scan_iter("*"):
+        assert re.fullmatch(rb"cloudpriv:wait:[0-9a-f]{64}|LIMITS.*|rq:.*", key), key
+    stored = b"".join([*services.redis.scan_iter("cloudpriv:wait:*")])
+    assert kim.names["account_name"].encode() not in stored
+
+
+def test_while_redis_is_away_each_process_counts_by_itself(app: Flask, services: Services, kim: Holder, time: Time) -> None:
+    away = replace(services, redis=Redis.from_url("redis://127.0.0.1:1"), clock=time)
+    app.extensions[EXTENSION] = replace(app.extensions[EXTENSION], services=away)
+    assert [guess(kim, f"192.0.2.{number}") for number in range(4)] == [(403, 0), (403, 0), (403, 0), (429, 1)]
+    time.pass_by(seconds=1)
+    assert kim.elsewhere().attempt().status_code == 303
+    assert guess(kim) == (403, 0)
+
+
+STEPS = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 2000), st.booleans()), max_size=40)
+
+
+@settings(max_examples=30, deadline=None)
+@given(steps=STEPS)
+def test_a_process_alone_counts_as_redis_does(any_portal: Flask, stack: Any, steps: list[tuple[int, int, bool]]) -> None:
+    redis = Redis.from_url(stack.environment["CLOUDPRIV_REDIS_URL"])
+    script, forgive = redis.register_script(throttle.TAKE), redis.register_script(throttle.FORGIVE)
+    alone = throttle._Alone()
+    counts = (Count("address", "a"), Count("account", "b"))
+    keys = [throttle.PREFIX + each.name for each in counts]
+    redis.delete(*keys)
+    now = 1_780_000_000.0
+    for which, seconds, right in steps:
+        now += seconds
+        used, named = counts[which:], keys[which:]
+        free = [FREE[each.kind] for each in used]
+        waited = float(script(named, [now, LONGEST_WAIT, FORGOTTEN, *free]))
+        assert waited == pytest.approx(alone.take(used, now))
+        assert 0 <= waited <= LONGEST_WAIT
+        if right and not waited:
+            forgive(named, [int(each.forgiven) for each in used])
+            alone.forgive(used)
+    redis.close()
