@@ -2,6 +2,7 @@
 
 import socket
 import struct
+import time
 from contextlib import suppress
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ SILENCE_SECONDS: Final = 10  # of a client in the middle of a request; each hold
 STANDSTILL_SECONDS: Final = 30  # of a client that takes no part of an answer
 MOST_DRAINED: Final = 32 * 1024 * 1024
 PIECE: Final = 64 * 1024
+LET_OTHERS: Final = 0.001  # seconds; longer than it takes another process to wake up and accept
 OURS: Final = (InvalidResponseHeader, InvalidResponseHeaderName)
 REFUSALS: Final = {
     LimitRequestLine: (414, "URI Too Long"),
@@ -57,6 +59,16 @@ def _drain(response: Response) -> Response:
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn carries no types
     """gunicorn's worker with threads, which by itself answers in HTML and logs what it could not read."""
+
+    def accept(self, listener: socket.socket) -> None:
+        """Take a new connection, unless a process that has less to do takes it first: it stays where it was accepted.
+
+        Of several that come at once one process would else take most, and leave the other cores to nobody.
+        """
+        serving = self.nr_conns - len(self.keepalived_conns) - len(self.pending_conns)
+        if serving > 0 and self.cfg.workers > 1:
+            time.sleep(LET_OTHERS)
+        super().accept(listener)
 
     def handle(self, conn: Any) -> Any:
         """One request of a connection. Waiting for the client ends at some time: a thread that waits serves nobody else."""
