@@ -9,6 +9,7 @@ HEIGHT: Final = 220
 LEFT: Final = 72
 BOTTOM: Final = 26
 TOP: Final = 10
+RIGHT: Final = 16  # for the last month's name
 LINES: Final = 4
 GAP: Final = 0.28  # of a month's width
 MOST_LABELS: Final = 8  # that fit side by side
@@ -50,7 +51,7 @@ class Chart:
 def stacked(values: Sequence[tuple[int, int]]) -> Chart:
     """Bars of two parts each, lower and upper, from left to right; each at least visible where it is not zero."""
     ceiling = nice_ceiling(max((lower + upper for lower, upper in values), default=0))
-    step = (WIDTH - LEFT) / max(1, len(values))
+    step = (WIDTH - LEFT - RIGHT) / max(1, len(values))
     bars = [bar for index, pair in enumerate(values) for bar in _stack(LEFT + (index + GAP / 2) * step, step, pair, ceiling)]
     every = -(-len(values) // MOST_LABELS) or 1
     months = [

@@ -62,7 +62,9 @@ def test_a_visitor_is_asked_to_sign_in(app: Flask) -> None:
     assert (answer.status_code, answer.location) == (303, "/portal/sign-in")
 
 
-@pytest.mark.parametrize("path", [*EVERYWHERE, "/", "/portal", "/portal/sign-in", "/portal/language", "/portal/static/x/portal.css"])
+@pytest.mark.parametrize(
+    "path", [*EVERYWHERE, "/", "/portal", "/portal/sign-in", "/portal/language", "/portal/static/x/portal.css"]
+)
 def test_every_answer_carries_the_headers_that_browsers_obey(kim: Holder, path: str) -> None:
     headers = kim.sign_in().get(path).headers
     assert headers["Content-Security-Policy"] == POLICY
@@ -155,7 +157,9 @@ def test_a_language_that_we_do_not_speak_changes_nothing(kim: Holder) -> None:
     assert "Set-Cookie" not in kim.get("/portal/language?to=tlh").headers
 
 
-@pytest.mark.parametrize("elsewhere", ["https://evil.example/", "//evil.example/", "/v1/accounts", "/portal//evil", "javascript:1", ""])
+@pytest.mark.parametrize(
+    "elsewhere", ["https://evil.example/", "//evil.example/", "/v1/accounts", "/portal//evil", "javascript:1", ""]
+)
 def test_the_change_of_language_leads_nowhere_else(kim: Holder, elsewhere: str) -> None:
     assert kim.get("/portal/language", query_string={"to": "sv", "next": elsewhere}).location == "/portal/"
 
