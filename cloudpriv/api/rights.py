@@ -52,6 +52,9 @@ class ExportOut(Strict):
     account_id = fields.UUID(required=True)
     request_id = fields.UUID(required=True)
     status = fields.String(required=True, validate=validate.OneOf(["pending", "running", "ready", "failed", "expired"]))
+    progress = fields.Integer(
+        required=True, validate=validate.Range(0, 100), metadata={"description": "Percent of the rows that are written."}
+    )
     size = fields.Integer(
         required=True, allow_none=True, metadata={"description": "Bytes of the archive, so far while it is running."}
     )
@@ -135,6 +138,7 @@ def _state(export: Export) -> dict[str, Any]:
         "account_id": export.account_id,
         "request_id": export.request_id,
         "status": export.status,
+        "progress": export.progress,
         "size": export.size,
         "sha256": export.sha256,
         "failure": export.failure,

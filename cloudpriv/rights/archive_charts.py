@@ -12,6 +12,7 @@ HEIGHT: Final = 220
 BELOW: Final = 24  # for the labels of the months
 ABOVE: Final = 18  # for the largest value
 LABELS: Final = 8  # of months, so that they do not overlap
+LABEL: Final = 50  # how wide one is
 ROW: Final = 22
 LEFT: Final = 250  # for the names of devices
 RIGHT: Final = 90  # for their values
@@ -44,7 +45,7 @@ def columns(chart: Chart, bars: Sequence[Bar]) -> Markup:
         high = plot * bar.value / most
         top, left = HEIGHT - BELOW - high, number * step
         drawn.append(_rectangle(left + step * 0.1, top, step * 0.8, high, bar))
-        if number % every == 0:
+        if number % every == 0 and left <= WIDTH - LABEL:
             drawn.append(f'<text x="{left:.1f}" y="{HEIGHT - 6}">{escape(bar.label)}</text>')
     drawn.append(f'<text x="0" y="12">{escape(max(bars, key=lambda bar: bar.value).words)}</text>')
     return _framed(chart, HEIGHT, drawn)

@@ -66,14 +66,22 @@ def _sections(tx: Tx, scope: Scope) -> Iterator[tuple[str, Iterator[dict[str, An
 
 
 def _months(told: Told) -> Markup:
-    language, months = told.language, sorted(told.totals.months.items())
+    language, months = told.language, told.totals.months
     if not months:
         return Markup()
-    bars = [Bar(month, volume.bytes, archive_texts.size(volume.bytes, language)) for month, volume in months[-MOST_MONTHS:]]
-    text = archive_texts.text("months_text", language).format(number=len(months))
-    if len(months) > MOST_MONTHS:
+    every = list(_through(min(months), max(months)))
+    volumes = [(month, months[month].bytes if month in months else 0) for month in every[-MOST_MONTHS:]]
+    bars = [Bar(month, volume, archive_texts.size(volume, language)) for month, volume in volumes]
+    text = archive_texts.text("months_text", language).format(number=len(every))
+    if len(every) > MOST_MONTHS:
         text += " " + archive_texts.text("recent_months", language).format(shown=MOST_MONTHS)
     return archive_charts.columns(Chart("months", archive_texts.text("months_title", language), text), bars)
+
+
+def _through(first: str, last: str) -> Iterator[str]:
+    """Every month from one to another, those without traffic too."""
+    begin, end = (int(each[:-3]) * 12 + int(each[-2:]) - 1 for each in (first, last))
+    return (f"{month // 12:04}-{month % 12 + 1:02}" for month in range(begin, end + 1))
 
 
 def _devices(tx: Tx, scope: Scope, told: Told) -> Markup:
