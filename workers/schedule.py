@@ -34,7 +34,7 @@ from cloudpriv.retention.duties import DAILY, OFTEN, Slots, Standing
 from cloudpriv.retention.log_data import is_older, unknown
 from cloudpriv.retention.log_data import order_returned as order_again
 from cloudpriv.retention.restored import Watch
-from cloudpriv.rights import announcements, closure, consents, export, handling, letters, telling
+from cloudpriv.rights import announcements, closure, consents, export, letters, owners, telling
 from cloudpriv.rights import clocks as clocks_of_rights
 
 log = structlog.get_logger(__name__)
@@ -96,7 +96,8 @@ def every_clock(services: Services) -> tuple[Clock, ...]:
     """The clock of everything that the service keeps, but for accounts, which go by purges."""
     folder = services.settings.access_log_dir
     access_log = clocks.access_log(Path(folder) if folder else None)
-    return (clocks_of_rights.archives(services.exports), clocks_of_rights.REQUESTS, *clocks.CLOCKS, access_log)
+    of_rights = (clocks_of_rights.REQUESTS, clocks_of_rights.SESSIONS, clocks_of_rights.CODES)
+    return (clocks_of_rights.archives(services.exports), *of_rights, *clocks.CLOCKS, access_log)
 
 
 def erase(clock: Clock, services: Services) -> None:
@@ -192,12 +193,9 @@ def close_accounts(services: Services) -> None:
     closure.advance(services.controller, services.policy, services.clock)
 
 
-def settle_requests(services: Services) -> None:
-    """End requests of people who were erased since."""
-    settled = PEOPLE_AT_ONCE
-    while settled == PEOPLE_AT_ONCE:
-        with services.controller.transaction(WORKER, services.clock()) as tx:
-            settled = handling.settle_erased(tx, PEOPLE_AT_ONCE)
+def replace_owners(services: Services) -> None:
+    """Make those owners whose waiting time is over."""
+    owners.advance(services.controller, services.clock)
 
 
 def tell_of_requests(services: Services) -> None:
@@ -240,7 +238,7 @@ def every_duty(sweep: Sweep, services: Services) -> Iterator[Duty]:
     yield Duty("held_people", erase_held_people, OFTEN)
     yield Duty("closings", close_accounts, OFTEN)
     yield Duty("recipients", settle_notices, OFTEN)
-    yield Duty("requests_of_erased", settle_requests, OFTEN)
+    yield Duty("owners", replace_owners, OFTEN)
     yield Duty("requests_pressing", tell_of_requests, DAILY)
     yield Duty("notices", give_notices, DAILY)
     yield Duty("consents_expired", expire_consents, DAILY)

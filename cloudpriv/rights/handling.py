@@ -5,21 +5,18 @@ Here is what API, portal and command line call. `rights.requests` keeps the stat
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import or_, select
+from sqlalchemy import select
 
-from cloudpriv.controller.tables import Account, Person
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import ConflictError
 from cloudpriv.policy.register import Policy
-from cloudpriv.rights import closure, deadlines, effects, request_case, requests, states
+from cloudpriv.rights import closure, effects, request_case, requests, states
 from cloudpriv.rights.request_exports import EXPORTED
 from cloudpriv.rights.requests import Channel, Identity, KnownRequest
 from cloudpriv.rights.tables import SubjectRequest
-
-PERSON_ERASED: Final = "person_erased"
 
 
 def receive(tx: Tx, policy: Policy, account_id: UUID, type_: str, *, person_id: UUID | None = None,
@@ -83,19 +80,6 @@ def withdraw(tx: Tx, request_id: UUID) -> KnownRequest:
         return _let_go(tx, requests.withdraw(tx, request_id))
     closure.undo(tx, case.row.account_id)
     return request_case.find(tx, request_id).known(tx)
-
-
-def settle_erased(tx: Tx, limit: int) -> int:
-    """End up to `limit` open requests of people who were erased since: there is nobody left to answer; how many."""
-    query = select(SubjectRequest.request_id).join(Account, Account.account_id == SubjectRequest.account_id)
-    of_person = (Person.account_id == SubjectRequest.account_id) & (Person.person_id == SubjectRequest.person_id)
-    gone = or_(SubjectRequest.person_id.is_(None), Person.erasure_requested_at.is_not(None))
-    query = query.outerjoin(Person, of_person).where(*deadlines.open_now(), SubjectRequest.scope == "person", gone)
-    found = list(tx.session.scalars(query.order_by(SubjectRequest.account_id, SubjectRequest.request_id).limit(limit)))
-    for request_id in found:
-        if request_case.find(tx, request_id).row.status in states.OPEN:  # it may have ended with one before it
-            requests.withdraw(tx, request_id, outcome=PERSON_ERASED)
-    return len(found)
 
 
 def _carry_out(tx: Tx, policy: Policy, known: KnownRequest) -> KnownRequest:
