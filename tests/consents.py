@@ -62,7 +62,7 @@ class Kim:
     def confirm(self, token: str | None = None, now: datetime = NOW) -> consent_doors.Question:
         """Confirm by the link of the last mail."""
         with transaction(self.services, now=now) as tx:
-            return consent_doors.confirm(tx, self.services.policy, token or self.link(), "en")
+            return consent_doors.confirm(tx, self.services.policy, token or self.link(), lambda _: "en")
 
     def give(self, purpose: str = NEWS, now: datetime = NOW) -> None:
         """Consent by both acts."""

@@ -16,12 +16,15 @@ from cloudpriv.api.runtime import Runtime
 from cloudpriv.platform.errors import DomainError
 from cloudpriv.portal import (
     access,
+    announcement,
     assets,
+    consents,
     cookies,
     devices,
     guard,
     i18n,
     identity,
+    notice,
     overview,
     owners,
     pages,
@@ -29,6 +32,7 @@ from cloudpriv.portal import (
     sessions,
     sign_in,
     traffic,
+    unsubscribe,
 )
 
 frame: Final = Blueprint("frame", __name__)
@@ -43,6 +47,10 @@ BLUEPRINTS: Final = (
     password.blueprint,
     sessions.blueprint,
     owners.blueprint,
+    consents.blueprint,
+    unsubscribe.blueprint,
+    announcement.blueprint,
+    notice.blueprint,
 )
 PREFIX: Final = "/portal/"
 TRANSLATIONS: Final = Path(__file__).with_name("translations")

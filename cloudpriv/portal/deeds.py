@@ -53,6 +53,8 @@ DEEDS: Final[Mapping[str, LazyString]] = {
     "person.erase": _l("Erased a person"),
     "person.erasure_held": _l("Put off the erasure of a person: a legal hold is in force"),
     "person.read": _l("Looked at a person's data"),
+    "policy.acknowledge": _l("Saw the change of the privacy policy"),
+    "policy.announce": _l("Announced a change of the privacy policy"),
     "purge.approve": _l("Approved the erasure of the account"),
     "purge.cancel": _l("Cancelled the erasure of the account"),
     "purge.plan": _l("Planned the erasure of the account"),

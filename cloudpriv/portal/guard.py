@@ -26,6 +26,7 @@ from cloudpriv.platform.actor import HOLDER, Actor, Service
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import AccountRestrictedError, ForbiddenError
 from cloudpriv.portal import cookies, i18n, pages
+from cloudpriv.rights import announcements
 
 HOME: Final = "/portal/"
 SIGN_IN: Final = "/portal/sign-in"
@@ -50,6 +51,7 @@ class Visit:
     session: Session | None = None
     account: OpenedAccount | None = None
     person: KnownPerson | None = None
+    announced: bool = False  # whether a change of the policy is to be shown until they say that they saw it
 
 
 def page(*, public: bool = False, owner: bool = False, fresh: bool = False, restricted_ok: bool = True,
@@ -180,7 +182,8 @@ def _know(tx: Tx) -> None:
     account = accounts.find_account(tx, session.account_id)
     row = people.find_person(tx, session.account_id, session.person_id)
     person = KnownPerson(row, people.open_identity(account.key, row))
-    g.visit = Visit(found.actor, found.cookie, session, account, person)
+    announced = announcements.pending(tx, runtime().services.policy, session.account_id, session.person_id)
+    g.visit = Visit(found.actor, found.cookie, session, account, person, announced)
     setattr(g, pages.VISIT, g.visit)
     i18n.prefer(person.identity["locale"])
 

@@ -54,6 +54,8 @@ def announce(tx: Tx, policy: Policy, *, limit: int, unreadable: set[UUID] | None
 
 def pending(tx: Tx, policy: Policy, account_id: UUID, person_id: UUID) -> bool:
     """Whether a person was told of the policy in force, and has not said yet that they saw it."""
+    if not policy.major:
+        return False
     row = tx.session.get(PolicyAnnouncement, (account_id, person_id, policy.version))
     return row is not None and row.seen_at is None
 

@@ -4,6 +4,7 @@ A link proves that whoever opens it reads the mail of the registered address, so
 never changes anything: mail scanners open every link.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 from uuid import UUID
@@ -23,6 +24,8 @@ from cloudpriv.rights.consent_history import History
 from cloudpriv.rights.consent_links import Token
 from cloudpriv.rights.consent_records import Offer, Purpose
 
+# The language of a page, by that of the person whom its link is for.
+Speak = Callable[[str | None], str]
 CONFIRMED: Final[dict[str, Literal["given", "withdrawn"]]] = {"requested": "given", "withdrawal_requested": "withdrawn"}
 
 
@@ -32,7 +35,6 @@ class Question:
 
     asks: Literal["given", "withdrawn"]
     told: Offer
-    locale: str | None
     state: Literal["open", "answered", "over"]
 
 
@@ -45,22 +47,22 @@ class Leaving:
     done: bool
 
 
-def look(tx: Tx, policy: Policy, text: str, language: str | None) -> Question:
-    """What a link asks, told in a language; changes nothing. Raises NotFoundError for a link that is none of ours."""
+def look(tx: Tx, policy: Policy, text: str, speak: Speak) -> Question:
+    """What a link asks; changes nothing. Raises NotFoundError for a link that is none of ours."""
     row, history = _event_of(tx, text)
     mine = consent_history.acting_as(tx, history)
     events.record(mine, "consent.read", account_id=row.account_id, subject_id=row.person_id)
-    return _question(tx, policy, row, history, language)
+    return _question(tx, policy, row, history, speak)
 
 
-def confirm(tx: Tx, policy: Policy, text: str, language: str | None) -> Question:
-    """Do what a link asks, once; asked again, the answer is the same. `language` is the one that the page was shown in.
+def confirm(tx: Tx, policy: Policy, text: str, speak: Speak) -> Question:
+    """Do what a link asks, once; asked again, the answer is the same.
 
     Raises NotFoundError for a link that is none of ours, GoneError for one that has expired or was overtaken,
     AccountRestrictedError and AccountClosingError for consent where nothing new may be begun.
     """
     row, history = _event_of(tx, text)
-    question = _question(tx, policy, row, history, language)
+    question = _question(tx, policy, row, history, speak)
     if question.state == "over":
         raise GoneError("This link is not valid any more.")
     if question.state == "open":
@@ -135,9 +137,10 @@ def _person(tx: Tx, account: OpenedAccount | None, username: str) -> Person | No
     return consent_history.lock_person(tx, account.row.account_id, Person.username_index == index)
 
 
-def _question(tx: Tx, policy: Policy, row: ConsentRecord, history: History, language: str | None) -> Question:
+def _question(tx: Tx, policy: Policy, row: ConsentRecord, history: History, speak: Speak) -> Question:
+    language = speak(history.locale)
     told = consent_records.offer(policy, history.account.row.service, row.purpose, language)
-    return Question(CONFIRMED[row.state], told, history.locale, _how_it_stands(tx, row, history.rows))
+    return Question(CONFIRMED[row.state], told, _how_it_stands(tx, row, history.rows))
 
 
 def _how_it_stands(tx: Tx, row: ConsentRecord, rows: list[ConsentRecord]) -> Literal["open", "answered", "over"]:

@@ -28,7 +28,7 @@ def test_looking_at_a_link_changes_nothing(kim: Kim) -> None:
     kim.post()
     for _ in range(3):
         with transaction(kim.services) as tx:
-            seen = consent_doors.look(tx, kim.services.policy, kim.link(), "sv")
+            seen = consent_doors.look(tx, kim.services.policy, kim.link(), lambda _: "sv")
         assert (seen.asks, seen.state, seen.told.language) == ("given", "open", "sv")
     assert kim.states() == ["requested"]
 
@@ -169,7 +169,7 @@ def test_a_confirmation_and_a_withdrawal_at_once_end_withdrawn_or_in_their_order
 
     def confirm(services: Services) -> None:
         with transaction(services) as tx:
-            consent_doors.confirm(tx, services.policy, token, "en")
+            consent_doors.confirm(tx, services.policy, token, lambda _: "en")
 
     def withdraw(services: Services) -> None:
         with transaction(services, kim.actor) as tx:

@@ -1,0 +1,81 @@
+"""/portal/consents: what rests on consent, how it stands and how it came about; giving and withdrawing it."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from flask import Blueprint, Response, request, url_for
+
+from cloudpriv.api.runtime import runtime
+from cloudpriv.platform.db import Tx
+from cloudpriv.platform.errors import InvalidError
+from cloudpriv.portal import guard, i18n, pages
+from cloudpriv.rights import consent_records, consents
+from cloudpriv.rights.consent_records import Offer
+from cloudpriv.rights.consents import ConsentEvent, ConsentState
+
+blueprint: Final = Blueprint("consents", __name__, url_prefix="/portal/consents")
+SAID: Final = frozenset({"asked", "withdrawn"})
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A purpose on the page: what is told about it, how consent stands, and its history, the latest first."""
+
+    told: Offer
+    state: ConsentState
+    events: list[ConsentEvent]
+
+
+@blueprint.get("")
+@guard.page()
+def show(tx: Tx) -> Response:
+    """Every purpose that the policy knows."""
+    return _page(tx)
+
+
+@blueprint.post("/<purpose>/ask")
+@guard.page()
+def ask(tx: Tx, purpose: str) -> Response:
+    """Say yes: a mail follows, whose link has to be confirmed."""
+    session, _account, _person = guard.signed_in()
+    policy = runtime().services.policy
+    try:
+        consents.ask(tx, policy, session.account_id, session.person_id, purpose, language=i18n.language())
+    except InvalidError:
+        return _page(tx, without_address=purpose)
+    return guard.redirected(url_for("consents.show", said="asked"))
+
+
+@blueprint.post("/<purpose>/withdraw")
+@guard.page()
+def withdraw(tx: Tx, purpose: str) -> Response:
+    """Say no, with effect at once."""
+    session, _account, _person = guard.signed_in()
+    consents.withdraw(tx, runtime().services.policy, session.account_id, session.person_id, purpose)
+    return guard.redirected(url_for("consents.show", said="withdrawn"))
+
+
+def _page(tx: Tx, without_address: str | None = None) -> Response:
+    session, account, person = guard.signed_in()
+    services = runtime().services
+    states = consents.state_of(tx, services.settings.issuer, session.account_id, session.person_id)
+    events = consents.read_history(tx, session.account_id, session.person_id)
+    known = consent_records.offered(services.policy)
+    shown = [
+        Shown(
+            consent_records.offer(services.policy, account.row.service, each.purpose, i18n.language()),
+            each,
+            [event for event in reversed(events) if event.purpose == each.purpose],
+        )
+        for each in states
+        if each.purpose in known
+    ]
+    said = request.args.get("said")
+    return pages.render(
+        "consents.html",
+        status=200 if without_address is None else 422,
+        shown=shown,
+        may_give=account.row.status == "active" and person.row.restricted_at is None,
+        said=said if said in SAID else None,
+        without_address=without_address,
+    )
