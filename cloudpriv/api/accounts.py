@@ -16,6 +16,7 @@ from cloudpriv.controller.accounts import OpenedAccount
 from cloudpriv.platform.actor import SERVICES
 from cloudpriv.platform.db import Tx
 from cloudpriv.retention import due, purge
+from cloudpriv.rights import effects
 
 blueprint: Final = Blueprint("accounts", __name__, url_prefix="/v1/accounts", description="Service accounts of customers.")
 
@@ -122,7 +123,7 @@ def read_account(account_id: UUID) -> Any:
 @blueprint.response(200, AccountOut, headers=VERSIONED)
 def change_account(tx: Tx, body: dict[str, Any], account_id: UUID) -> Any:
     """Change members of an account; needs If-Match."""
-    account = accounts.change_account(tx, account_id, expected_version(), body)
+    account = effects.rectify_account(tx, account_id, expected_version(), body)
     return _shown(account), 200, etag(account.row.version)
 
 

@@ -14,6 +14,7 @@ from cloudpriv.api.schemas import PageArgs, Pattern, Strict, after_id, any_text,
 from cloudpriv.controller import credentials, people
 from cloudpriv.controller.people import KnownPerson
 from cloudpriv.platform.db import Tx
+from cloudpriv.rights import effects
 from cloudpriv.rights.erasure import erase_person
 
 blueprint: Final = Blueprint(
@@ -105,7 +106,7 @@ def read_person(tx: Tx, account_id: UUID, person_id: UUID) -> Any:
 @blueprint.response(200, PersonOut, headers=VERSIONED)
 def change_person(tx: Tx, body: dict[str, Any], account_id: UUID, person_id: UUID) -> Any:
     """Rectify a person's data; needs If-Match."""
-    person = people.change_person(tx, account_id, person_id, expected_version(), body)
+    person = effects.rectify_person(tx, account_id, person_id, expected_version(), body)
     return _shown(person), 200, etag(person.row.version)
 
 

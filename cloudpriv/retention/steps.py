@@ -81,7 +81,7 @@ def begin(grip: Grip, stores: Stores, policy: Policy) -> tuple[UUID, str | None]
             step = _shred(unit, account_id, held, log_data_follows=across is not None)
             account.status = "purging"
         if across:
-            erasure.order(across, account_id, prepared=True)
+            erasure.order(across, account_id)
     return account_id, step
 
 

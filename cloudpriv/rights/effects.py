@@ -13,6 +13,7 @@ from sqlalchemy import exists, select
 from cloudpriv.controller import accounts, people
 from cloudpriv.controller.accounts import OpenedAccount
 from cloudpriv.controller.people import KnownPerson
+from cloudpriv.controller.tables import Person
 from cloudpriv.platform.classify import Category
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import FieldError, InvalidError
@@ -160,8 +161,8 @@ def _restricted_otherwise(tx: Tx, request: SubjectRequest) -> bool:
 
 
 def _people(tx: Tx, account_id: UUID) -> list[UUID]:
-    query = select(people.Person.person_id).where(people.Person.account_id == account_id)
-    return list(tx.session.scalars(query.where(people.Person.erasure_requested_at.is_(None))))
+    query = select(Person.person_id).where(Person.account_id == account_id)
+    return list(tx.session.scalars(query.where(Person.erasure_requested_at.is_(None))))
 
 
 def _categories(changed: Any) -> set[str]:

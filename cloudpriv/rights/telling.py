@@ -134,7 +134,8 @@ def settle(tx: Tx, account_id: UUID, notice_id: UUID, *, possible: bool) -> Reci
     if notice.status != "by_staff":
         raise ConflictError(f"This notice is not left to staff: it is {notice.status}.")
     notice.status, notice.told_at = ("told", tx.now) if possible else ("impossible", None)
-    events.record(tx, f"recipient.{notice.status}", account_id=account_id, subject_id=notice_id)
+    action = "recipient.told" if possible else "recipient.not_told"
+    events.record(tx, action, account_id=account_id, subject_id=notice_id)
     return notice
 
 

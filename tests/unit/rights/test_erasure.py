@@ -186,8 +186,7 @@ def test_what_a_held_persons_requests_said_goes_at_once_where_the_hold_keeps_som
     person_id = make_person(services, account_id).row.person_id
     plant(services, worker_services, account_id, person_id)
     with transaction(services) as tx:
-        court = {"authority": "Example District Court", "reference": "T 1"}
-        holds.place(tx, account_id, "category", category="traffic_metadata", **court)
+        holds.place(tx, account_id, "category", category="traffic_metadata", authority="Example Court", reference="T 1")
     with transaction(services) as tx:
         assert not erase_person(tx, account_id, person_id, 1)
     assert "canary" not in opened(services, owner_engine, account_id)
