@@ -1,0 +1,102 @@
+"""The first page: the account, how it stands, when it goes, and who is in it."""
+
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Engine, text
+
+from cloudpriv.bootstrap import Services
+from cloudpriv.platform.actor import HOLDER, Actor
+from cloudpriv.rights import requests
+from cloudpriv.rights.restriction import restrict_account, restrict_person
+from tests.factories import NOW, make_account, transaction
+from tests.holders import Holder, make_holder
+from tests.portal.reading import Page
+
+
+def overview(holder: Holder) -> Page:
+    """The first page, as it is read after signing in."""
+    return Page(holder.sign_in().get("/portal/").text)
+
+
+def test_it_says_when_the_account_will_be_erased_and_why(app: object, services: Services, owner_engine: Engine) -> None:
+    account = make_account(services, created_at=datetime(2018, 5, 4, 9, tzinfo=UTC))
+    kim = make_holder(app, services, account.row.account_id)  # type: ignore[arg-type]
+    erased = overview(kim).words("section", aria_labelledby="erased")
+    assert "5 May 2025" in erased
+    assert "7 years after its last traffic" in erased
+    with owner_engine.begin() as connection:
+        connection.execute(text("UPDATE accounts SET last_traffic_at = '2026-02-28T23:59:59Z'"))
+    page = Page(kim.get("/portal/").text)
+    assert "1 March 2033" in page.words("section", aria_labelledby="erased")
+    assert "28 February 2026" in page.words("section", aria_labelledby="last")
+
+
+def test_it_tells_what_the_account_is(kim: Holder) -> None:
+    account = overview(kim).words("section", aria_labelledby="account")
+    for told in ("Talk2M", kim.names["account_name"], "Acme Water Ltd", "active", "1 June 2026", "Owner of the account"):
+        assert told in account
+
+
+def test_an_owner_sees_who_is_in_the_account(kim: Holder, alex: Holder) -> None:
+    rows = overview(kim).rows()
+    assert [row[0] for row in rows[1:]] == ["kim you", "alex"]
+    assert rows[2][1:] == ["Alex Example", "alex@example.com", "Member"]
+
+
+def test_a_member_sees_nobody_else_and_not_the_company(kim: Holder, alex: Holder) -> None:
+    page = overview(alex)
+    assert page.rows() == []
+    assert "kim" not in page.one("main").text
+    assert "Acme Water Ltd" not in page.one("main").text
+    assert "Alex Example" in page.words("h1")
+
+
+def test_open_requests_are_counted_with_the_day_of_the_next_answer(kim: Holder, services: Services) -> None:
+    identity = requests.Identity("password", str(kim.person_id))
+    owner = Actor("owner", str(kim.person_id), "talk2m", frozenset({HOLDER}), kim.account_id)
+    with transaction(services, owner) as tx:
+        requests.receive(tx, services.policy, kim.account_id, "objection", channel="portal", identity=identity)
+        ended = requests.receive(tx, services.policy, kim.account_id, "access", channel="portal", identity=identity)
+        requests.withdraw(tx, ended.row.request_id)
+    asked = overview(kim).words("section", aria_labelledby="asked")
+    assert asked.startswith("Open requests 1 ")
+    assert "1 July 2026" in asked
+
+
+def test_a_restricted_account_says_so(kim: Holder, services: Services) -> None:
+    with transaction(services) as tx:
+        restrict_account(tx, kim.account_id)
+    page = overview(kim)
+    assert "The processing of this account is restricted." in page.words("div", role="status")
+    assert "restricted" in page.words("section", aria_labelledby="account")
+
+
+def test_a_restricted_person_is_told_so(kim: Holder, alex: Holder, services: Services) -> None:
+    with transaction(services) as tx:
+        restrict_person(tx, kim.account_id, kim.person_id)
+    kim.sign_in()
+    assert "The processing of your own data is restricted." in Page(kim.get("/portal/").text).words("div", role="status")
+
+
+def test_a_closing_account_says_until_when_that_can_be_undone(kim: Holder, owner_engine: Engine) -> None:
+    kim.sign_in()
+    with owner_engine.begin() as connection:
+        connection.execute(text("UPDATE accounts SET status = 'closing', closes_at = :at"), {"at": NOW + timedelta(days=14)})
+    page = Page(kim.get("/portal/").text)
+    assert "Until 15 Jun 2026, 12:00 UTC an owner can undo it." in page.words("div", role="status")
+    assert "15 June 2026" in page.words("section", aria_labelledby="erased")
+
+
+def test_each_look_is_told(kim: Holder, alex: Holder, owner_engine: Engine) -> None:
+    overview(kim)
+    with owner_engine.connect() as connection:
+        told = connection.execute(
+            text("SELECT action, subject_id FROM audit_events WHERE actor_id = :id"), {"id": str(kim.person_id)}
+        )
+        seen = {(action, subject) for action, subject in told}
+    assert {
+        ("account.read", None),
+        ("person.read", kim.person_id),
+        ("person.read", alex.person_id),
+        ("request.list", None),
+    } <= seen
