@@ -18,6 +18,7 @@ from cloudpriv.platform.errors import NotFoundError
 from cloudpriv.policy.register import IN_FORCE, Policy, load
 from cloudpriv.rights import announcements
 from tests.factories import NOW, make_account, make_person, transaction
+from tests.holders import Time
 from tests.mailbox import Mailbox, with_mail
 from tests.purges import Killed
 from tests.stack import TestDatabase
@@ -226,7 +227,7 @@ def test_the_schedule_does_it_daily(services: Services, worker: Services, mailbo
         now = connection.execute(text("SELECT now()")).scalar_one()
     schedule = Schedule()
     for moment in (now, now, now + DAY):
-        schedule.round(replace(worker, clock=lambda moment=moment: moment))
+        schedule.round(replace(worker, clock=Time(moment)))
     assert told(owner_engine) == {person_id}
     post(worker)
     assert len(mailbox.received) <= 1
