@@ -119,7 +119,7 @@ def _digest(post: Post) -> Writer:
         found = deadlines.pressing(tx)
         if post.privacy_address is None or not found.any():
             raise DroppedError("nothing_to_tell")
-        values = {
+        values: Values = {
             "overdue": str(len(found.overdue)),
             "overdue_ids": _listed(found.overdue),
             "nearly_due": str(len(found.nearly_due)),

@@ -12,15 +12,14 @@ from typing import Any, Final, Literal
 from uuid import UUID
 
 from cloudpriv.audit import events
-from cloudpriv.controller import accounts, people
-from cloudpriv.controller.tables import Account
+from cloudpriv.controller import accounts
 from cloudpriv.platform.db import Tx
-from cloudpriv.platform.errors import AccountClosingError, FieldError, ForbiddenError, InvalidError, NotFoundError
 from cloudpriv.platform.ids import new_id
 from cloudpriv.policy.periods import answer_due_on, extended_due_on
 from cloudpriv.policy.register import Policy
 from cloudpriv.rights import letters, request_case, request_exports, states
 from cloudpriv.rights.request_case import Case, check_own_answer, find, succeed, tie, tied_to
+from cloudpriv.rights.request_checks import check_may_ask, check_not_erased, check_reason, check_staff, check_values
 from cloudpriv.rights.request_details import seal_details
 from cloudpriv.rights.request_exports import EXPORTED
 from cloudpriv.rights.request_grounds import GROUNDS, TYPES, RequestType, check_ground
@@ -82,10 +81,10 @@ def receive(tx: Tx, policy: Policy, account_id: UUID, type_: str, *, person_id: 
     as long as it can be undone. Raises AccountClosingError, InvalidError, NotFoundError.
     """
     account = accounts.find_account(tx, account_id, lock=True)
-    _check_not_erased(account.row, tx.now)
-    _check_may_ask(tx, account_id, person_id)
+    check_not_erased(account.row, tx.now)
+    check_may_ask(tx, account_id, person_id)
     received = received_at or tx.now
-    _check_values(type_, received, tx.now)
+    check_values(type_, received, tx.now)
     row = SubjectRequest(
         account_id=account_id,
         request_id=new_id(),
@@ -150,7 +149,7 @@ def refuse(tx: Tx, _: Policy, request_id: UUID, ground: str, reason: str) -> Kno
     case = find(tx, request_id)
     check_own_answer(case.row)
     check_ground(case.row.type, ground, verified=case.row.identity_method is not None)
-    _check_reason(reason)
+    check_reason(reason)
     for each in (case, *tied_to(tx, case)):
         each.step(tx, "refuse")
         each.decided(tx)
@@ -190,7 +189,7 @@ def extend(tx: Tx, policy: Policy, request_id: UUID, reason: str) -> KnownReques
     check_own_answer(case.row)
     states.next_state(case.row.status, "extend")
     states.check_extension(extended=case.row.extended_at is not None, due_on=case.row.due_on, today=tx.now.date())
-    _check_reason(reason)
+    check_reason(reason)
     country = policy.controller_of(case.account.row.service).country
     for each in (case, *(tied for tied in tied_to(tx, case) if _extensible(tx, tied.row))):
         each.step(tx, "extend")
@@ -236,35 +235,3 @@ def _withdraw(tx: Tx, case: Case, outcome: str | None) -> None:
 
 def _extensible(tx: Tx, row: SubjectRequest) -> bool:
     return row.extended_at is None and tx.now.date() <= row.due_on
-
-
-def _check_not_erased(row: Account, now: datetime) -> None:
-    """Raises AccountClosingError once the erasure of the account cannot be undone any more."""
-    if row.status == "closing" and (row.closes_at is None or row.closes_at <= now):
-        raise AccountClosingError
-
-
-def _check_may_ask(tx: Tx, account_id: UUID, person_id: UUID | None) -> None:
-    """Raises NotFoundError for a person who is none of the account, and for a member who asks about more than themselves."""
-    if person_id is not None:
-        people.find_person(tx, account_id, person_id)
-    if tx.actor.kind == "member" and str(person_id) != tx.actor.id:
-        raise NotFoundError
-
-
-def _check_values(type_: str, received: datetime, now: datetime) -> None:
-    if type_ not in TYPES:
-        raise InvalidError(errors=(FieldError("/type", f"is none of {', '.join(TYPES)}"),))
-    if received > now:
-        raise InvalidError(errors=(FieldError("/received_at", "lies in the future"),))
-
-
-def _check_reason(reason: str) -> None:
-    if not reason.strip():
-        raise InvalidError(errors=(FieldError("/reason", "is needed"),))
-
-
-def check_staff(tx: Tx) -> None:
-    """Raises ForbiddenError for an account holder: nobody decides about their own request."""
-    if tx.actor.kind in ("owner", "member"):
-        raise ForbiddenError

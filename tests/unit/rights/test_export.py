@@ -79,7 +79,7 @@ def test_an_export_becomes_ready_and_completes_its_request(worker_services: Serv
         request = requests.read_request(tx, known.row.request_id)
         key = requests.open_archive(tx, known.answer.export_id)
     content = b"".join(services.exports.get_stream(key)[1])
-    ready = request.export
+    ready = request.answer
     assert (ready.status, ready.size, ready.sha256) == ("ready", len(content), sha256(content).hexdigest())
     assert (ready.ready_at, ready.expires_at) == (NOW + SECOND, datetime(2026, 6, 9, tzinfo=UTC))
     assert (ready.lease_owner, ready.lease_until, ready.attempts) == (None, None, 1)
