@@ -5,6 +5,7 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 
+from cloudpriv.controller.holder_tables import HolderSession, OneTimeCode
 from cloudpriv.platform.classify import Category
 from cloudpriv.platform.db import Plane, Tx
 from cloudpriv.platform.objectstore import ObjectStore
@@ -53,3 +54,7 @@ REQUESTS: Final = of_rows(
     Rows(Export, _with_its_archive_gone, parent=SubjectRequest),
     Rows(SubjectRequest, _without_exports, told="request.erase"),
 )
+
+# A session is over by itself, and signing out ends it too, whatever is held: that it was stays in the audit trail.
+SESSIONS: Final = of_rows("portal_sessions", Rows(HolderSession, lambda at: HolderSession.created_at < at.cutoff))
+CODES: Final = of_rows("one_time_codes", Rows(OneTimeCode, lambda at: OneTimeCode.created_at < at.cutoff))

@@ -13,8 +13,8 @@ WORKER = "cloudpriv_worker"
 READ, ADD, CHANGE, ERASE = "SELECT", "INSERT", "UPDATE", "DELETE"
 # No role may change the history of consents and of disclosures, and no row of it goes but with its account or person.
 GRANTS: dict[str, dict[str, tuple[str, ...]]] = {
-    "holder_sessions": {API: (READ, ADD, CHANGE, ERASE), WORKER: (READ, ERASE)},
-    "one_time_codes": {API: (READ, ADD, CHANGE, ERASE), WORKER: (READ, ERASE)},
+    "holder_sessions": {API: (READ, ADD, CHANGE, ERASE), WORKER: (READ, CHANGE, ERASE)},
+    "one_time_codes": {API: (READ, ADD, CHANGE, ERASE), WORKER: (READ, CHANGE, ERASE)},
     "consent_records": {API: (READ, ADD, ERASE), WORKER: (READ, ADD, ERASE)},
     "disclosures": {API: (READ, ADD), WORKER: (READ, ERASE)},
     "recipient_notices": {API: (READ, ADD, CHANGE), WORKER: (READ, ADD, CHANGE, ERASE)},

@@ -12,7 +12,7 @@ from sqlalchemy import Column, MetaData, Table, Uuid, func, insert, select
 
 from cloudpriv.audit.events import AuditEvent
 from cloudpriv.bootstrap import Services
-from cloudpriv.controller import idempotency
+from cloudpriv.controller import idempotency, sessions
 from cloudpriv.controller.idempotency import Answer
 from cloudpriv.controller.outbox import Mail
 from cloudpriv.metadata import CONTROLLER
@@ -22,6 +22,7 @@ from cloudpriv.platform.ids import new_id
 from cloudpriv.policy.register import load
 from cloudpriv.retention import clocks
 from cloudpriv.retention.tables import Hold, Purge, PurgeRun
+from cloudpriv.rights import codes
 from cloudpriv.rights.tables import Export, SubjectRequest
 from tests.exports import ask, stored
 from tests.exports import run as run_export
@@ -199,6 +200,21 @@ def test_an_answered_request_goes_after_three_years_its_archive_before_it(servic
         assert tx.session.scalars(select(Export.account_id)).all() == [open_]
         told = select(AuditEvent.account_id).where(AuditEvent.action == "request.erase")
         assert tx.session.scalars(told).all() == [answered]
+
+
+def test_a_session_goes_after_twelve_hours_and_a_code_after_one(services: Services, worker: Services) -> None:
+    account_id = make_account(services).row.account_id
+    person_id = make_person(services, account_id).row.person_id
+    with transaction(services) as tx:
+        sessions.begin(tx, account_id, person_id, "Firefox, Linux")
+        codes.send(tx, account_id, person_id, "password")
+    for key, table, kept in (
+        ("portal_sessions", "holder_sessions", timedelta(hours=12)),
+        ("one_time_codes", "one_time_codes", timedelta(hours=1)),
+    ):
+        assert (run(worker, key, NOW + kept - INSTANT), count(services, table)) == (0, 1)
+        assert due(worker, key, NOW + kept) == 1
+        assert (run(worker, key, NOW + kept), count(services, table)) == (0, 0)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,280 @@
+"""One-time codes: to the registered address, for one use, a few tries and a short time; they stand nowhere."""
+
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from threading import Barrier
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Engine, event, select, text
+
+from cloudpriv.bootstrap import Services
+from cloudpriv.controller import accounts, outbox
+from cloudpriv.controller.holder_tables import OneTimeCode
+from cloudpriv.controller.outbox import Mail
+from cloudpriv.controller.tables import Account
+from cloudpriv.platform.actor import Actor
+from cloudpriv.platform.errors import NotFoundError, RateLimitedError
+from cloudpriv.platform.ids import new_id
+from cloudpriv.rights import codes
+from cloudpriv.rights.codes import LASTS, MOST, TRIES, Purpose, UsedCode
+from tests.factories import NOW, make_account, make_person, transaction
+from tests.mailbox import Mailbox, mail_server, with_mail
+from tests.stack import every_row
+
+INSTANT = timedelta.resolution
+STRANGER = Actor("client", "unauthenticated", "talk2m")
+Whose = tuple[UUID, UUID]
+
+
+@pytest.fixture
+def kim(services: Services) -> Whose:
+    """A person, by account and id."""
+    account_id = make_account(services, account_name="acme-water").row.account_id
+    return account_id, make_person(services, account_id, username="kim").row.person_id
+
+
+@pytest.fixture
+def mailbox() -> Iterator[Mailbox]:
+    """What the mail server took."""
+    with mail_server() as found:
+        yield found
+
+
+@pytest.fixture
+def postman(worker_services: Services, mailbox: Mailbox) -> Services:
+    """A worker's services with that mail server."""
+    return with_mail(worker_services, mailbox)
+
+
+def send(services: Services, kim: Whose, purpose: Purpose = "identity", now: datetime = NOW) -> UUID:
+    with transaction(services, now=now) as tx:
+        return codes.send(tx, *kim, purpose)
+
+
+def ask(services: Services, account_name: str = "acme-water", username: str = "kim", now: datetime = NOW) -> UUID:
+    with transaction(services, STRANGER, now) as tx:
+        return codes.ask(tx, "talk2m", account_name, username, "identity")
+
+
+def code_of(services: Services, kim: Whose, code_id: UUID) -> str:
+    with transaction(services) as tx:
+        return codes.written(accounts.find_account(tx, kim[0]).key, code_id)
+
+
+def use(services: Services, kim: Whose, code_id: UUID, typed: str, now: datetime = NOW,
+        purpose: Purpose = "identity") -> UsedCode | None:  # fmt: skip
+    with transaction(services, now=now) as tx:
+        return codes.use(tx, kim[0], code_id, typed, purpose=purpose)
+
+
+def deliver_all(services: Services, now: datetime = NOW) -> list[str]:
+    """Do what workers do about every mail; how each ended."""
+    with transaction(services, now=now) as tx:
+        waiting = outbox.unfinished(tx)
+    for mail_id in waiting:
+        outbox.deliver(services.controller, services.mailer, mail_id, lambda: now, codes.writers(services.post))
+    with transaction(services) as tx:
+        mails = [tx.session.get_one(Mail, mail_id) for mail_id in waiting]
+        return [each.status if each.status == "sent" else f"{each.status}: {each.failure}" for each in mails]
+
+
+def test_the_code_in_the_mail_is_right_once(services: Services, postman: Services, mailbox: Mailbox, kim: Whose) -> None:
+    subject = new_id()
+    with transaction(services) as tx:
+        code_id = codes.send(tx, *kim, "identity", subject)
+    assert deliver_all(postman) == ["sent"]
+    assert mailbox.recipients == ["kim@example.com"]
+    found = re.search(r"^    ([A-Z2-9]{4}-[A-Z2-9]{4})$", mailbox.texts()[0], re.MULTILINE)
+    assert found is not None
+    assert use(services, kim, code_id, found[1]) == UsedCode(kim[1], subject)
+    assert use(services, kim, code_id, found[1]) is None
+
+
+@pytest.mark.parametrize("written", ["{0}", " {0} ", "{1}", "{2}", "{3}"])
+def test_a_code_may_be_typed_as_people_type(services: Services, kim: Whose, written: str) -> None:
+    code_id = send(services, kim)
+    code = code_of(services, kim, code_id)
+    forms = (code, code.lower(), code.replace("-", ""), code.replace("-", " - "))
+    assert use(services, kim, code_id, written.format(*forms)) is not None
+
+
+def test_the_right_code_after_four_wrong_tries_is_right_and_after_five_is_not(services: Services, kim: Whose) -> None:
+    first, second = send(services, kim), None
+    for _ in range(TRIES - 1):
+        assert use(services, kim, first, "AAAA-AAAA") is None
+    assert use(services, kim, first, code_of(services, kim, first)) is not None
+    second = send(services, kim)
+    for _ in range(TRIES):
+        assert use(services, kim, second, "AAAA-AAAA") is None
+    assert use(services, kim, second, code_of(services, kim, second)) is None
+
+
+def test_a_code_is_good_for_a_quarter_of_an_hour(services: Services, kim: Whose) -> None:
+    code_id = send(services, kim)
+    code = code_of(services, kim, code_id)
+    assert use(services, kim, code_id, code, NOW + LASTS) is None
+    assert use(services, kim, code_id, code, NOW + LASTS - INSTANT) is not None
+
+
+def test_a_code_is_good_for_its_own_purpose_person_and_id_alone(services: Services, kim: Whose) -> None:
+    other = make_person(services, make_account(services).row.account_id).row
+    code_id, foreign = send(services, kim), send(services, (other.account_id, other.person_id))
+    code = code_of(services, kim, code_id)
+    assert use(services, kim, code_id, code, purpose="password") is None
+    assert use(services, kim, foreign, code) is None
+    assert use(services, (other.account_id, other.person_id), foreign, code) is None
+    assert use(services, (other.account_id, other.person_id), code_id, code) is None
+    assert use(services, kim, code_id, code) is not None
+
+
+def test_a_new_code_ends_those_before_it_of_the_same_purpose(services: Services, kim: Whose) -> None:
+    first, of_password, second = send(services, kim), send(services, kim, "password"), send(services, kim)
+    assert use(services, kim, first, code_of(services, kim, first)) is None
+    assert use(services, kim, second, code_of(services, kim, second)) is not None
+    assert use(services, kim, of_password, code_of(services, kim, of_password), purpose="password") is not None
+
+
+def test_of_two_at_once_one_is_right(services: Services, kim: Whose) -> None:
+    code_id = send(services, kim)
+    code, together = code_of(services, kim, code_id), Barrier(2)
+
+    def at_once(_: int) -> UsedCode | None:
+        with transaction(services) as tx:
+            together.wait(10)
+            return codes.use(tx, kim[0], code_id, code)
+
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(at_once, range(2)))
+    assert sorted(found is not None for found in results) == [False, True]
+
+
+def test_wrong_tries_at_once_all_count(services: Services, kim: Whose) -> None:
+    code_id, together = send(services, kim), Barrier(4)
+
+    def at_once(_: int) -> None:
+        with transaction(services) as tx:
+            together.wait(10)
+            codes.use(tx, kim[0], code_id, "AAAA-AAAA")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(at_once, range(4)))
+    with transaction(services) as tx:
+        assert tx.session.scalars(select(OneTimeCode.tries)).one() == 4
+
+
+def test_the_code_stands_nowhere_in_the_database(
+    services: Services, postman: Services, kim: Whose, owner_engine: Engine
+) -> None:
+    code = code_of(services, kim, send(services, kim))
+    deliver_all(postman)
+    stored = str(every_row(owner_engine)).upper()
+    assert code not in stored
+    assert code.replace("-", "") not in stored
+
+
+def test_codes_differ_and_are_of_letters_that_nobody_mistakes(services: Services, kim: Whose) -> None:
+    with transaction(services) as tx:
+        key = accounts.find_account(tx, kim[0]).key
+        found = {codes.written(key, new_id()) for _ in range(2000)}
+    assert len(found) == 2000
+    letters = set("".join(found)) - {"-"}
+    assert letters == set(codes.ALPHABET)
+    assert not letters & set("IO01")
+
+
+def test_a_mail_with_a_code_that_is_over_is_not_sent(services: Services, postman: Services, kim: Whose) -> None:
+    first, second = send(services, kim), send(services, kim)
+    use(services, kim, second, code_of(services, kim, second))
+    assert deliver_all(postman) == ["dropped: over", "dropped: over"]
+    send(services, kim, now=NOW)
+    assert deliver_all(postman, NOW + LASTS) == ["dropped: over"]
+    assert first != second
+
+
+def test_nobody_is_sent_more_than_a_few_an_hour_and_the_last_stays_good(services: Services, kim: Whose) -> None:
+    sent = [send(services, kim, now=NOW + timedelta(minutes=number)) for number in range(MOST)]
+    later = NOW + timedelta(minutes=MOST)
+    with pytest.raises(RateLimitedError):
+        send(services, kim, now=later)
+    ask(services, now=later)
+    assert use(services, kim, sent[-1], code_of(services, kim, sent[-1]), later) is not None
+    assert send(services, kim, now=NOW + timedelta(hours=1)) is not None
+
+
+def test_asking_at_once_sends_no_more_than_that(services: Services, kim: Whose) -> None:
+    together = Barrier(2)
+
+    def at_once(_: int) -> None:
+        together.wait(10)
+        for _each in range(MOST):
+            ask(services)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(at_once, range(2)))
+    with transaction(services) as tx:
+        assert len(tx.session.scalars(select(OneTimeCode.code_id)).all()) == MOST
+
+
+def statements(services: Services, account_name: str, username: str) -> list[str]:
+    """What is sent to the database when somebody asks for a code."""
+    sent: list[str] = []
+
+    def note(_: object, __: object, statement: str, *___: object) -> None:
+        sent.append("the mail" if "INTO outbox" in statement else statement)  # what is NULL is left out of it
+
+    event.listen(services.controller.engine, "before_cursor_execute", note)
+    try:
+        ask(services, account_name, username)
+    finally:
+        event.remove(services.controller.engine, "before_cursor_execute", note)
+    return sent
+
+
+def test_asking_does_the_same_whether_somebody_is_there_or_not(services: Services, kim: Whose) -> None:
+    known = statements(services, "acme-water", "kim")
+    assert statements(services, "acme-water", "nobody") == known
+    assert statements(services, "nothing", "kim") == known
+    assert len(known) >= 6
+
+
+def test_nobody_gets_a_mail_who_is_not_there(services: Services, postman: Services, mailbox: Mailbox, kim: Whose) -> None:
+    ids = {ask(services, "nothing", "kim"), ask(services, "acme-water", "nobody")}
+    assert {each.version for each in ids} == {7}
+    assert deliver_all(postman) == ["dropped: nobody", "dropped: nobody"]
+    assert mailbox.recipients == []
+    for code_id in ids:
+        assert use(services, kim, code_id, "AAAA-AAAA") is None
+
+
+def test_whoever_asks_by_names_gets_what_is_sent_to_the_person(services: Services, kim: Whose) -> None:
+    code_id = ask(services, " ACME-Water ", "Kim")
+    assert use(services, kim, code_id, code_of(services, kim, code_id)) == UsedCode(kim[1], None)
+
+
+def test_a_code_is_sent_to_people_of_restricted_and_closing_accounts_too(services: Services, kim: Whose) -> None:
+    for status in ("restricted", "closing"):
+        with transaction(services) as tx:
+            tx.session.get_one(Account, kim[0]).status = status
+        code_id = ask(services)
+        assert use(services, kim, code_id, code_of(services, kim, code_id)) is not None
+
+
+def test_nobody_is_sent_one_who_is_gone(services: Services, kim: Whose) -> None:
+    with pytest.raises(NotFoundError):
+        send(services, (kim[0], new_id()))
+    with pytest.raises(NotFoundError):
+        send(services, (new_id(), kim[1]))
+
+
+def test_asking_and_every_try_are_audited(services: Services, kim: Whose, owner_engine: Engine) -> None:
+    code_id = ask(services)
+    use(services, kim, code_id, "AAAA-AAAA")
+    use(services, kim, code_id, code_of(services, kim, code_id))
+    use(services, kim, new_id(), "AAAA-AAAA")
+    with owner_engine.connect() as connection:
+        query = text("SELECT action, subject_id FROM audit_events WHERE action LIKE 'code.%' ORDER BY event_id")
+        found = [tuple(row) for row in connection.execute(query)]
+    assert found == [("code.send", kim[1]), ("code.reject", kim[1]), ("code.use", kim[1]), ("code.reject", None)]
