@@ -48,7 +48,7 @@ def export() -> None:
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the archive here (ACCOUNT.zip).")
 @as_json
 @click.pass_context
-def make(ctx: click.Context, account_id: UUID, output: Path | None, json_output: bool, **whose: Any) -> None:
+def make(ctx: click.Context, /, account_id: UUID, output: Path | None, json_output: bool, **whose: Any) -> None:
     """Export all that is held of an account, or of one person in it, as a zip archive."""
     target = output or Path(f"{account_id}.zip")
     export_id = _asked(ctx, account_id, **whose)

@@ -114,10 +114,15 @@ def _property(table: Table, name: str, column: Column[Any]) -> dict[str, Any]:
     if mark is None:
         raise ValueError(f"{table.name}.{column.name} is not classified")
     told = f"Category {mark.category.value}, for the purpose {mark.purpose}."
-    value = document("documents")["$defs"].get(mark.sealed, {"type": "object"}) if mark.sealed else _value(table, column)
+    value = _document(mark.sealed) if mark.sealed else _value(table, column)
     if column.nullable:
         value = {"anyOf": [value, {"type": "null"}]}
     return {"title": archive_texts.label(name, "en"), "description": told, **value}
+
+
+def _document(purpose: str) -> dict[str, Any]:
+    known: dict[str, Any] = document("documents")["$defs"].get(purpose, {"type": "object"})
+    return known
 
 
 def _value(table: Table, column: Column[Any]) -> dict[str, Any]:
@@ -126,7 +131,8 @@ def _value(table: Table, column: Column[Any]) -> dict[str, Any]:
     listed = list(_listed(table, column))
     if listed:
         return {"enum": listed}
-    return _by_type(VALUES, column, {})
+    known: dict[str, Any] = _by_type(VALUES, column, {})
+    return known
 
 
 def _pattern(column: Column[Any]) -> str | None:

@@ -16,12 +16,13 @@ def language_of(wished: str) -> str:
 
 def text(name: str, language: str) -> str:
     """A text of the page. Raises KeyError for one that there is not."""
-    return read()["page"][name][LOCALES.index(language)]
+    found: str = read()["page"][name][LOCALES.index(language)]
+    return found
 
 
 def label(name: str, language: str) -> str:
     """What a member of the archive, a column or a member of a document is called; its own name in words, if nothing else."""
-    known = read()["labels"].get(name)
+    known: list[str] | None = read()["labels"].get(name)
     return name.replace("_", " ").capitalize() if known is None else known[LOCALES.index(language)]
 
 

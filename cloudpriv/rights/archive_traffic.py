@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 from typing import cast as typed
 
-from sqlalchemy import Select, Table, func, literal_column
+from sqlalchemy import ColumnElement, Select, Table, func, literal_column
 
 from cloudpriv.controller.tables import TrafficSession
 from cloudpriv.platform import bulk
@@ -20,6 +20,7 @@ from cloudpriv.rights.archive_scope import Scope
 
 NAME: Final = "traffic_by_month.csv"
 LARGEST: Final = 20  # devices that the page shows
+DEVICE: Final = TrafficSession.__table__.columns["device_id"]
 COLUMNS: Final = ("month", "device_id", "sessions", "bytes_from_device", "bytes_to_device")
 
 
@@ -97,7 +98,7 @@ def _query(scope: Scope) -> Select[Any]:
     """No cell holds a comma or a quote: months, ids and numbers."""
     month = func.date_trunc(literal_column("'month'"), func.timezone("UTC", TrafficSession.started_at))
     numbers = (func.count(), func.sum(TrafficSession.bytes_from_device), func.sum(TrafficSession.bytes_to_device))
-    columns = (func.to_char(month, "YYYY-MM"), TrafficSession.device_id, *numbers)
+    columns: tuple[ColumnElement[Any], ...] = (func.to_char(month, "YYYY-MM"), DEVICE, *numbers)
     named = (column.label(name) for name, column in zip(COLUMNS, columns, strict=True))
     found = scope.select(typed(Table, TrafficSession.__table__), *named)
-    return found.group_by(month, TrafficSession.device_id).order_by(TrafficSession.device_id, month)
+    return found.group_by(month, DEVICE).order_by(DEVICE, month)

@@ -6,6 +6,7 @@ import struct
 import tracemalloc
 import zipfile
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def packed(target: Path, files: dict[str, bytes], method: int = zipfile.ZIP_DEFL
 def signed(files: dict[str, bytes], rows: dict[str, int | None], **more: Any) -> dict[str, bytes]:
     """An archive's files with a manifest that KEY has signed."""
     members = [
-        {"name": name, "bytes": len(content), "sha256": archive_check.sha256(content).hexdigest(), "rows": rows.get(name)}
+        {"name": name, "bytes": len(content), "sha256": sha256(content).hexdigest(), "rows": rows.get(name)}
         for name, content in files.items()
     ]
     manifest = json.dumps({"format": "cloudpriv-export/2", "members": members, **more}).encode()
