@@ -1,5 +1,7 @@
 """What is told about a consent: the record of what was said, the mails, and the headers for senders."""
 
+from pathlib import Path
+
 import pytest
 
 from cloudpriv import mail_templates
@@ -122,3 +124,14 @@ def test_what_is_offered_is_worded_in_every_language(services: Services, languag
     assert english.language == "en"
     if language != "en":
         assert consent_records.offer(services.policy, "intesis", NEWS, language).question != english.question
+
+
+def test_the_documentation_names_every_field_of_a_record_and_no_other(kim: Kim) -> None:
+    kim.give()
+    with transaction(kim.services, kim.actor) as tx:
+        for event in consents.read_history(tx, kim.account_id, kim.person_id):
+            record = event.record
+            used = [*record, *record["purposes"][0], *record["event"]]
+    page = Path(__file__).parents[3].joinpath("docs", "consents.md").read_text(encoding="utf-8")
+    table = page.partition("| field |")[2].partition("\n\n")[0]
+    assert {line.split("`")[1] for line in table.splitlines()[2:]} == set(used)
