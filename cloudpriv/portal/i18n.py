@@ -80,8 +80,8 @@ def size(value: int) -> str:
     shown = float(value)
     while shown >= 999.95 and power < len(SIZES) - 1:
         shown, power = shown / 1000, power + 1
-    unit, pattern = f"digital-{SIZES[power]}", "#,##0.#" if power else "#,##0"
-    return units.format_unit(shown, unit, length="short", format=pattern, locale=locale())
+    unit, length = f"digital-{SIZES[power]}", "short" if power else "long"  # a short byte has no plural in English
+    return units.format_unit(shown, unit, length=length, format="#,##0.#", locale=locale())
 
 
 def duration(seconds: float) -> str:

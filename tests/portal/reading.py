@@ -44,18 +44,18 @@ class Page(HTMLParser):
         for element in self._open:
             element.text += data
 
-    def all(self, name: str, **attributes: str) -> list[Element]:
+    def all(self, name: str, /, **attributes: str) -> list[Element]:
         """The elements of a name that have these attributes."""
         given = {key.rstrip("_").replace("_", "-"): value for key, value in attributes.items()}
         return [each for each in self.elements if each.name == name and given.items() <= each.attributes.items()]
 
-    def one(self, name: str, **attributes: str) -> Element:
+    def one(self, name: str, /, **attributes: str) -> Element:
         """The only such element."""
         found = self.all(name, **attributes)
         assert len(found) == 1, [each.attributes for each in self.all(name)]
         return found[0]
 
-    def words(self, name: str, **attributes: str) -> str:
+    def words(self, name: str, /, **attributes: str) -> str:
         """The text of the only such element, with single blanks."""
         return " ".join(self.one(name, **attributes).text.split())
 
