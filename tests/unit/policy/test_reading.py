@@ -53,7 +53,7 @@ SOLD = 'text.sv = "Personuppgifter säljs aldrig till någon tredje part."'
         ("activities[12].key", 'key = "crm"', 'key = "orders"', "duplicate key 'orders'"),
         ("activities[0].data[4].key", 'key = "credentials"', 'key = "account"', "duplicate key 'account'"),
         ("housekeeping[0].key", 'key = "export_archives"', 'key = "crm"', "duplicate key 'crm'"),
-        ("housekeeping[6].plane", 'plane = "processor"', 'plane = "third"', "Invalid enum value 'third'"),
+        ("housekeeping[8].plane", 'plane = "processor"', 'plane = "third"', "Invalid enum value 'third'"),
         ("processor.sub_processors[0]", '["it_providers"]', '["friends"]', "not among the sharing.recipients"),
         ("processor.text.sv", 'text.sv = "Loggdata tillhör', 'text.sv = "" #', "missing translation"),
         ("processor.categories[0].rule", 'key = "storage"', 'rule = "storage"', "unknown key"),

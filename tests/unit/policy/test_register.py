@@ -135,6 +135,8 @@ def test_what_the_service_keeps_for_itself_has_rules_too() -> None:
         "proposed_plans": "P7D",
         "cancelled_purges": "P1Y",
         "finished_requests": "P3Y",
+        "portal_sessions": "PT12H",
+        "one_time_codes": "PT1H",
         "log_batches": "P30D",
         "log_exports": "P7D",
         "log_transactions": "P30D",
