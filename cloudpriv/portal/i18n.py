@@ -80,8 +80,9 @@ def size(value: int) -> str:
     shown = float(value)
     while shown >= 999.95 and power < len(SIZES) - 1:
         shown, power = shown / 1000, power + 1
-    unit, length = f"digital-{SIZES[power]}", "short" if power else "long"  # a short byte has no plural in English
-    return units.format_unit(shown, unit, length=length, format="#,##0.#", locale=locale())
+    if not power:  # a short byte has no plural in English
+        return units.format_unit(value, "digital-byte", length="long", locale=locale())
+    return units.format_unit(shown, f"digital-{SIZES[power]}", length="short", format="#,##0.#", locale=locale())
 
 
 def duration(seconds: float) -> str:

@@ -25,7 +25,6 @@ from cloudpriv.rights import effects
 blueprint: Final = Blueprint("identity", __name__, url_prefix="/portal/identity")
 OWN: Final = ("name", "address", "phones", "company_name", "company_id", "locale")
 COMPANY: Final = ("company_name", "company_id")
-CHANGED: Final = "changed"
 NOTHING: Final = "nothing"
 # What is wrong with a field, by its name: what its schema demands, in words.
 FAULTS: Final[Mapping[str, LazyString]] = {
@@ -125,7 +124,7 @@ def _read(tx: Tx) -> tuple[KnownPerson, OpenedAccount]:
 def _page(person: KnownPerson, account: OpenedAccount, *, typed: dict[str, str] | None = None,
           company: dict[str, str] | None = None, errors: Mapping[str, Any] = {}, company_errors: Mapping[str, Any] = {},
           stale: bool = False, status: int = 200) -> Response:  # fmt: skip
-    changed = [name for name in request.args.get(CHANGED, "").split(",") if name in {*FAULTS, NOTHING}]
+    changed = [name for name in request.args.get("changed", "").split(",") if name in {*FAULTS, NOTHING}]
     return pages.render(
         "identity.html",
         status=status,
@@ -160,7 +159,7 @@ def _loaded(schema: Schema, values: dict[str, Any]) -> tuple[dict[str, Any], dic
     try:
         return schema.load(values), {}
     except ValidationError as fault:
-        return {}, dict(fault.normalized_messages())
+        return {}, dict(fault.messages_dict)
 
 
 def _worded(errors: Mapping[str, Any]) -> dict[str, LazyString]:
@@ -180,7 +179,7 @@ def _version() -> int:
 
 
 def _done(*names: str) -> Any:
-    return current_app.make_response(redirect(url_for("identity.show", **{CHANGED: ",".join(names)}), 303))
+    return current_app.make_response(redirect(url_for("identity.show", changed=",".join(names)), 303))
 
 
 def _locales(known: str | None) -> list[tuple[str, str]]:

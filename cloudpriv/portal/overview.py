@@ -27,10 +27,9 @@ def show(tx: Tx) -> Response:
     session, _account, person = guard.signed_in()
     account = accounts.read_account(tx, session.account_id)
     policy, row = runtime().services.policy, account.row
-    found, following = [], None
-    if session.role == "owner":
-        rows = people.list_people(tx, session.account_id, after=lists.begin_id(), limit=lists.LIMIT)
-        found, following = lists.split(rows, lambda each: each.row.person_id.bytes)
+    owner = session.role == "owner"
+    rows = people.list_people(tx, session.account_id, after=lists.begin_id(), limit=lists.LIMIT) if owner else []
+    found, following = lists.split(rows, lambda each: each.row.person_id.bytes)
     return pages.render(
         "overview.html",
         account=account,

@@ -51,11 +51,11 @@ def _checked(table: str, **conditions: str) -> None:
 
 def _widen() -> None:
     """What stands was asked for by backends, of whole accounts, and is answered in English as before."""
-    for name, columns, condition in (
+    for name, indexed, condition in (
         ("looks", ["account_id", "event_id"], "action <> 'traffic.write'"),
         ("subject", ["account_id", "subject_id", "event_id"], "subject_id IS NOT NULL"),
     ):
-        op.create_index(f"ix_audit_events_{name}", "audit_events", columns, postgresql_where=sa.text(condition))
+        op.create_index(f"ix_audit_events_{name}", "audit_events", indexed, postgresql_where=sa.text(condition))
     op.add_column("accounts", sa.Column("closes_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("exports", sa.Column("person_id", sa.Uuid(), nullable=True))
     op.add_column("exports", sa.Column("scope", sa.String(), nullable=False, server_default="account"))
