@@ -16,6 +16,7 @@ from tests.backend import Backend
 from tests.factories import NOW, make_account, transaction
 from tests.proofs import advance, change
 from tests.purges import LONG_AGO, close
+from tests.requests import receive
 
 
 def id_of(moment: datetime) -> UUID:
@@ -87,6 +88,20 @@ def test_the_figures_tell_what_is_due_open_retried_and_ended(
     assert found["oldest_open_purge_seconds"] == 3600
     assert (found["purges_open_planned"], found["purges_open_running"], found["purges_retried"]) == (1, 1, 1)
     assert (found["purges_ended_last_day_done"], found["purges_ended_last_day_cancelled"]) == (1, 0)
+
+
+def test_requests_that_wait_are_counted_by_type_and_status(services: Services, today: Backend) -> None:
+    receive(services, make_account(services).row.account_id, "objection")
+    receive(services, make_account(services).row.account_id, "erasure", identity=None, received_at=NOW - timedelta(days=25))
+    receive(services, make_account(services).row.account_id, received_at=NOW - timedelta(days=40))
+    found = figures(today, "requests_open", "requests_overdue", "requests_nearly_due")
+    assert {name: value for name, value in found.items() if value} == {
+        "requests_open_objection_identity_verified": 1,
+        "requests_open_erasure_received": 1,
+        "requests_open_access_in_progress": 1,
+        "requests_nearly_due": 1,
+        "requests_overdue": 1,
+    }
 
 
 def test_a_log_that_stands_still_is_seen(

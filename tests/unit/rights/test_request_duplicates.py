@@ -1,5 +1,6 @@
 """Requests that ask for what a running one asks for: answered with it, and nobody left behind."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -157,3 +158,30 @@ def test_who_keeps_the_account_withdraws_every_request_for_its_erasure(services:
     with transaction(services) as tx:
         requests.withdraw(tx, first.row.request_id)
     assert state(services, first, second) == ["withdrawn", "withdrawn"]
+
+
+def test_of_requests_at_the_same_moment_one_runs_and_the_others_are_tied_to_it(services: Services, account_id: UUID) -> None:
+    with ThreadPoolExecutor(4) as askers:
+        found = [each.result() for each in [askers.submit(receive, services, account_id) for _ in range(4)]]
+    running = [known for known in found if known.row.duplicate_of is None]
+    assert (len(running), exports(services)) == (1, 1)
+    assert all(tied(known, running[0]) for known in found if known not in running)
+
+
+def test_of_two_decisions_at_the_same_moment_one_is_refused(services: Services, account_id: UUID) -> None:
+    request_id = receive(services, account_id, "objection").row.request_id
+
+    def decide(ground: str) -> bool:
+        try:
+            with transaction(services) as tx:
+                requests.refuse(tx, services.policy, request_id, ground, "weighed")
+        except ConflictError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as deciders:
+        won = list(deciders.map(decide, ["excessive", "compelling_grounds"]))
+    assert sorted(won) == [False, True]
+    with transaction(services) as tx:
+        ground = requests.read_request(tx, request_id).row.ground
+    assert ground == ("excessive" if won[0] else "compelling_grounds")
