@@ -24,6 +24,7 @@ from cloudpriv.retention.tables import Hold, LedgerEntry, Notice, Purge
 from tests.exports import ask, make_session
 from tests.exports import run as run_export
 from tests.factories import BACKEND, NOW, make_account, make_device, make_person, transaction
+from tests.furnished import announce, furnish
 
 LONG_AGO = datetime.fromisoformat("2018-08-01T00:00:00Z")
 
@@ -44,6 +45,7 @@ def make_full_account(services: Services, created_at: datetime = LONG_AGO) -> UU
         claimed = idempotency.claim(tx, str(account_id), b"")
         answer = Answer(200, {"headers": {}, "body": ""})
         tx.session.add(_released_hold(account_id))
+        furnish(tx, account_id, person.person_id)
         idempotency.keep_answer(tx, claimed, account_id, new_id(), answer, expires_at=NOW + timedelta(days=1))
     run_export(services, ask(services, account_id))
     return account_id
@@ -87,7 +89,7 @@ def let_traffic_come(owner: Engine, now: datetime = NOW) -> None:
 
 
 def tell_owners(owner: Engine, policy: Policy, now: datetime = NOW) -> None:
-    """Have the owners of all that is due told long enough ago."""
+    """Have the owners of all that is due told long enough ago, and everybody of a policy."""
     with owner.begin() as connection:
         for account_id, created_at, traffic in connection.execute(
             select(Account.account_id, Account.created_at, Account.last_traffic_at)
@@ -95,6 +97,7 @@ def tell_owners(owner: Engine, policy: Policy, now: datetime = NOW) -> None:
             due_on = due.purge_due_on(policy, created_at, traffic)
             given = {"account_id": account_id, "due_on": due_on, "days": 7, "given_at": now - timedelta(days=8), "mails": 1}
             connection.execute(insert_or_skip(Notice).values(given).on_conflict_do_nothing())
+        announce(connection, now)
 
 
 def clear_the_way(services: Services, owner: Engine, now: datetime = NOW) -> None:

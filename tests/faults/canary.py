@@ -9,7 +9,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from redis import Redis
-from sqlalchemy import Engine, FromClause, String, insert, text, update
+from sqlalchemy import CheckConstraint, Column, Engine, FromClause, String, insert, text, update
 
 from cloudpriv.bootstrap import Services
 from cloudpriv.metadata import CONTROLLER
@@ -19,6 +19,7 @@ from cloudpriv.platform.objectstore import ObjectStore
 from cloudpriv.retention.tables import Hold, Notice, Purge
 from tests.factories import NOW, make_device, make_person
 from tests.faults.stage import Stage
+from tests.furnished import announce
 from tests.purges import LONG_AGO, hear_of_log_data, let_it_age, make_full_account, order, rows_of
 from tests.stack import every_row
 
@@ -85,6 +86,7 @@ def _add_what_retention_keeps(owner: Engine, account_id: UUID, person_id: UUID, 
         connection.execute(insert(Hold), hold)
         connection.execute(insert(Notice), notice)
         hear_of_log_data(connection, account_id, LONG_AGO)
+        announce(connection, NOW)
 
 
 def _write_into_every_text(owner: Engine, account_id: UUID, word: str) -> None:
@@ -94,11 +96,17 @@ def _write_into_every_text(owner: Engine, account_id: UUID, word: str) -> None:
             texts = [
                 column.name
                 for column in table.columns
-                if isinstance(column.type, String) and not column.primary_key and column.name not in CLOSED
+                if isinstance(column.type, String) and not column.primary_key and not _is_closed(column)
                 and (mark := classification_of(column)) is not None and mark.export is not None
             ]  # fmt: skip
             if texts:
                 connection.execute(update(table).where(table.c.account_id == account_id).values(dict.fromkeys(texts, word)))
+
+
+def _is_closed(column: Column[Any]) -> bool:
+    """Whether the database takes certain texts only."""
+    rules = (str(rule.sqltext) for rule in column.table.constraints if isinstance(rule, CheckConstraint))
+    return column.name in CLOSED or any(re.search(rf"\b{column.name}\b", rule) for rule in rules)
 
 
 def _upload(objects: ObjectStore, account_id: UUID, content: bytes) -> None:
