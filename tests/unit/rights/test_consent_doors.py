@@ -11,6 +11,7 @@ from sqlalchemy import Engine, event
 
 from cloudpriv.bootstrap import Services
 from cloudpriv.controller import people
+from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import (
     GoneError,
     NotFoundError,
@@ -20,6 +21,7 @@ from cloudpriv.rights.erasure import erase_person
 from tests.consents import DAY, NEWS, SURVEYS, WEEK, Kim
 from tests.factories import NOW, transaction
 from tests.mailbox import Mailbox
+from tests.purges import is_blocked
 from tests.stack import TestDatabase, every_row
 
 
@@ -127,61 +129,59 @@ def test_asking_to_withdraw_twice_asks_once(kim: Kim) -> None:
     assert kim.states() == ["requested", "given", "withdrawal_requested"]
 
 
-def test_who_is_not_there_is_asked_about_by_the_same_statements(kim: Kim, services: Services) -> None:
+def test_who_is_not_there_is_asked_about_by_the_same_statements(
+    kim: Kim, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
     kim.give()
     kim.post()
-    name = kim.name()
+    name, seen = kim.name(), list[str]()
+    fetch_one = Tx.fetch_one
 
-    def statements(account_name: str = "", username: str = "kim") -> list[str]:
-        seen: list[str] = []
+    def note(statement: str) -> None:
+        seen.append(" ".join(statement.split()[:3]) if "INSERT" in statement else statement)  # what is NULL is left out
 
-        def note(_: Any, __: Any, statement: str, *___: Any) -> None:
-            seen.append(statement.split(maxsplit=1)[0])
+    def fetch(tx: Tx, statement: str, values: dict[str, Any]) -> Any:
+        note(statement)
+        return fetch_one(tx, statement, values)
 
-        event.listen(services.controller.engine, "before_cursor_execute", note)
-        try:
-            kim.ask_to_withdraw(account_name=account_name or name, username=username)
-        finally:
-            event.remove(services.controller.engine, "before_cursor_execute", note)
-        return seen
+    def statements(account_name: str = name, username: str = "kim", purpose: str = NEWS) -> list[str]:
+        seen.clear()
+        kim.ask_to_withdraw(purpose, account_name=account_name, username=username)
+        return seen.copy()
 
+    monkeypatch.setattr(Tx, "fetch_one", fetch)
+    event.listen(services.controller.engine, "before_cursor_execute", lambda *call: note(call[2]))
     here = statements()
-    assert len(here) >= 4
+    assert len(here) == 6
     assert statements(username="nobody") == here
-    assert len(statements(account_name="nowhere")) == len(here)
-    assert [mail[1:] for mail in kim.post()[-2:]] == [("dropped", "nobody"), ("dropped", "nobody")]
+    assert statements(account_name="nowhere") == here
+    assert statements(purpose=SURVEYS) == here, "who has not consented"
+    assert [mail[1:] for mail in kim.post()[-3:]] == [("dropped", "nobody")] * 3
 
 
-def test_a_confirmation_and_a_withdrawal_at_once_end_withdrawn_or_in_their_order(kim: Kim, database: TestDatabase) -> None:
+def test_a_confirmation_waits_for_a_withdrawal_that_is_under_way_and_finds_it(
+    kim: Kim, database: TestDatabase, owner_engine: Engine
+) -> None:
     kim.ask()
     kim.post()
-    token, gate = kim.link(), threading.Barrier(2)
-    ended: list[str] = []
+    token, other, ended = kim.link(), database.services("api"), list[str]()
 
-    def run(act: Callable[[Services], None]) -> None:
-        services = database.services("api")
-        gate.wait()
+    def confirm() -> None:
         try:
-            act(services)
+            with transaction(other) as tx:
+                consent_doors.confirm(tx, other.policy, token, lambda _: "en")
         except GoneError:
             ended.append("gone")
-        services.controller.engine.dispose()
 
-    def confirm(services: Services) -> None:
-        with transaction(services) as tx:
-            consent_doors.confirm(tx, services.policy, token, lambda _: "en")
-
-    def withdraw(services: Services) -> None:
-        with transaction(services, kim.actor) as tx:
-            consents.withdraw(tx, services.policy, kim.account_id, kim.person_id, NEWS)
-
-    threads = [threading.Thread(target=run, args=(act,)) for act in (confirm, withdraw)]
-    for thread in threads:
+    thread = threading.Thread(target=confirm)
+    with transaction(kim.services, kim.actor) as tx:
+        consents.withdraw(tx, kim.services.policy, kim.account_id, kim.person_id, NEWS)
         thread.start()
-    for thread in threads:
-        thread.join()
-    assert kim.states() in (["requested", "withdrawn"], ["requested", "given", "withdrawn"])
-    assert ended == (["gone"] if len(kim.states()) == 2 else [])
+        while not is_blocked(owner_engine):
+            threading.Event().wait(0.01)
+    thread.join()
+    other.controller.engine.dispose()
+    assert (kim.states(), ended) == (["requested", "withdrawn"], ["gone"])
 
 
 def test_an_erased_person_leaves_no_consent_and_their_links_find_nothing(kim: Kim, owner_engine: Engine) -> None:
