@@ -8,7 +8,7 @@ certificate of the purge.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeVarTuple
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, func, select
@@ -22,6 +22,7 @@ from cloudpriv.rights.request_grounds import TYPES
 from cloudpriv.rights.tables import Export, SubjectRequest
 
 NEAR: Final = timedelta(days=7)
+Columns = TypeVarTuple("Columns")
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,10 @@ def read(tx: Tx) -> Figures:
     by_kind = select(SubjectRequest.type, SubjectRequest.status, func.count()).group_by(
         SubjectRequest.type, SubjectRequest.status
     )
-    counts = {(type_, status): number for type_, status, number in tx.session.execute(_of_open(by_kind))}
-    pairs = {(type_, status): 0 for type_ in TYPES for status in states.OPEN}
+    counts: dict[tuple[str, str], int] = {
+        (type_, status): number for type_, status, number in tx.session.execute(_of_open(by_kind))
+    }
+    pairs: dict[tuple[str, str], int] = {(type_, status): 0 for type_ in TYPES for status in states.OPEN}
     number = select(func.count()).select_from(SubjectRequest)
     return Figures(
         open=pairs | counts,
@@ -94,5 +97,5 @@ def pressing(tx: Tx) -> Pressing:
     return Pressing(ids(overdue(tx.now)), ids(nearly_due(tx.now)), ids(waits_for_failed_export()))
 
 
-def _of_open(query: Select[*tuple[object, ...]]) -> Select[*tuple[object, ...]]:
+def _of_open(query: Select[*Columns]) -> Select[*Columns]:
     return query.join(Account, Account.account_id == SubjectRequest.account_id).where(*open_now())

@@ -14,6 +14,7 @@ from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import ConflictError
 from cloudpriv.policy.register import Policy
 from cloudpriv.rights import closure, effects, request_case, requests, states
+from cloudpriv.rights.request_checks import check_staff
 from cloudpriv.rights.request_exports import EXPORTED
 from cloudpriv.rights.requests import Channel, Identity, KnownRequest
 from cloudpriv.rights.tables import SubjectRequest
@@ -48,7 +49,7 @@ def grant(tx: Tx, policy: Policy, request_id: UUID, outcome: str | None = None) 
     `outcome` says what was done, where no machine did it. Raises ConflictError for what ends by itself (a copy by its
     export, the closing of an account by its time), ForbiddenError for an account holder, NotFoundError.
     """
-    requests.check_staff(tx)
+    check_staff(tx)
     case = request_case.find(tx, request_id)
     request_case.check_own_answer(case.row)
     if case.row.status == "identity_verified":
