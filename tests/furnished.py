@@ -27,7 +27,7 @@ VERSION: Final = "2023-03-30"
 
 
 def furnish(tx: Tx, account_id: UUID, person_id: UUID) -> None:
-    """Add them. The recipient of the disclosure is told of an erasure already, so that no purge has to wait for that."""
+    """Add them. The recipient of the disclosure is told of every erasure already, so that no purge waits for that."""
     key = accounts.find_account(tx, account_id).key
     session, code, consent, replacement = (new_id() for _ in range(4))
     of_person: dict[str, Any] = {"account_id": account_id, "person_id": person_id}
@@ -53,9 +53,10 @@ def _disclose(tx: Tx, key: DataKey, of_person: Mapping[str, Any]) -> None:
     times = {"disclosed_at": tx.now, "recorded_at": tx.now, "recorded_by": "operator:x"}
     tx.session.add(Disclosure(**of_person, disclosure_id=disclosure, details=sealed, country="SE", **of_data, **times))
     tx.session.flush()
-    told = {"kind": "erasure", "status": "told", "created_at": tx.now, "told_at": tx.now}
-    account_id = of_person["account_id"]
-    tx.session.add(RecipientNotice(account_id=account_id, notice_id=new_id(), disclosure_id=disclosure, **of_data, **told))
+    told = {"kind": "erasure", "status": "told", "created_at": tx.now, "told_at": tx.now, "disclosure_id": disclosure}
+    for concerns in (None, of_person["person_id"]):
+        ids = {"account_id": of_person["account_id"], "notice_id": new_id(), "concerns": concerns}
+        tx.session.add(RecipientNotice(**ids, **of_data, **told))
 
 
 def announce(connection: Connection, now: object) -> None:

@@ -27,7 +27,18 @@ IDENTIFICATION, ACCOUNT, DEVICES, TRAFFIC, CREDENTIALS = holds.CATEGORIES
 FLAT = {
     *("accounts.service", "accounts.status", "accounts.created_at"),
     *("people.role", "people.created_at", "devices.registered_at"),
+    *("holder_sessions.person_id", "holder_sessions.created_at", "holder_sessions.last_seen_at"),
+    "holder_sessions.expires_at",
 }
+# Rows that name a person, and those that hold nothing but account data beside ids.
+NAMING = (
+    *("traffic", "credentials", "outbox", "requests", "exports", "holder_sessions", "one_time_codes", "consent_records"),
+    *("disclosures", "owner_replacements", "policy_announcements"),
+)
+ACCOUNT_DATA = (
+    *("requests", "notices", "consent_records", "disclosures", "recipient_notices", "owner_replacements"),
+    "policy_announcements",
+)
 Row = dict[str, Any]
 
 
@@ -51,13 +62,13 @@ class Held:
         every = {
             "accounts": True,
             "holds": True,
-            "account_keys": bool(self.people or self.categories & {IDENTIFICATION, DEVICES, CREDENTIALS}),
+            "account_keys": bool(self.people or self.categories & {IDENTIFICATION, ACCOUNT, DEVICES, CREDENTIALS}),
             "people": bool(self.categories & {IDENTIFICATION, ACCOUNT}),
             "credentials": CREDENTIALS in self.categories,
             "devices": DEVICES in self.categories,
             "traffic": TRAFFIC in self.categories,
-            "requests": ACCOUNT in self.categories,
-            "notices": ACCOUNT in self.categories,
+            "holder_sessions": bool(self.categories & {ACCOUNT, CREDENTIALS}),
+            **dict.fromkeys(ACCOUNT_DATA, ACCOUNT in self.categories),
         }
         if every.get(table):
             return list(rows)
@@ -68,10 +79,10 @@ class Held:
             return IDENTIFICATION in self.categories and row["sealed"] is not None
         if table in ("people", "devices"):
             key = "person_id" if table == "people" else "device_id"
-            referring = [name for name in ("traffic", "credentials", "outbox") if key in CONTROLLER.tables[name].columns]
+            referring = [name for name in NAMING if key in CONTROLLER.tables[name].columns]
             named = {kept[key] for name in referring for kept in self.keeps_rows(name, all_rows[name], all_rows)}
             return row[key] in named or row[key] in self.people
-        return table in ("traffic", "credentials", "outbox") and row["person_id"] in self.people
+        return table in NAMING and row["person_id"] in self.people
 
     def keeps_value(self, column: Column[Any], row: Row) -> bool:
         """Whether a value of a row that stays belongs to what is held."""

@@ -204,6 +204,7 @@ def test_of_two_holds_the_second_keeps_its_scope_when_the_first_is_released(
     release(services, first)
     run(worker_services, purge_id, LATER)
     kept = {"accounts", "account_keys", "holds", "people", "credentials", "outbox", "traffic", "devices"}
+    kept |= {"holder_sessions", "one_time_codes", "consent_records", "disclosures", "owner_replacements"}
     assert filled(owner_engine, account_id) == kept
     release(services, second)
     run(worker_services, purge_id, LATER)

@@ -63,8 +63,8 @@ def test_a_dry_run_shows_what_each_account_holds(services: Services, owner_engin
     [proposed] = propose(services, owner_engine)
     with transaction(services) as tx:
         [shown] = plans.contents(tx, services.policy, proposed.run_id)
-    # Its account's row, key, directory entry and notice.
-    assert (shown.people, shown.devices, shown.traffic, shown.other_rows) == (1, 2, 0, 4)
+    # Its account's row, key, directory entry and notice, and the announcement to its person.
+    assert (shown.people, shown.devices, shown.traffic, shown.other_rows) == (1, 2, 0, 5)
 
 
 def test_each_service_has_a_plan_of_its_own(services: Services, owner_engine: Engine) -> None:
