@@ -217,7 +217,7 @@ def _json(text: str) -> str:
 
 
 def _cell(text: str) -> str:
-    if text and ord(text[0]) in FORMULA_STARTS:
+    if text and text[0] in FORMULA_STARTS:
         text = f"'{text}"
     if not text or any(each in text for each in ',"\r\n'):
         return f'"{text.replace(chr(34), chr(34) * 2)}"'
