@@ -34,8 +34,8 @@ def archives(objects: ObjectStore) -> Clock:
 
 
 def _answered(at: At) -> ColumnElement[bool]:
-    # A request is the account's, and names no person: the hold of one does not keep it.
-    kept = not_held(SubjectRequest.account_id, Hold.category == Category.ACCOUNT, at.now)
+    held = or_(Hold.category == Category.ACCOUNT, Hold.person_id == SubjectRequest.person_id)
+    kept = not_held(SubjectRequest.account_id, held, at.now)
     return and_(SubjectRequest.status.in_(ENDED), SubjectRequest.completed_at < at.cutoff, kept)
 
 

@@ -22,11 +22,12 @@ from cloudpriv.platform.ids import new_id
 from cloudpriv.policy.register import load
 from cloudpriv.retention import clocks
 from cloudpriv.retention.tables import Hold, Purge, PurgeRun
-from cloudpriv.rights import codes
+from cloudpriv.rights import codes, requests
 from cloudpriv.rights.tables import Export, SubjectRequest
 from tests.exports import ask, stored
 from tests.exports import run as run_export
 from tests.factories import NOW, make_account, make_person, transaction
+from tests.requests import receive
 from workers.schedule import erase, every_clock
 
 INSTANT = timedelta.resolution
@@ -237,6 +238,23 @@ def test_a_held_request_stays_as_long_as_the_hold(
     run(worker, "export_archives", NOW + timedelta(days=30))
     run(worker, "finished_requests", NOW + timedelta(days=4 * 366))
     assert count(services, "requests") == left
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_the_hold_of_a_person_keeps_the_requests_about_that_person_alone(
+    services: Services, worker: Services, held: bool
+) -> None:
+    account_id = make_account(services).row.account_id
+    kim, robin = (make_person(services, account_id).row.person_id for _ in range(2))
+    for person_id in (None, kim):
+        with transaction(services) as tx:
+            requests.withdraw(tx, receive(services, account_id, "objection", person_id=person_id).row.request_id)
+    same = {"hold_id": new_id(), "authority": "court", "reference": "1", "placed_by": "x", "placed_at": NOW}
+    hold = {"account_id": account_id, "scope": "person", "person_id": kim if held else robin}
+    put(services, Hold, [{**same, **hold}])
+    run(worker, "finished_requests", NOW + timedelta(days=4 * 366))
+    with transaction(services) as tx:
+        assert list(tx.session.scalars(select(SubjectRequest.person_id))) == ([kim] if held else [])
 
 
 @pytest.mark.parametrize(
