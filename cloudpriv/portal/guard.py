@@ -55,13 +55,14 @@ class Visit:
 
 
 def page(*, public: bool = False, owner: bool = False, fresh: bool = False, restricted_ok: bool = True,
-         unit: bool = True) -> Callable[[View], View]:  # fmt: skip
+         unit: bool = True, back: str | None = None) -> Callable[[View], View]:  # fmt: skip
     """Guard a view, which gets a transaction on behalf of who is signed in as its first argument.
 
     `public` lets in who is not signed in, too: the transaction is then a stranger's, who sees no account (see `stranger`).
     `owner` keeps members of an account out; `fresh` asks for the password unless it was given within five minutes;
     `restricted_ok=False` refuses accounts and people whose processing is restricted. `unit=False` leaves transactions to the
-    view (see `transaction`). Every POST needs the token that `csrf_token` gives to forms.
+    view (see `transaction`). `back` is the page that the password leads back to, where this one cannot be opened by GET.
+    Every POST needs the token that `csrf_token` gives to forms.
     """
 
     def decorate(view: View) -> View:
@@ -76,7 +77,7 @@ def page(*, public: bool = False, owner: bool = False, fresh: bool = False, rest
                 return current_app.make_response(view(**kwargs))
             with transaction() as tx:
                 _know(tx)
-                instead = None if found.session is None else _instead(found.session, owner, fresh, restricted_ok)
+                instead = None if found.session is None else _instead(found.session, owner, fresh, restricted_ok, back)
                 if instead is not None or unit:
                     return instead or current_app.make_response(view(tx, **kwargs))
             return current_app.make_response(view(**kwargs))
@@ -188,14 +189,14 @@ def _know(tx: Tx) -> None:
     i18n.prefer(person.identity["locale"])
 
 
-def _instead(session: Session, owner: bool, fresh: bool, restricted_ok: bool) -> Response | None:
+def _instead(session: Session, owner: bool, fresh: bool, restricted_ok: bool, back: str | None) -> Response | None:
     """Where to go before the page is shown, if anywhere. Raises ForbiddenError, AccountRestrictedError."""
     if owner and session.role != "owner":
         raise ForbiddenError
     if not restricted_ok and (session.account_status == "restricted" or session.restricted_at is not None):
         raise AccountRestrictedError
     if fresh and not sessions.is_fresh(session, call().now):
-        return _led(PASSWORD, here())
+        return _led(PASSWORD, back or here())
     return None
 
 

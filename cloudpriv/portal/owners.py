@@ -22,7 +22,7 @@ def show(tx: Tx) -> Response:
 
 
 @blueprint.post("/<uuid:replacement_id>/stop")
-@guard.page(owner=True)
+@guard.page(owner=True, fresh=True, back=LIST)
 def stop(tx: Tx, replacement_id: UUID) -> Response:
     """Stop one that waits."""
     session, _account, _person = guard.signed_in()

@@ -1,7 +1,7 @@
 """/portal/password: the password once more, before what must not happen in somebody else's browser; and a new one by mail.
 
 A code that was mailed to the registered address lets in whoever forgot the password, or has to wait because somebody else
-guessed at it: by setting a new one.
+guessed at it: by setting a new one. Who knows it sets a new one without a code.
 """
 
 from typing import Final
@@ -13,6 +13,7 @@ from flask_babel import gettext as _
 from cloudpriv.api.endpoint import now
 from cloudpriv.api.runtime import runtime
 from cloudpriv.controller import credentials, outbox, own_password, people, sessions
+from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import InvalidCredentialsError
 from cloudpriv.portal import cookies, guard, pages, throttle
 from cloudpriv.portal.sign_in import LONGEST_PASSWORD, Names, led, let_in, names_given, services, waiting
@@ -33,9 +34,8 @@ def show() -> Response:
 @guard.page(unit=False)
 def confirm() -> Response:
     """Have the session go on under a new cookie, and do for five minutes what asks for the password."""
-    session, account, person = guard.signed_in()
-    names = Names(session.actor.service or "talk2m", account.profile["account_name"], person.identity["username"])
-    password = request.form.get("password", "")
+    session, _account, _person = guard.signed_in()
+    names, password = _own_names(), request.form.get("password", "")
     counts = throttle.counts_of_sign_in(*names)
     wait = throttle.take(counts)
     if wait:
@@ -48,6 +48,28 @@ def confirm() -> Response:
     with guard.transaction() as tx:
         _session, cookie = sessions.confirm_password(tx, session)
     return cookies.put(led(request.form.get("next")), cookies.SESSION, cookie)
+
+
+@blueprint.get("/change-password")
+@guard.page(fresh=True)
+def show_change(_tx: Tx) -> Response:
+    """The form of a new password, for who has just given the current one."""
+    return pages.render("change_password.html", wrong={})
+
+
+@blueprint.post("/change-password")
+@guard.page(fresh=True, unit=False)
+def change_own() -> Response:
+    """Set a new password, sign out everywhere, and begin a new session here."""
+    session, _account, _person = guard.signed_in()
+    names, password = _own_names(), request.form.get("password", "")
+    fault = _weakness(names, password)
+    if fault is not None:
+        return pages.render("change_password.html", status=422, wrong={"password": fault})
+    password_hash = runtime().passwords.hash(password)
+    with guard.transaction() as tx:
+        _set(tx, session.account_id, session.person_id, password_hash, session.session_id)
+    return let_in(names, session.account_id, session.person_id, session.role, "/portal/sessions")
 
 
 @blueprint.get("/sign-in/code")
@@ -105,12 +127,22 @@ def _changed(names: Names, code_id: UUID) -> Response | None:
         used = codes.use(tx, account_id or code_id, code_id, request.form.get("code", ""), purpose="password")
         if used is None or account_id is None or used.person_id != person_id:
             return None
-        own_password.set_own_password(tx, account_id, used.person_id, password_hash)
-        outbox.queue_mail(tx, codes.CHANGED, account_id, used.person_id, code_id)
+        _set(tx, account_id, used.person_id, password_hash, code_id)
         role = people.find_person(tx, account_id, used.person_id).role
     throttle.forgive(throttle.counts_of_sign_in(*names))
     throttle.forgive(throttle.counts_of_code())
     return let_in(names, account_id, used.person_id, role, None)
+
+
+def _set(tx: Tx, account_id: UUID, person_id: UUID, password_hash: str, by: UUID) -> None:
+    """Set a password and tell the person, by mail, that it was; `by` is the code or the session that did it."""
+    own_password.set_own_password(tx, account_id, person_id, password_hash)
+    outbox.queue_mail(tx, codes.CHANGED, account_id, person_id, by)
+
+
+def _own_names() -> Names:
+    session, account, person = guard.signed_in()
+    return Names(session.actor.service or "talk2m", account.profile["account_name"], person.identity["username"])
 
 
 def _check(names: Names, password: str) -> None:

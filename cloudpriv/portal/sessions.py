@@ -23,7 +23,7 @@ def show(tx: Tx) -> Response:
 
 
 @blueprint.post("/<uuid:session_id>/end")
-@guard.page()
+@guard.page(fresh=True, back=LIST)
 def end(tx: Tx, session_id: UUID) -> Response:
     """End one of them."""
     session, _account, _person = guard.signed_in()
@@ -32,7 +32,7 @@ def end(tx: Tx, session_id: UUID) -> Response:
 
 
 @blueprint.post("/end-all")
-@guard.page()
+@guard.page(fresh=True, back=LIST)
 def end_all(tx: Tx) -> Response:
     """End all of them, this one too."""
     session, _account, _person = guard.signed_in()

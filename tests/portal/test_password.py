@@ -234,3 +234,38 @@ def test_asking_on_and_on_has_to_wait_by_address(kim: Holder, owner_engine: Engi
     with owner_engine.connect() as connection:
         asked = connection.scalar(text("SELECT count(*) FROM audit_events WHERE action = 'code.send'"))
     assert asked == FREE["code"]
+
+
+def test_who_knows_the_password_changes_it_and_is_signed_out_everywhere_else(kim: Holder, time: Time) -> None:
+    thief = kim.elsewhere().sign_in()
+    kim.sign_in()
+    time.pass_by(minutes=5)
+    assert kim.get("/portal/change-password").location == "/portal/password?next=%2Fportal%2Fchange-password"
+    kim.post("/portal/password", password=kim.password)
+    assert kim.post("/portal/change-password", password="short", again="short").status_code == 422
+    answer = kim.post("/portal/change-password", password=NEW, again=NEW)
+    assert (answer.status_code, answer.location) == (303, "/portal/sessions")
+    assert kim.get("/portal/sessions").status_code == 200
+    assert thief.get("/portal/sessions").status_code == 303
+    assert kim.elsewhere().attempt(password=NEW).status_code == 303
+
+
+def test_a_password_counts_as_it_was_typed(kim: Holder) -> None:
+    kim.sign_in()
+    typed = "  Grüße, ΑΒΓ und 🔑 "
+    assert kim.post("/portal/change-password", password=typed, again=typed).status_code == 303
+    for other in (typed.strip(), typed.lower(), typed[:-2]):
+        assert kim.elsewhere().attempt(password=other).status_code == 403
+    assert kim.attempt(password=typed, csrf_token=kim.token("/portal/sessions")).status_code == 303
+
+
+def test_every_field_of_a_password_is_masked_and_helped_with(kim: Holder, time: Time) -> None:
+    shown = [kim.get("/portal/sign-in").text, ask(kim).text]
+    kim.sign_in()
+    shown.append(kim.get("/portal/change-password").text)
+    time.pass_by(minutes=5)
+    shown.append(kim.get("/portal/password").text)
+    for page in shown:
+        fields = re.findall('<input[^>]*name="(?:password|again)"[^>]*>', page)
+        assert fields
+        assert all('type="password"' in each and 'autocomplete="' in each for each in fields)
