@@ -159,7 +159,7 @@ def _weakness(names: Names, password: str) -> str | None:
     """Why a new password is not taken, in words."""
     if request.form.get("again", "") != password:
         return _("The two are not the same.")
-    words = {
+    words: dict[own_password.Weakness, str] = {
         "too_short": _("It needs at least 8 characters; several words are a good choice."),
         "too_long": _("It is longer than 1024 characters."),
         "has_name": _("It has the name of the service, of the account or your own in it."),

@@ -4,7 +4,7 @@ from dataclasses import replace
 from uuid import UUID
 
 import pytest
-from flask import Blueprint, Flask
+from flask import Blueprint, Flask, request
 from sqlalchemy import Engine, text
 
 from cloudpriv.api.endpoint import EXTENSION, PUBLIC, access_of
@@ -23,7 +23,6 @@ from tests.factories import transaction
 from tests.holders import Holder, Time, make_holder
 from tests.stack import fresh_database
 
-
 # What takes a form that no page of ours showed, and what it goes by instead.
 WITHOUT_TOKEN = {"/portal/unsubscribe/<token>": "mail programs post it (RFC 8058); the path's own token says for whom"}
 
@@ -36,12 +35,15 @@ def probes() -> Blueprint:
         token = f'name="csrf_token" value="{guard.csrf_token()}"'
         return f"{tx.actor.kind} {tx.actor.id} {tx.actor.account_id} {token}"
 
-    for name, demands in {
-        "any": {}, "owner": {"owner": True}, "fresh": {"fresh": True}, "usable": {"restricted_ok": False},
-        "public": {"public": True},
-    }.items():  # fmt: skip
-        view = guard.page(**demands)(shown)
-        blueprint.add_url_rule(f"/{name}", name, view, methods=["GET", "POST"])
+    guards = {
+        "any": guard.page(),
+        "owner": guard.page(owner=True),
+        "fresh": guard.page(fresh=True),
+        "usable": guard.page(restricted_ok=False),
+        "public": guard.page(public=True),
+    }
+    for name, guarded in guards.items():
+        blueprint.add_url_rule(f"/{name}", name, guarded(shown), methods=["GET", "POST"])
     blueprint.add_url_rule("/sent", "sent", guard.page(fresh=True)(shown), methods=["POST"])
     blueprint.add_url_rule("/fails", "fails", guard.page()(_fails), methods=["POST"])
     blueprint.add_url_rule("/reads", "reads", guard.page(public=True)(_reads))
@@ -55,7 +57,7 @@ def _fails(tx: Tx) -> str:
 
 
 def _reads(tx: Tx) -> str:
-    accounts.find_account(tx, UUID(guard.request.args["account_id"]))
+    accounts.find_account(tx, UUID(request.args["account_id"]))
     return "seen"
 
 
