@@ -1,5 +1,6 @@
 """Consents: two acts to give, one to withdraw, and a history that nobody can change."""
 
+import json
 import threading
 from dataclasses import replace
 from uuid import UUID
@@ -18,6 +19,9 @@ from cloudpriv.platform.errors import (
 )
 from cloudpriv.rights import consents
 from tests.consents import DAY, MOMENT, NEWS, SURVEYS, URL, WEEK, Kim
+from tests.exports import ask as ask_for_export
+from tests.exports import open_archive
+from tests.exports import run as run_export
 from tests.factories import BACKEND, NOW, make_account, make_person, transaction
 from tests.mailbox import Mailbox
 from tests.stack import TestDatabase, every_row
@@ -276,3 +280,12 @@ def test_an_account_whose_key_does_not_open_holds_up_no_other(
         assert consents.expire(tx, services.policy, limit=10, unreadable=unreadable) == 0
     assert unreadable == {kim.account_id}
     assert other.states() == ["requested", "expired"]
+
+
+def test_the_history_is_in_the_export_of_the_account(kim: Kim) -> None:
+    kim.give()
+    run_export(kim.services, export_id := ask_for_export(kim.services, kim.account_id))
+    exported = json.loads(open_archive(kim.services, export_id).read("consents.json"))
+    found = sorted((each["number"], each["event_state"], each["record"]["event"]["method"]) for each in exported)
+    assert found == [(1, "requested", "portal"), (2, "given", "mail_link")]
+    assert {each["purpose"] for each in exported} == {NEWS}
