@@ -57,7 +57,8 @@ def archive_texts(language: str) -> Iterator[str]:
 def said(language: str) -> str:
     """Every text of a language, in lower case and with plain spaces."""
     with (ROOT / f"cloudpriv/portal/translations/{language}/LC_MESSAGES/messages.po").open("rb") as file:
-        pages = [form for each in read_po(file) for form in ([each.string] if isinstance(each.string, str) else each.string)]
+        written = [each.string for each in read_po(file)]
+    pages = [form for each in written for form in ([each] if isinstance(each, str) else each or ())]
     others = [text for path in FILES for text in texts(tomllib.loads(path.read_text()), language)]
     return "\n".join(re.sub(r"\s+", " ", text) for text in (*pages, *others, *archive_texts(language))).casefold()
 
