@@ -60,11 +60,11 @@ def list_requests(tx: Tx, account_id: UUID, *, after: UUID | None, limit: int) -
     return [KnownRequest(row, export, open_details(account.key, row)) for row, export in tx.session.execute(query)]
 
 
-def list_open(tx: Tx, *, status: str | None = None, overdue: bool = False, nearly_due: bool = False,
+def list_open(tx: Tx, *, status: str | None = None, overdue: bool = False, nearly_due: bool = False, stuck: bool = False,
               after: UUID | None, limit: int) -> list[KnownRequest]:  # fmt: skip
     """Requests of all accounts that wait for an answer, as `list_requests`; one event for each that is shown.
 
-    Their details stay sealed: who answers one reads it by itself.
+    `stuck` ones wait for an export that has failed. Their details stay sealed: who answers one reads it by itself.
     """
     query = _requests(tx).where(*deadlines.open_now())
     if status is not None:
@@ -73,6 +73,8 @@ def list_open(tx: Tx, *, status: str | None = None, overdue: bool = False, nearl
         query = query.where(deadlines.overdue(tx.now))
     if nearly_due:
         query = query.where(deadlines.nearly_due(tx.now))
+    if stuck:
+        query = query.where(deadlines.waits_for_failed_export())
     found = [KnownRequest(row, export, {}) for row, export in tx.session.execute(_page(query, after, limit))]
     for known in found[:limit]:
         events.record(tx, "request.read", account_id=known.row.account_id, subject_id=known.row.request_id)

@@ -96,9 +96,9 @@ def test_requests_that_wait_are_counted_by_type_and_status(services: Services, t
     receive(services, make_account(services).row.account_id, received_at=NOW - timedelta(days=40))
     found = figures(today, "requests_open", "requests_overdue", "requests_nearly_due")
     assert {name: value for name, value in found.items() if value} == {
-        "requests_open_objection_identity_verified": 1,
-        "requests_open_erasure_received": 1,
-        "requests_open_access_in_progress": 1,
+        "requests_open_identity_verified_objection": 1,
+        "requests_open_received_erasure": 1,
+        "requests_open_in_progress_access": 1,
         "requests_nearly_due": 1,
         "requests_overdue": 1,
     }

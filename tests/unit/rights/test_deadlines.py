@@ -132,6 +132,9 @@ def test_a_request_whose_worker_died_again_and_again_waits_for_staff(services: S
     assert read(services, known).answer.failure == "interrupted"
     assert pressing(services, now).failed == [known.row.request_id]
     with transaction(services, now=now) as tx:
+        listed = requests.list_open(tx, stuck=True, after=None, limit=10)
+    assert [each.row.request_id for each in listed] == [known.row.request_id]
+    with transaction(services, now=now) as tx:
         anew = requests.restart_export(tx, known.row.request_id).answer.export_id
     assert pressing(services, now).failed == []
     run(worker_services, anew, now)
