@@ -133,21 +133,20 @@ def withdraw(
     NotFoundError.
     """
     _check_self(tx, person_id)
-    history = consent_history.locked(tx, account_id, person_id, purpose)
-    if consent_history.standing(history.rows, tx.now).state != "withdrawn":
-        consent_history.append(tx, policy, history, "withdrawn", method or _by(tx))
+    _withdraw(tx, policy, consent_history.locked(tx, account_id, person_id, purpose), method or _by(tx))
 
 
 def withdraw_all(tx: Tx, policy: Policy, account_id: UUID, person_id: UUID) -> list[Purpose]:
     """Withdraw everything that a person consented to, or asked for: what a request under Article 7(3) does; what it was.
 
-    Raises NotFoundError.
+    An owner's request may be about everybody in the account. Raises NotFoundError.
     """
+    _check_reader(tx, person_id)
     accounts.find_account(tx, account_id)
     spoken = {row.purpose for row in consent_history.rows_of(tx, account_id, person_id)}
     found = [purpose for purpose in PURPOSES if purpose in spoken]
     for purpose in found:
-        withdraw(tx, policy, account_id, person_id, purpose, method="request")
+        _withdraw(tx, policy, consent_history.locked(tx, account_id, person_id, purpose), "request")
     return found
 
 
@@ -166,6 +165,11 @@ def expire(tx: Tx, policy: Policy, *, limit: int, unreadable: set[UUID] | None =
             log.error("consent_not_expired", account=str(account_id), fault=KeyFault.__name__)
             failed.add(account_id)
     return len(found)
+
+
+def _withdraw(tx: Tx, policy: Policy, history: History, method: Method) -> None:
+    if consent_history.standing(history.rows, tx.now).state != "withdrawn":
+        consent_history.append(tx, policy, history, "withdrawn", method)
 
 
 def _unconfirmed(now: datetime, failed: set[UUID]) -> Any:

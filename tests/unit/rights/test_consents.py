@@ -143,6 +143,17 @@ def test_everything_is_withdrawn_at_once_for_a_request(kim: Kim) -> None:
     assert kim.states(SURVEYS) == ["requested", "withdrawn"]
 
 
+def test_an_owners_request_withdraws_for_everybody_and_a_members_for_nobody_else(kim: Kim, services: Services) -> None:
+    kim.give()
+    other = make_person(services, kim.account_id).row.person_id
+    owner = Actor("owner", str(other), "talk2m", frozenset({HOLDER}), kim.account_id)
+    with transaction(services, replace(owner, kind="member")) as tx, pytest.raises(NotFoundError):
+        consents.withdraw_all(tx, services.policy, kim.account_id, kim.person_id)
+    with transaction(services, owner) as tx:
+        assert consents.withdraw_all(tx, services.policy, kim.account_id, kim.person_id) == [NEWS]
+    assert kim.states()[-1] == "withdrawn"
+
+
 def test_nothing_is_withdrawn_where_nothing_was_said(kim: Kim) -> None:
     with transaction(kim.services, BACKEND) as tx:
         assert consents.withdraw_all(tx, kim.services.policy, kim.account_id, kim.person_id) == []
