@@ -14,7 +14,7 @@ from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import ConflictError
 from cloudpriv.policy.register import Policy
 from cloudpriv.rights import closure, effects, request_case, requests, states
-from cloudpriv.rights.request_checks import check_staff
+from cloudpriv.rights.request_checks import check_own_word, check_staff
 from cloudpriv.rights.request_exports import EXPORTED
 from cloudpriv.rights.requests import Channel, Identity, KnownRequest
 from cloudpriv.rights.tables import SubjectRequest
@@ -74,9 +74,11 @@ def refuse(tx: Tx, policy: Policy, request_id: UUID, ground: str, reason: str) -
 def withdraw(tx: Tx, request_id: UUID) -> KnownRequest:
     """End a request on its asker's word, as `requests.withdraw`; an account that it was closing stays.
 
-    Raises AccountClosingError, too, when the time for that is over.
+    Raises AccountClosingError, too, when the time for that is over, and ForbiddenError for an account holder whom it is not
+    about: an owner answers for the account, and not for what others want with their own data.
     """
     case = request_case.find(tx, request_id)
+    check_own_word(tx, case.row)
     if not _is_closing(case.row):
         return _let_go(tx, requests.withdraw(tx, request_id))
     closure.undo(tx, case.row.account_id)

@@ -8,6 +8,7 @@ from cloudpriv.controller.tables import Account
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import AccountClosingError, FieldError, ForbiddenError, InvalidError, NotFoundError
 from cloudpriv.rights.request_grounds import TYPES
+from cloudpriv.rights.tables import SubjectRequest
 
 
 def check_not_erased(row: Account, now: datetime) -> None:
@@ -41,4 +42,10 @@ def check_reason(reason: str) -> None:
 def check_staff(tx: Tx) -> None:
     """Raises ForbiddenError for an account holder: nobody decides about their own request."""
     if tx.actor.kind in ("owner", "member"):
+        raise ForbiddenError
+
+
+def check_own_word(tx: Tx, row: SubjectRequest) -> None:
+    """Raises ForbiddenError for an account holder who speaks for somebody else than themselves, or the account."""
+    if tx.actor.kind in ("owner", "member") and row.scope == "person" and str(row.person_id) != tx.actor.id:
         raise ForbiddenError

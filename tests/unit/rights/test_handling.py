@@ -170,6 +170,20 @@ def test_nobody_grants_their_own_request(services: Services, account_id: UUID, h
             handling.grant(tx, services.policy, known.row.request_id)
 
 
+def test_an_owner_does_not_withdraw_what_another_asked_about_themselves(
+    services: Services, account_id: UUID, handle: Handle
+) -> None:
+    boss, kim = (make_person(services, account_id).row.person_id for _ in range(2))
+    known, whole = handle("objection", person_id=kim), handle("objection")
+    with transaction(services, owner(account_id, boss)) as tx:
+        with pytest.raises(ForbiddenError):
+            handling.withdraw(tx, known.row.request_id)
+        handling.withdraw(tx, whole.row.request_id)
+    with transaction(services, member(account_id, kim)) as tx:
+        handling.withdraw(tx, known.row.request_id)
+    assert state(services, known, whole) == ["withdrawn", "withdrawn"]
+
+
 def test_what_staff_verified_without_carrying_it_out_is_granted_later(
     services: Services, account_id: UUID, owner_engine: Engine
 ) -> None:
