@@ -17,11 +17,12 @@ from flask import Flask
 from gunicorn.app.base import BaseApplication
 
 from cloudpriv import connections
-from cloudpriv.app import configure_logging, create_app, create_processor_app
+from cloudpriv.app import create_app, create_processor_app
 from cloudpriv.bootstrap import build, build_processor
 from cloudpriv.config import ProcessorSettings, Settings
 from cloudpriv.database import PlaneName
 from cloudpriv.embedded.stack import of_plane
+from cloudpriv.platform.logs import configure_logging
 
 GRACE_SECONDS: Final = 20
 RESTART_SECONDS: Final = 1.0

@@ -8,12 +8,12 @@ import click
 import structlog
 from sqlalchemy.exc import OperationalError
 
-from cloudpriv.app import configure_logging
 from cloudpriv.commands.context import SchemaError, services
 from cloudpriv.controller import outbox
 from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.bounces import LARGEST, Bounce, read_bounce
 from cloudpriv.platform.errors import BusyError
+from cloudpriv.platform.logs import configure_logging
 
 log = structlog.get_logger(__name__)
 

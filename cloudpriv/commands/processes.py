@@ -10,7 +10,6 @@ from typing import Final
 import click
 
 from cloudpriv import serving
-from cloudpriv.app import configure_logging
 from cloudpriv.commands.apart import require_own
 from cloudpriv.commands.context import (
     chosen_planes,
@@ -25,8 +24,9 @@ from cloudpriv.commands.context import (
 )
 from cloudpriv.config import PREFIX, PROCESSOR_PREFIX, ProcessorSettings, Settings
 from cloudpriv.database import PlaneName
+from cloudpriv.platform.logs import configure_logging
 from workers import main as worker_main
-from workers import processor_schedule
+from workers import processor_main, processor_schedule
 from workers import schedule as worker_schedule
 
 DEFAULT_FOLDER: Final = "var/embedded"
@@ -137,20 +137,24 @@ def worker(ctx: click.Context, plane: str | None, burst: bool) -> None:
         if len(planes) > 1:
             _run_side_by_side(planes, "worker --burst" if burst else "worker", until_all_end=burst)
         elif planes[0] == "controller":
-            _work(burst)
+            _work(burst, embedded=ctx.find_root().obj is not None)
         else:
             with processor_services("worker") as built:
                 configure_logging(built.settings.log_level)
                 require_current(built)
-                worker_main.run_processor(built.settings, burst=burst)
+                processor_main.run(built.settings, burst=burst)
 
 
-def _work(burst: bool) -> None:
+def _work(burst: bool, *, embedded: bool) -> None:
+    """Work in this process: where it need not stop an embedded stack at its end, without what only other commands need."""
     with controller_services("worker") as built:
         configure_logging(built.settings.log_level)
         built.require_proof_key()
         require_replayed(built)
-        worker_main.run(built.settings, burst=burst)
+        if embedded:
+            worker_main.run(built.settings, burst=burst)
+            return
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "workers", *(["--burst"] if burst else [])])  # noqa: S606  our own
 
 
 @click.command()

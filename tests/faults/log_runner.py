@@ -18,9 +18,10 @@ from uuid import UUID
 from flask import Flask
 
 from cloudpriv import config
-from cloudpriv.app import configure_logging, create_processor_app
+from cloudpriv.app import create_processor_app
 from cloudpriv.bootstrap import ProcessorServices, build_processor
 from cloudpriv.platform.errors import DomainError
+from cloudpriv.platform.logs import configure_logging
 from cloudpriv.processor import compaction
 
 REFUSED: Final = 3

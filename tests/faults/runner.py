@@ -12,8 +12,8 @@ import sys
 
 import cloudpriv.metadata  # noqa: F401  as workers.main does
 from cloudpriv import config
-from cloudpriv.app import configure_logging
 from cloudpriv.bootstrap import Services, build
+from cloudpriv.platform.logs import configure_logging
 from workers import jobs
 
 
