@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -179,6 +179,27 @@ def test_a_file_of_gigabytes_in_the_place_of_a_signed_one_is_not_read_to_its_end
                 for _ in range(300 if name == "rows.csv" else 0):
                     file.write(bytes(MIB))
     assert peak(path, "not the one that was signed") < 10
+
+
+class Endless(io.RawIOBase):
+    """A file that never ends, and tells when somebody reads on and on."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.left = most
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self.left -= len(buffer)
+        assert self.left > 0, "it is read further than it may be long"
+        return len(buffer)
+
+
+def test_a_file_is_read_no_further_than_to_be_too_long() -> None:
+    size, _ = archive_check._measured(cast("IO[bytes]", Endless(5 * MIB)), 2 * MIB)
+    assert 2 * MIB < size < 3 * MIB
 
 
 def test_a_list_of_files_that_is_made_up_to_be_large_is_not_read(tmp_path: Path) -> None:

@@ -93,6 +93,19 @@ def test_a_person_is_told_to_whom_data_of_the_whole_account_was_disclosed(
     assert own["details"]["reference"] == "canary-kim"
 
 
+def test_what_names_nobody_is_in_no_persons_archive_unless_it_was_of_everybody(
+    services: Services, made: FullAccount, owner_engine: Engine
+) -> None:
+    other = {"other": made.people["robin"]}
+    with owner_engine.begin() as connection:
+        for table in ("requests", "traffic"):
+            connection.execute(text(f"UPDATE {table} SET person_id = NULL WHERE person_id = :other"), other)  # noqa: S608  ours
+    archive = archive_of(services, made, "kim")
+    assert {row["person_id"] for row in json.loads(archive.read("requests.json"))} == {str(made.people["kim"])}
+    assert len(archive.read("traffic.csv").splitlines()) == 2
+    assert "canary-robin" not in everything(archive)
+
+
 def test_the_log_tells_a_person_of_looks_at_them_and_of_their_own_but_not_at_whom(
     services: Services, made: FullAccount
 ) -> None:
