@@ -11,7 +11,7 @@ from flask import Blueprint, Flask, Response, redirect, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
-from cloudpriv.api.endpoint import PLANES, PUBLIC, access_of, endpoint
+from cloudpriv.api.endpoint import PUBLIC, access_of, endpoint
 from cloudpriv.api.runtime import Runtime
 from cloudpriv.platform.errors import DomainError
 from cloudpriv.portal import (
@@ -83,7 +83,6 @@ def install(app: Flask, run: Runtime) -> None:
     pages.ENVIRONMENT.globals["csrf_token"] = guard.csrf_token
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
-        app.extensions[PLANES][blueprint.name] = "controller"
     for rule in app.url_map.iter_rules():
         access_of(app, rule.endpoint)
     for kind in (DomainError, HTTPException, Exception):

@@ -243,3 +243,10 @@ def test_sizes_periods_and_times_are_written_in_the_readers_language(app: Flask)
         assert "11" in i18n.duration(11 * 60)
     with app.test_request_context("/portal/", headers={"Accept-Language": "sv"}):
         assert i18n.month("2026-02") == "feb. 2026"
+
+
+def test_pages_are_no_part_of_the_apis_description(app: Flask) -> None:
+    described = app.test_client().get("/openapi.json")
+    assert described.status_code == 200
+    assert not [path for path in described.get_json()["paths"] if path == "/" or path.startswith("/portal")]
+    assert app.test_client().get("/docs").status_code == 200

@@ -31,7 +31,7 @@ def connect(services: Services, account_id: UUID, device_id: UUID, *starts: date
             session=f"{device_id} {start}",
             source="vpn-1",
             started_at=start,
-            **given | {"ended_at": start + timedelta(minutes=30)} | members,
+            **{**given, "ended_at": start + timedelta(minutes=30), **members},
         )
         for start in starts
     ]
