@@ -119,6 +119,11 @@ def plane_of(app: Flask, name: str) -> Served:
     return found
 
 
+def is_of_api(app: Flask, name: str) -> bool:
+    """Whether the route of an endpoint's name is one of the API, where programs call it, and not a page for people."""
+    return name.partition(".")[0] in app.extensions[PLANES]
+
+
 class Call:
     """One request: when it came, its id, who sends it and what that one may still do, each found out once."""
 

@@ -14,7 +14,7 @@ import yaml
 from flask import Flask
 
 from cloudpriv.api.answers import HEADERS, OF_ALL, OF_LIMITED, PROBLEM, headers, refusal, refusals
-from cloudpriv.api.endpoint import INTERNAL, OPEN, Access, Served, access_of, plane_of
+from cloudpriv.api.endpoint import INTERNAL, OPEN, Access, Served, access_of, is_of_api, plane_of
 from cloudpriv.api.links import add_links
 from cloudpriv.api.problems import MEDIA_TYPE
 from cloudpriv.controller.clients import SCOPES
@@ -62,7 +62,7 @@ def document(app: Flask) -> dict[str, Any]:
     components |= {"headers": HEADERS, "responses": refusals(), "securitySchemes": _security_schemes()}
     for rule in app.url_map.iter_rules():
         path = _template(rule.rule)
-        for method in METHODS:
+        for method in METHODS if is_of_api(app, rule.endpoint) else ():
             if method.upper() in (rule.methods or ()):
                 operation = spec["paths"][path][method]
                 operation["operationId"] = rule.endpoint.rpartition(".")[2]
