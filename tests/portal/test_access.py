@@ -28,7 +28,7 @@ SOURCES = Path(cloudpriv.__file__).parent
 # The customer reads the processor plane's record there.
 OTHER_PLANE = (SOURCES / "processor", SOURCES / "api" / "logdata", SOURCES / "client", SOURCES / "demo")
 ACTION = re.compile(r"[a-z_]+\.[a-z_]+")
-RECORDERS = frozenset({"record", "record_each", "event_of"})
+RECORDERS = frozenset({"events.record", "events.record_each", "events.event_of"})
 # Strings of the form of an action, in modules that name their actions elsewhere than in the call that records them.
 NO_ACTIONS = frozenset({"accounts.account_id", "people.account_id", "people.person_id"})
 
@@ -55,7 +55,7 @@ def recorded(path: Path) -> set[str]:
     """The actions that a module records; where it does not name them in the call, all in it that look like one."""
     tree, found = ast.parse(path.read_text()), set()
     for call in (each for each in ast.walk(tree) if isinstance(each, ast.Call)):
-        if getattr(call.func, "attr", None) in RECORDERS and len(call.args) > 1:
+        if ast.unparse(call.func) in RECORDERS and len(call.args) > 1:
             named = set(texts(call.args[1]))
             found |= named or set(texts(tree)) - NO_ACTIONS
         found |= {each for keyword in call.keywords if keyword.arg == "told" for each in texts(keyword.value)}
