@@ -165,7 +165,7 @@ def _weakness(names: Names, password: str) -> str | None:
         "has_name": _("It has the name of the service, of the account or your own in it."),
     }
     fault = own_password.weakness(password, *names)
-    return None if fault is None else words[fault]
+    return None if fault is None else str(words[fault])
 
 
 def _code_id() -> UUID | None:

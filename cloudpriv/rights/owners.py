@@ -7,7 +7,7 @@ it within seven days, and nobody needs the old mailbox. Former owners remain: th
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import structlog
@@ -134,7 +134,7 @@ def writers(_: Post) -> Mapping[str, Writer]:
     return {kind: outbox.to_person(_told) for kind in KINDS.values()}
 
 
-def _due(now: datetime) -> Select[Any]:
+def _due(now: datetime) -> Select[OwnerReplacement, Person]:
     """Replacements that are due, with their persons, locked; those of accounts that somebody works on are left out."""
     return (
         select(OwnerReplacement, Person)
