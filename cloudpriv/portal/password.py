@@ -158,14 +158,14 @@ def _check(names: Names, password: str) -> None:
 def _weakness(names: Names, password: str) -> str | None:
     """Why a new password is not taken, in words."""
     if request.form.get("again", "") != password:
-        return _("The two are not the same.")
+        return str(_("The two are not the same."))
     words: dict[own_password.Weakness, str] = {
         "too_short": _("It needs at least 8 characters; several words are a good choice."),
         "too_long": _("It is longer than 1024 characters."),
         "has_name": _("It has the name of the service, of the account or your own in it."),
     }
     fault = own_password.weakness(password, *names)
-    return None if fault is None else str(words[fault])
+    return None if fault is None else words[fault]
 
 
 def _code_id() -> UUID | None:
