@@ -104,17 +104,18 @@ def begin(tx: Tx, account_id: UUID, person_id: UUID, browser: str) -> tuple[Sess
     return _live(*found), _written(_Cookie(account_id, session_id, secret))
 
 
-def resume(tx: Tx, cookie: str) -> Session | None:
+def resume(tx: Tx, cookie: str, *, seen: bool = True) -> Session | None:
     """The live session of a cookie's value, seen now; None for one that has ended or never was.
 
-    Whoever acts in `tx` need not be known. It ends 30 minutes after it was seen last, and 12 hours after it began.
+    Whoever acts in `tx` need not be known. It ends 30 minutes after it was seen last, and 12 hours after it began. What a
+    page asks for by itself is no sign that somebody is there: without `seen` it does not last longer.
     """
     told = _read(cookie)
     found = None if told is None else _found(tx, told.account_id, told.session_id)
     if told is None or found is None or not hmac.compare_digest(found[0].secret_hash, _hashed(told.secret)):
         return None
     session = _live(*found)
-    if tx.now >= session.last_seen_at + SEEN_EVERY:
+    if seen and tx.now >= session.last_seen_at + SEEN_EVERY:
         _see(tx, session)
     return session
 

@@ -55,20 +55,21 @@ class Visit:
 
 
 def page(*, public: bool = False, owner: bool = False, fresh: bool = False, restricted_ok: bool = True,
-         unit: bool = True, back: str | None = None) -> Callable[[View], View]:  # fmt: skip
+         unit: bool = True, back: str | None = None, watching: bool = False) -> Callable[[View], View]:  # fmt: skip
     """Guard a view, which gets a transaction on behalf of who is signed in as its first argument.
 
     `public` lets in who is not signed in, too: the transaction is then a stranger's, who sees no account (see `stranger`).
     `owner` keeps members of an account out; `fresh` asks for the password unless it was given within five minutes;
     `restricted_ok=False` refuses accounts and people whose processing is restricted. `unit=False` leaves transactions to the
     view (see `transaction`). `back` is the page that the password leads back to, where this one cannot be opened by GET.
+    `watching` is what a page asks for by itself, while nobody may be there: no session lasts longer for it.
     Every POST needs the token that `csrf_token` gives to forms.
     """
 
     def decorate(view: View) -> View:
         @wraps(view)
         def guarded(**kwargs: Any) -> Any:
-            found = _visit()
+            found = _visit(seen=not watching)
             if found.session is None and not public:
                 return _led(SIGN_IN, here())
             if not _is_our_form(found.cookie):
@@ -159,19 +160,19 @@ def here() -> str:
     return own_path(request.path)
 
 
-def _visit() -> Visit:
+def _visit(*, seen: bool) -> Visit:
     """Who is there by the session's cookie, kept for the rest of the request."""
     sent = cookies.read(cookies.SESSION)
-    session = None if sent is None else _resumed(sent)
+    session = None if sent is None else _resumed(sent, seen=seen)
     found = Visit(STRANGER, cookies.visitor()) if session is None else Visit(session.actor, sent or "", session)
     g.visit = found
     call().act_as(found.actor)
     return found
 
 
-def _resumed(cookie: str) -> Session | None:
+def _resumed(cookie: str, *, seen: bool) -> Session | None:
     with transaction(STRANGER) as tx:
-        return sessions.resume(tx, cookie)
+        return sessions.resume(tx, cookie, seen=seen)
 
 
 def _know(tx: Tx) -> None:

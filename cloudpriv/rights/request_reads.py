@@ -60,6 +60,19 @@ def list_requests(tx: Tx, account_id: UUID, *, after: UUID | None, limit: int) -
     return [KnownRequest(row, export, open_details(account.key, row)) for row, export in tx.session.execute(query)]
 
 
+def list_latest(tx: Tx, account_id: UUID, *, exported: bool = False, before: UUID | None, limit: int) -> list[KnownRequest]:
+    """As `list_requests`, latest first; with `exported` those alone that an export of their own answers."""
+    account = accounts.find_account(tx, account_id)
+    query = _requests(tx).where(SubjectRequest.account_id == account_id)
+    if exported:
+        query = query.where(Export.export_id.is_not(None), SubjectRequest.duplicate_of.is_(None))
+    if before is not None:
+        query = query.where(SubjectRequest.request_id < before)
+    events.record(tx, "request.list", account_id=account_id)
+    rows = tx.session.execute(query.order_by(SubjectRequest.request_id.desc()).limit(limit + 1))
+    return [KnownRequest(row, export, open_details(account.key, row)) for row, export in rows]
+
+
 def list_open(tx: Tx, *, status: str | None = None, overdue: bool = False, nearly_due: bool = False, stuck: bool = False,
               after: UUID | None, limit: int) -> list[KnownRequest]:  # fmt: skip
     """Requests of all accounts that wait for an answer, as `list_requests`; one event for each that is shown.
@@ -86,6 +99,15 @@ def read_export(tx: Tx, export_id: UUID) -> Export:
     export, _ = _find_export(tx, export_id)
     events.record(tx, "export.read", account_id=export.account_id, subject_id=export_id)
     return export
+
+
+def progress_of(tx: Tx, export_id: UUID) -> tuple[str, int]:
+    """State and percent of an export. Raises NotFoundError, also for what the caller may not see.
+
+    Not audited: it says nothing about a person, and a page that waits asks for it every few seconds.
+    """
+    export, _ = _find_export(tx, export_id)
+    return export.status, export.progress
 
 
 def open_archive(tx: Tx, export_id: UUID) -> str:

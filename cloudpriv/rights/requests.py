@@ -25,9 +25,11 @@ from cloudpriv.rights.request_exports import EXPORTED
 from cloudpriv.rights.request_grounds import GROUNDS, TYPES, RequestType, check_ground
 from cloudpriv.rights.request_reads import (
     KnownRequest,
+    list_latest,
     list_open,
     list_requests,
     open_archive,
+    progress_of,
     read_export,
     read_request,
 )
@@ -44,9 +46,11 @@ __all__ = [
     "begin",
     "complete",
     "extend",
+    "list_latest",
     "list_open",
     "list_requests",
     "open_archive",
+    "progress_of",
     "read_export",
     "read_request",
     "receive",

@@ -1,18 +1,17 @@
 // The only thing that needs a script: what is under way shows how far it is without being asked again.
-// An element with an id and data-refresh="seconds" is replaced by what stands at its place on the same page a while later.
+// A <progress data-progress="address" data-told="id"> asks there for {progress, ended}, and the page is shown anew at the end.
 (() => {
-  const look = async (element) => {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, redirect: "error" });
-    if (!answer.ok) return;
-    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    const fresh = page.getElementById(element.id);
-    if (!fresh) return;
-    element.replaceWith(fresh);
-    wait(fresh);
+  const EVERY = 2000;
+  const percent = new Intl.NumberFormat(document.documentElement.lang, { style: "percent" });
+  const look = async (bar) => {
+    const answer = await fetch(bar.dataset.progress, { headers: { Accept: "application/json" }, redirect: "manual" });
+    if (!answer.ok) return; // signed out, or gone: "Refresh" tells more
+    const told = await answer.json();
+    if (told.ended) return location.reload();
+    bar.value = told.progress;
+    document.getElementById(bar.dataset.told).textContent = percent.format(told.progress / 100);
+    wait(bar);
   };
-  const wait = (element) => {
-    const seconds = Number(element.dataset.refresh);
-    if (element.id && seconds > 0) setTimeout(() => look(element).catch(() => wait(element)), seconds * 1000);
-  };
-  document.querySelectorAll("[data-refresh]").forEach(wait);
+  const wait = (bar) => setTimeout(() => look(bar).catch(() => wait(bar)), EVERY);
+  document.querySelectorAll("progress[data-progress]").forEach(wait);
 })();
