@@ -1,0 +1,135 @@
+"""Every page of the portal and every state of one that looks different: who sees it, at which address, after doing what.
+
+A page of the app's map of addresses that stands neither here nor in `NO_PAGES` fails a test.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from playwright.sync_api import Page
+
+SEND: Final = "main form button"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A page in one state. `path` names in braces what `Site.paths` knows; `after` is done on it before it is looked at."""
+
+    name: str
+    endpoint: str
+    path: str
+    who: str | None = None
+    after: Callable[[Page], None] | None = None
+
+
+def fill_names(page: Page, **others: str) -> None:
+    """Fill in the three names of nobody, and what else there is."""
+    names = {"account_name": "acme-water", "username": "nobody", **others}
+    page.select_option("[name=service]", "talk2m")
+    for name, text in names.items():
+        page.fill(f"[name={name}]", text)
+
+
+def sent(**texts: str) -> Callable[[Page], None]:
+    """Fill in fields by their names and send the first form."""
+
+    def act(page: Page) -> None:
+        for name, text in texts.items():
+            page.locator(f"[name={name}]").first.fill(text)
+        page.locator(SEND).first.click()
+
+    return act
+
+
+def try_to_sign_in(page: Page) -> None:
+    """Fail to sign in."""
+    fill_names(page, password="not the password")
+    page.click(SEND)
+
+
+def try_too_often(page: Page) -> None:
+    """Fail to sign in until one has to wait."""
+    for _ in range(5):
+        try_to_sign_in(page)
+
+
+def ask_for_a_code(page: Page) -> None:
+    """Ask for a code."""
+    fill_names(page)
+    page.click(SEND)
+
+
+def mistype_a_code(page: Page) -> None:
+    """Ask for a code, and type another."""
+    ask_for_a_code(page)
+    sent(code="0000-0000", password="five other words are needed", again="five other words are needed")(page)
+
+
+def ask_to_unsubscribe(page: Page) -> None:
+    """Ask for a link to withdraw a consent with."""
+    fill_names(page)
+    page.click(SEND)
+
+
+PAGES: Final = (
+    Shown("sign-in", "sign_in.show", "/portal/sign-in"),
+    Shown("sign-in-wrong", "sign_in.enter", "/portal/sign-in", after=try_to_sign_in),
+    Shown("sign-in-too-often", "sign_in.enter", "/portal/sign-in", after=try_too_often),
+    Shown("code", "password.show_code", "/portal/sign-in/code"),
+    Shown("new-password", "password.ask", "/portal/sign-in/code", after=ask_for_a_code),
+    Shown("new-password-wrong", "password.change", "/portal/sign-in/code", after=mistype_a_code),
+    Shown("overview", "overview.show", "/portal/", "owner"),
+    Shown("overview-of-a-member", "overview.show", "/portal/", "member"),
+    Shown("overview-of-a-newcomer", "overview.show", "/portal/", "newcomer"),
+    Shown("overview-restricted", "overview.show", "/portal/", "restricted"),
+    Shown("overview-closing", "overview.show", "/portal/", "leaver"),
+    Shown("overview-with-announcement", "overview.show", "/portal/", "doubter"),
+    Shown("identity", "identity.show", "/portal/identity", "owner"),
+    Shown("identity-of-a-member", "identity.show", "/portal/identity", "member"),
+    Shown("identity-closing", "identity.show", "/portal/identity", "leaver"),
+    Shown("identity-wrong", "identity.change", "/portal/identity", "owner", sent(phones="+46 " * 30)),
+    Shown("identity-unchanged", "identity.show", "/portal/identity", "owner", sent()),
+    Shown("email", "identity.show_email", "/portal/identity/email", "owner"),
+    Shown("email-wrong", "identity.change_email", "/portal/identity/email", "owner", sent(email="nobody")),
+    Shown("devices", "own_devices.show", "/portal/devices", "owner"),
+    Shown("devices-none", "own_devices.show", "/portal/devices", "newcomer"),
+    Shown("devices-of-a-member", "own_devices.show", "/portal/devices", "member"),  # refused: 403
+    Shown("traffic", "own_traffic.show", "/portal/traffic", "owner"),
+    Shown("traffic-of-a-member", "own_traffic.show", "/portal/traffic", "member"),
+    Shown("traffic-none", "own_traffic.show", "/portal/traffic", "newcomer"),
+    Shown("traffic-wrong", "own_traffic.show", "/portal/traffic?from=2026-13-01", "owner"),
+    Shown("traffic-nothing-fits", "own_traffic.show", "/portal/traffic?from=2001-01-01&to=2001-01-02", "owner"),
+    Shown("access", "access.show", "/portal/access", "owner"),
+    Shown("access-of-a-member", "access.show", "/portal/access", "member"),
+    Shown("consents", "consents.show", "/portal/consents", "owner"),
+    Shown("consents-asked", "consents.show", "/portal/consents?said=asked", "owner"),
+    Shown("consents-none", "consents.show", "/portal/consents", "newcomer"),
+    Shown("consents-restricted", "consents.show", "/portal/consents", "restricted"),
+    Shown("consent-to-confirm", "unsubscribe.look", "/portal/consents/confirm/{to_confirm}"),
+    Shown("consent-confirmed", "unsubscribe.look", "/portal/consents/confirm/{confirmed}"),
+    Shown("unsubscribe", "unsubscribe.before_leaving", "/portal/unsubscribe/{unsubscribe}"),
+    Shown("unsubscribe-form", "unsubscribe.show_form", "/portal/unsubscribe"),
+    Shown("unsubscribe-form-sent", "unsubscribe.ask_by_form", "/portal/unsubscribe", after=ask_to_unsubscribe),
+    Shown("sessions", "own_sessions.show", "/portal/sessions", "owner"),
+    Shown("password", "password.show", "/portal/password", "owner"),
+    Shown("password-wrong", "password.confirm", "/portal/password", "newcomer", sent(password="not the password")),
+    Shown("change-password", "password.show_change", "/portal/change-password", "owner"),
+    Shown("owners", "owners.show", "/portal/owners", "doubter"),
+    Shown("owners-none", "owners.show", "/portal/owners", "owner"),
+    Shown("announcement", "announcement.show", "/portal/announcement", "doubter"),
+    Shown("announcement-seen", "announcement.show", "/portal/announcement", "owner"),
+    Shown("notice", "notice.show", "/portal/notice"),
+    Shown("notice-signed-in", "notice.show", "/portal/notice", "owner"),
+    Shown("not-found", "frame.root", "/portal/nothing-here", "owner"),
+    Shown("not-found-by-a-stranger", "frame.root", "/portal/nothing-here"),
+)
+
+# What answers GET and is no page, and why.
+NO_PAGES: Final = {
+    "frame.asset": "style sheet, script and icon",
+    "frame.choose_language": "leads back to the page that it was chosen on",
+    "frame.root": "leads to the portal's first page",
+    "password.restart": "leads to the form that asks for a code",
+    "static": "Flask's own, of an app without a folder of files",
+}
