@@ -1,40 +1,41 @@
 """The APIs of both planes as WSGI applications: the only place where blueprints meet authentication."""
 
-import logging
-import sys
 from datetime import timedelta
 from itertools import chain
 from pathlib import Path
-from traceback import extract_tb
 from typing import Any, Final
 
-import msgspec
-import structlog
 from flask import Flask
 from flask_smorest import Api
-from structlog.typing import ExcInfo
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from cloudpriv.api import (
     access_log,
     accounts,
     audit,
+    consents,
     credentials,
     devices,
+    disclosures,
     dmweb,
+    exports,
     forecast,
     holds,
     limits,
+    me,
+    me_requests,
     oauth,
     opendsr,
     operations,
+    owners,
     people,
     policy,
     problems,
     proof,
     purge_runs,
+    requests,
+    restriction,
     retention,
-    rights,
     sessions,
     traffic,
 )
@@ -70,7 +71,14 @@ BLUEPRINTS: Final[dict[Served, tuple[Any, ...]]] = {
         holds.blueprint,
         purge_runs.blueprint,
         forecast.blueprint,
-        rights.blueprint,
+        requests.blueprint,
+        exports.blueprint,
+        disclosures.blueprint,
+        restriction.blueprint,
+        consents.blueprint,
+        owners.blueprint,
+        me.blueprint,
+        me_requests.blueprint,
         audit.blueprint,
         proof.blueprint,
         policy.blueprint,
@@ -152,38 +160,6 @@ def _installed(app: Flask, run: Common) -> Flask:
         behind = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=0, x_host=0)
         app.wsgi_app = behind  # type: ignore[method-assign]  # Flask's own way to wrap it
     return app
-
-
-def configure_logging(level: str) -> None:
-    """Log events of `level` and above as JSON lines on standard error; they hold ids only."""
-    processors: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.ExceptionRenderer(_places),
-        structlog.processors.JSONRenderer(serializer=_as_json),
-    ]
-    structlog.configure(
-        processors=processors,
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
-        cache_logger_on_first_use=True,
-    )
-
-
-def _as_json(event: Any, **_: Any) -> str:
-    return msgspec.json.encode(event, enc_hook=str).decode()
-
-
-def _places(exc_info: ExcInfo) -> list[dict[str, Any]]:
-    """Where an exception and its causes came from; their texts and the values of variables may be personal data."""
-    fault: BaseException | None = exc_info[1]
-    found = []
-    while fault is not None:
-        frames = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in extract_tb(fault.__traceback__)]
-        found.append({"type": type(fault).__name__, "frames": frames})
-        fault = fault.__cause__ or (None if fault.__suppress_context__ else fault.__context__)
-    return found
 
 
 def _tokens(services: Services) -> Tokens:

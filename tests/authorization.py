@@ -29,6 +29,8 @@ VENDOR: Final = frozenset({"backend with the scope", "backend with every other s
 TARGETS: Final = ("own", "other account", "other service")
 
 OPEN: Final = "open to everybody"
+HOLDER: Final = "holder"
+HOLDERS: Final = frozenset({"owner session", "member session"})
 # What each operation needs: a scope of backends, or a right that customers' tokens and owners have.
 NEEDS: Final[dict[str, str]] = {
     # the controller plane
@@ -46,8 +48,20 @@ NEEDS: Final[dict[str, str]] = {
     **dict.fromkeys(("approve_purge", "approve_run"), "retention:approve"),
     **dict.fromkeys(("place_hold", "release_hold"), "holds:write"),
     **dict.fromkeys(("list_holds", "read_hold"), "holds:read"),
-    "receive_request": "privacy:write",
-    **dict.fromkeys(("list_requests", "read_request", "read_export", "download_archive"), "privacy:read"),
+    **dict.fromkeys(("receive_request", "verify_request", "decide_request", "extend_request"), "privacy:write"),
+    **dict.fromkeys(("withdraw_request", "restart_request"), "privacy:write"),
+    **dict.fromkeys(("list_requests", "list_open_requests", "read_request", "read_export"), "privacy:read"),
+    "download_archive": "privacy:read",
+    **dict.fromkeys(("record_disclosure", "note_told", "note_impossible"), "privacy:write"),
+    **dict.fromkeys(("list_disclosures", "read_disclosure", "list_recipient_notices"), "privacy:read"),
+    "list_notices_for_staff": "privacy:read",
+    **dict.fromkeys(("restrict_account", "lift_account", "restrict_person", "lift_person"), "privacy:write"),
+    "list_consents": "privacy:read",
+    **dict.fromkeys(("replace_owner", "stop_replacement"), "privacy:write"),
+    **dict.fromkeys(("list_replacements", "read_replacement"), "privacy:read"),
+    **dict.fromkeys(("read_me", "change_me", "read_own_account", "list_own_devices", "list_own_traffic"), HOLDER),
+    **dict.fromkeys(("list_own_access", "list_own_consents", "ask", "list_own_requests", "read_own_request"), HOLDER),
+    **dict.fromkeys(("withdraw_own_request", "start_export", "read_own_export", "download_own_archive"), HOLDER),
     "list_events": "audit:read",
     **dict.fromkeys(("read_certificate", "read_checkpoint", "read_key", "read_policy"), OPEN),
     **dict.fromkeys(("sign_in", "issue_token", "key_set", "metadata"), OPEN),
@@ -84,6 +98,9 @@ RIGHTS: Final[dict[str, frozenset[str]]] = {
 }
 # What there is nothing of in the world that the matrix is tried in.
 EMPTY: Final = frozenset({"read_certificate", "read_checkpoint", "read_key"})
+# Of the account holder's own: what owners alone may see, and what of a whole account is out of a member's sight.
+OWNERS_ALONE: Final = frozenset({"list_own_devices"})
+OF_WHOLE_ACCOUNT: Final = frozenset({"read_own_request", "withdraw_own_request", "read_own_export", "download_own_archive"})
 # What is answered to who names something that is out of sight, where that is not 404.
 NAMED: Final[dict[str, Verdict]] = {
     "verify": 401,  # as any wrong password
@@ -115,6 +132,19 @@ BODIES: Final[dict[str, Callable[[Ids], Any]]] = {
     "plan_purge": lambda ids: {"account_id": ids["due_account_id"]},
     "place_hold": lambda _: {"scope": "account", "authority": "Example District Court", "reference": "T 1"},
     "receive_request": lambda _: {"type": "access"},
+    "verify_request": lambda _: {"method": "backend"},
+    "decide_request": lambda _: {"decision": "refuse", "ground": "excessive", "reason": "It is the hundredth."},
+    "extend_request": lambda _: {"reason": "Many people are concerned."},
+    "record_disclosure": lambda _: {
+        "recipient": "Nordic Distribution AB", "categories": ["account"], "purpose": "sales", "country": "SE",
+    },
+    "replace_owner": lambda ids: {
+        "person_id": ids["member_id"], "evidence": {"documents": "register of companies", "note": "called back"},
+    },
+    "change_me": lambda _: {},
+    "ask": lambda ids: {"type": "access", "about": "person", "password": ids["password"]},
+    "start_export": lambda ids: {"about": "person", "password": ids["password"]},
+    "download_own_archive": lambda ids: {"password": ids["password"]},
     "append_points": lambda ids: [{"tag": "level", "time": "2026-01-31T12:00:00Z", "value": int(ids["number"])}],
     "order_export": lambda _: {"format": "csv"},
     "order_deletion": lambda _: {"all": True},
@@ -158,6 +188,8 @@ def expected(plane: str, operation: str, actor: str, target: str, *, names: bool
     need = NEEDS[operation]
     if need == OPEN:
         return 404 if operation in EMPTY else "through"
+    if need == HOLDER:
+        return _of_holder(operation, actor, target, names=names)
     if plane == "controller":
         return _of_controller(operation, actor, target, names=names)
     return _of_processor(operation, need, actor, target, names=names)
@@ -165,6 +197,8 @@ def expected(plane: str, operation: str, actor: str, target: str, *, names: bool
 
 def _of_controller(operation: str, actor: str, target: str, *, names: bool) -> Verdict:
     """Backends alone: with the scope, in their own service."""
+    if actor in HOLDERS:
+        return 403
     if actor not in VENDOR:
         return 401
     if actor != "backend with the scope":
@@ -172,6 +206,18 @@ def _of_controller(operation: str, actor: str, target: str, *, names: bool) -> V
     if target == "other service" and names:
         return NAMED.get(operation, 404)
     return "through"
+
+
+def _of_holder(operation: str, actor: str, target: str, *, names: bool) -> Verdict:
+    """Account holders alone, in their own account; a member sees what is about that person."""
+    if actor in VENDOR:
+        return 403
+    if actor not in HOLDERS:
+        return 401
+    if actor == "member session" and operation in OWNERS_ALONE:
+        return 403
+    out_of_sight = target != "own" or (actor == "member session" and operation in OF_WHOLE_ACCOUNT)
+    return 404 if out_of_sight and (names or operation in OF_WHOLE_ACCOUNT) else "through"
 
 
 def _of_processor(operation: str, need: str, actor: str, target: str, *, names: bool) -> Verdict:

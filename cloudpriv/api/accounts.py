@@ -55,6 +55,9 @@ class AccountOut(Strict):
     customer = fields.Nested(CustomerSchema, required=True)
     created_at = UtcTime(required=True)
     last_traffic_at = UtcTime(required=True, allow_none=True)
+    closes_at = UtcTime(
+        required=True, allow_none=True, metadata={"description": "Until when a closing that was asked for can be undone."}
+    )
     purge_due_on = fields.Date(
         required=True,
         metadata={"description": "From this day (00:00 UTC) it may be erased, unless traffic comes before."},
@@ -83,7 +86,7 @@ def open_account(tx: Tx, body: dict[str, Any]) -> Any:
     assert service is not None  # noqa: S101  every client is bound to one
     account = accounts.open_account(tx, service, body["account_name"], body["customer"], body.get("created_at"))
     location = url_for("accounts.read_account", account_id=account.row.account_id)
-    return _shown(account), 201, {**etag(account.row.version), "Location": location}
+    return shown(account), 201, {**etag(account.row.version), "Location": location}
 
 
 @blueprint.route("", methods=["GET"])
@@ -93,7 +96,7 @@ def open_account(tx: Tx, body: dict[str, Any]) -> Any:
 def list_accounts(tx: Tx, query: dict[str, Any]) -> Any:
     """List the accounts of the client's service."""
     rows = accounts.list_accounts(tx, after=after_id(query), limit=query["limit"])
-    return page(rows, query, _shown, lambda account: account.row.account_id.bytes)
+    return page(rows, query, shown, lambda account: account.row.account_id.bytes)
 
 
 @blueprint.route("/lookup", methods=["POST"])
@@ -104,7 +107,7 @@ def list_accounts(tx: Tx, query: dict[str, Any]) -> Any:
 def look_up_account(tx: Tx, body: dict[str, Any]) -> Any:
     """Read the account of a name."""
     account = accounts.read_account_by_name(tx, body["account_name"])
-    return _shown(account), 200, etag(account.row.version)
+    return shown(account), 200, etag(account.row.version)
 
 
 @blueprint.route("/<uuid:account_id>", methods=["GET"])
@@ -114,7 +117,7 @@ def read_account(account_id: UUID) -> Any:
     """Read an account."""
     with call().statement() as tx:
         account = accounts.read_account(tx, account_id)
-    return _shown(account), 200, etag(account.row.version)
+    return shown(account), 200, etag(account.row.version)
 
 
 @blueprint.route("/<uuid:account_id>", methods=["PATCH"])
@@ -124,7 +127,7 @@ def read_account(account_id: UUID) -> Any:
 def change_account(tx: Tx, body: dict[str, Any], account_id: UUID) -> Any:
     """Change members of an account; needs If-Match."""
     account = effects.rectify_account(tx, account_id, expected_version(), body)
-    return _shown(account), 200, etag(account.row.version)
+    return shown(account), 200, etag(account.row.version)
 
 
 @blueprint.route("/<uuid:account_id>", methods=["DELETE"])
@@ -137,7 +140,8 @@ def close_account(tx: Tx, account_id: UUID) -> Any:
     return {"purge_id": started.purge_id}, 202, {"Location": location}
 
 
-def _shown(account: OpenedAccount) -> dict[str, Any]:
+def shown(account: OpenedAccount) -> dict[str, Any]:
+    """An account as the API shows it."""
     row, profile = account.row, account.profile
     return {
         "id": row.account_id,
@@ -147,5 +151,6 @@ def _shown(account: OpenedAccount) -> dict[str, Any]:
         "customer": {"company_name": profile.get("company_name"), "company_id": profile.get("company_id")},
         "created_at": row.created_at,
         "last_traffic_at": row.last_traffic_at,
+        "closes_at": row.closes_at,
         "purge_due_on": due.purge_due_on(runtime().services.policy, row.created_at, row.last_traffic_at),
     }

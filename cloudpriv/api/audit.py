@@ -46,10 +46,11 @@ def list_events(tx: Tx, query: dict[str, Any]) -> Any:
     account_id = query["account_id"]
     accounts.find_account(tx, account_id)
     rows = events.list_events(tx, account_id, after=after_id(query), limit=query["limit"])
-    return page(rows, query, _shown, lambda event: event.event_id.bytes)
+    return page(rows, query, shown, lambda event: event.event_id.bytes)
 
 
-def _shown(event: AuditEvent) -> dict[str, Any]:
+def shown(event: AuditEvent) -> dict[str, Any]:
+    """An event as the API shows it."""
     return {
         "id": event.event_id,
         "at": event.at,

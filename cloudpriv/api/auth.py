@@ -1,11 +1,13 @@
 """Tokens that the controller plane signs: Ed25519 JWTs of ten minutes, checked without a look at the database.
 
-Backends have access tokens (RFC 9068); account holders have sessions, which open nothing but the processor plane. A token
-that was checked is remembered until it ends, since one backend sends the same token thousands of times.
+Backends have access tokens (RFC 9068), account holders sessions, with which they use their rights and oversee their log
+data: what a session allows depends on the plane that it is shown to. A token that was checked is remembered until it ends,
+since one backend sends the same token thousands of times.
 """
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Lock
@@ -17,7 +19,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 from joserfc.jwt import ClaimsOption
 
-from cloudpriv.platform.actor import LOG_DATA_SCOPES, SERVICES, Actor
+from cloudpriv.platform.actor import HOLDER, LOG_DATA_SCOPES, SERVICES, Actor, Kind
 from cloudpriv.platform.errors import UnauthenticatedError
 
 ALGORITHM: Final = "Ed25519"  # RFC 9864 deprecates the name EdDSA, which leaves the curve open
@@ -27,15 +29,16 @@ REMEMBERED: Final = 1000
 LONGEST: Final = 4096  # characters of a token; ours have some 500
 ACCESS: Final = "at+jwt"
 SESSION: Final = "session+jwt"
+OWN_RIGHTS: Final[Mapping[Kind, frozenset[str]]] = dict.fromkeys(("owner", "member"), frozenset({HOLDER}))
 
 
 class Tokens:
-    """Issues tokens with one Ed25519 key, and checks backends' access tokens."""
+    """Issues tokens with one Ed25519 key, and checks them for the controller plane."""
 
     def __init__(self, key_file: Path, issuer: str) -> None:
         self._key = _load(key_file)
         self._issuer = issuer
-        self._checker = Checker(self._key, issuer, kinds=frozenset({ACCESS}))
+        self._checker = Checker(self._key, issuer, holders=OWN_RIGHTS)
 
     def issue(self, client_id: UUID, service: str, scope: str, now: datetime) -> str:
         """An access token for a client with these scopes, valid for LIFETIME from `now`."""
@@ -48,7 +51,10 @@ class Tokens:
         return self._sign(SESSION, claims, now)
 
     def actor(self, token: str, now: datetime) -> Actor:
-        """On whose behalf a token's bearer acts. Raises UnauthenticatedError for one that is not ours, altered or over."""
+        """On whose behalf a token's bearer acts. Raises UnauthenticatedError for one that is not ours, altered or over.
+
+        Of a session it says who it was begun for: whether that person is still there, the database knows.
+        """
         return self._checker.actor(token, now)
 
     def key_set(self) -> dict[str, Any]:
@@ -68,12 +74,12 @@ class Tokens:
 
 
 class Checker:
-    """Checks tokens of some kinds with the public half of the key that signs them."""
+    """Checks tokens with the public half of the key that signs them; `holders` are the scopes of sessions, by role."""
 
-    def __init__(self, key: OKPKey, issuer: str, *, kinds: frozenset[str]) -> None:
+    def __init__(self, key: OKPKey, issuer: str, *, holders: Mapping[Kind, frozenset[str]]) -> None:
         self._key = key
         self._issuer = issuer
-        self._kinds = kinds
+        self._holders = holders
         self._checked: OrderedDict[bytes, tuple[float, Actor]] = OrderedDict()
         self._lock = Lock()
 
@@ -97,9 +103,13 @@ class Checker:
         except (JoseError, ValueError):
             raise UnauthenticatedError from None
         claims, kind = decoded.claims, decoded.header.get("typ")
-        if kind not in self._kinds or claims["service"] not in SERVICES or claims["exp"] <= now.timestamp():
+        if kind not in (ACCESS, SESSION) or claims["service"] not in SERVICES or claims["exp"] <= now.timestamp():
             raise UnauthenticatedError
-        return claims["exp"], _backend(claims) if kind == ACCESS else _holder(claims)
+        return claims["exp"], _backend(claims) if kind == ACCESS else self._holder(claims)
+
+    def _holder(self, claims: dict[str, Any]) -> Actor:
+        kind: Final = "owner" if claims["role"] == "owner" else "member"
+        return Actor(kind, claims["sub"], claims["service"], self._holders[kind], UUID(claims["account_id"]))
 
     def _registry(self, now: datetime) -> jwt.JWTClaimsRegistry:
         ours: ClaimsOption = {"essential": True, "value": self._issuer}
@@ -121,14 +131,14 @@ class Checker:
 
 
 def public_checker(key_file: Path, issuer: str) -> Checker:
-    """Checks access tokens and sessions by the public key of whoever signs them.
+    """Checks access tokens and sessions for the processor plane, by the public key of whoever signs them.
 
     Raises ValueError for a file with another key in it, and for one with the private key: who has it could sign.
     """
     key = _load(key_file)
     if key.is_private:
         raise ValueError("the private key is in it, which belongs to the controller plane alone")
-    return Checker(key, issuer, kinds=frozenset({ACCESS, SESSION}))
+    return Checker(key, issuer, holders=LOG_DATA_SCOPES)
 
 
 def bearer(authorization: str | None) -> str:
@@ -146,9 +156,5 @@ def _load(key_file: Path) -> OKPKey:
 
 
 def _backend(claims: dict[str, Any]) -> Actor:
-    return Actor("client", claims["sub"], claims["service"], frozenset(claims["scope"].split()))
-
-
-def _holder(claims: dict[str, Any]) -> Actor:
-    kind: Final = "owner" if claims["role"] == "owner" else "member"
-    return Actor(kind, claims["sub"], claims["service"], LOG_DATA_SCOPES[kind], UUID(claims["account_id"]))
+    scopes = frozenset(claims["scope"].split()) - {HOLDER}  # whatever was signed: nobody else has a person's own rights
+    return Actor("client", claims["sub"], claims["service"], scopes)

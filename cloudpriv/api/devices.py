@@ -62,7 +62,7 @@ def add_device(tx: Tx, body: dict[str, Any], account_id: UUID) -> Any:
     kind = body.pop("kind", None)
     device = devices.add_device(tx, account_id, kind, body)
     location = url_for("devices.read_device", account_id=account_id, device_id=device.row.device_id)
-    return _shown(device), 201, {**etag(device.row.version), "Location": location}
+    return shown(device), 201, {**etag(device.row.version), "Location": location}
 
 
 @blueprint.route("", methods=["GET"])
@@ -72,7 +72,7 @@ def add_device(tx: Tx, body: dict[str, Any], account_id: UUID) -> Any:
 def list_devices(tx: Tx, query: dict[str, Any], account_id: UUID) -> Any:
     """List the devices of an account, without removed ones."""
     rows = devices.list_devices(tx, account_id, after=after_id(query), limit=query["limit"])
-    return page(rows, query, _shown, lambda device: device.row.device_id.bytes)
+    return page(rows, query, shown, lambda device: device.row.device_id.bytes)
 
 
 @blueprint.route("/<uuid:device_id>", methods=["GET"])
@@ -81,7 +81,7 @@ def list_devices(tx: Tx, query: dict[str, Any], account_id: UUID) -> Any:
 def read_device(tx: Tx, account_id: UUID, device_id: UUID) -> Any:
     """Read a device."""
     device = devices.read_device(tx, account_id, device_id)
-    return _shown(device), 200, etag(device.row.version)
+    return shown(device), 200, etag(device.row.version)
 
 
 @blueprint.route("/<uuid:device_id>", methods=["PATCH"])
@@ -91,7 +91,7 @@ def read_device(tx: Tx, account_id: UUID, device_id: UUID) -> Any:
 def change_device(tx: Tx, body: dict[str, Any], account_id: UUID, device_id: UUID) -> Any:
     """Change members of a device; needs If-Match."""
     device = devices.change_device(tx, account_id, device_id, expected_version(), body)
-    return _shown(device), 200, etag(device.row.version)
+    return shown(device), 200, etag(device.row.version)
 
 
 @blueprint.route("/<uuid:device_id>", methods=["DELETE"])
@@ -102,7 +102,8 @@ def remove_device(tx: Tx, account_id: UUID, device_id: UUID) -> None:
     devices.remove_device(tx, account_id, device_id, expected_version())
 
 
-def _shown(device: KnownDevice) -> dict[str, Any]:
+def shown(device: KnownDevice) -> dict[str, Any]:
+    """A device as the API shows it."""
     row = device.row
     return {
         "id": row.device_id,

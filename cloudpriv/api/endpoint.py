@@ -200,11 +200,13 @@ def transaction(*, read_only: bool = False) -> AbstractContextManager[Tx]:
     return call().transaction(read_only=read_only)
 
 
-def endpoint(scope: str, *, unit: bool = True, answer_names_account: bool = False) -> Callable[[Callable[..., Any]], View]:
+def endpoint(scope: str, *, unit: bool = True, answer_names_account: bool = False,
+             first: Callable[[], None] | None = None) -> Callable[[Callable[..., Any]], View]:  # fmt: skip
     """Guard a view: token, scope, then one transaction that the view gets as its first argument.
 
     `unit=False` leaves transactions to the view. A POST with an Idempotency-Key is carried out once, in one transaction with
-    the answer that is kept; `answer_names_account` says that the answer's `id` is the account it tells of.
+    the answer that is kept; `answer_names_account` says that the answer names the account it tells of, as `account_id` or
+    else as its `id`. `first` is what has to pass beside the scope, before a transaction is open.
     """
 
     def decorate(view: Callable[..., Any]) -> View:
@@ -215,6 +217,8 @@ def endpoint(scope: str, *, unit: bool = True, answer_names_account: bool = Fals
             this = call()
             if scope not in this.actor().scopes:
                 this.run.refuse()
+            if first is not None:
+                first()
             if not unit:
                 return view(*args, **kwargs)
             with this.transaction() as tx:

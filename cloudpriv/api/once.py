@@ -19,7 +19,8 @@ KEPT_HEADERS: Final = ("ETag", "Location", "Content-Type")
 def answer_once(tx: Tx, view: Callable[..., Any], kwargs: dict[str, Any], policy: Policy, *, names_account: bool) -> Any:
     """The view's answer, or the one that was given to the same request; kept as long as the policy says.
 
-    `names_account` says that the answer's `id` is the account it tells of. Raises what `idempotency.claim` does.
+    `names_account` says that the answer names the account it tells of, as `account_id` or else as its `id`; without, it is
+    that of the path or of the account holder who asks. Raises what `idempotency.claim` does.
     """
     header = request.headers.get("Idempotency-Key") if request.method == "POST" else None
     if header is None:
@@ -29,11 +30,16 @@ def answer_once(tx: Tx, view: Callable[..., Any], kwargs: dict[str, Any], policy
         return _given_again(claimed.earlier)
     response = current_app.make_response(view(tx, **kwargs))
     kept = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
-    account_id = UUID(response.get_json()["id"]) if names_account else kwargs.get("account_id")
+    account_id = _named(response) if names_account else kwargs.get("account_id", tx.actor.account_id)
     answer = Answer(response.status_code, {"headers": kept, "body": response.get_data(as_text=True)})
     until = policy.rule_for("idempotency_keys").erasable_from(tx.now)
     idempotency.keep_answer(tx, claimed, account_id, request_id(), answer, expires_at=until)
     return response
+
+
+def _named(response: Response) -> UUID:
+    told = response.get_json()
+    return UUID(told.get("account_id", told["id"]))
 
 
 def _fingerprint() -> bytes:

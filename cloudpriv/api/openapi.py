@@ -18,14 +18,15 @@ from cloudpriv.api.endpoint import INTERNAL, OPEN, Access, Served, access_of, is
 from cloudpriv.api.links import add_links
 from cloudpriv.api.problems import MEDIA_TYPE
 from cloudpriv.controller.clients import SCOPES
-from cloudpriv.platform.actor import LOG_DATA_SCOPES, Kind
+from cloudpriv.platform.actor import HOLDER, LOG_DATA_SCOPES, Kind
 
 METHODS: Final = ("get", "post", "put", "patch", "delete")
 ABOUT: Final = (
     "The system of record for the personal data of an industrial-IoT cloud. It has two planes, each served by processes of "
     "its own (`x-plane`). Of the controller plane, backends call it with access tokens from `/oauth2/token`; each is bound "
-    "to one service and sees nothing of another. Of the processor plane, customers call it with tokens of their account, "
-    "which its owner makes with a session from `/v1/session`. Refusals are problems (RFC 9457). "
+    "to one service and sees nothing of another; account holders use their rights with sessions from `/v1/session`. Of the "
+    "processor plane, customers call it with tokens of their account, which its owner makes with such a session. "
+    "Refusals are problems (RFC 9457). "
     "What reaches no operation is refused with 404 or 405, what is no HTTP that the server takes with 400, 414, 417, 431 "
     "or 501."
 )
@@ -36,6 +37,7 @@ BEARERS: Final[dict[Kind, str]] = {
     "owner": "A session of an account's owner, from `/v1/session` of the controller plane: also makes and revokes tokens.",
 }
 BACKEND: Final = "backend"
+OWN_RIGHTS: Final = "A session of an account holder, from `/v1/session`: uses that person's own rights."
 IDEMPOTENCY_KEY: Final = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -143,6 +145,8 @@ def _without_null(schema: dict[str, Any]) -> None:
 
 def _callers(scope: str) -> Sequence[str]:
     """The security schemes that a scope can come with."""
+    if scope == HOLDER:
+        return [HOLDER]
     of_customers: list[str] = [kind for kind in BEARERS if scope in LOG_DATA_SCOPES[kind]]
     return of_customers or [BACKEND]
 
@@ -155,7 +159,8 @@ def _security_schemes() -> dict[str, Any]:
     bearers: dict[str, Any] = {
         kind: {"type": "http", "scheme": "bearer", "description": text} for kind, text in BEARERS.items()
     }
-    return {BACKEND: {"type": "oauth2", "flows": {"clientCredentials": flow}}, **bearers}
+    holder = {"type": "http", "scheme": "bearer", "description": OWN_RIGHTS}
+    return {BACKEND: {"type": "oauth2", "flows": {"clientCredentials": flow}}, HOLDER: holder, **bearers}
 
 
 def _template(rule: str) -> str:

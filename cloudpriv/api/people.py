@@ -78,7 +78,7 @@ def add_person(tx: Tx, body: dict[str, Any], account_id: UUID) -> Any:
     role = body.pop("role")
     person = people.add_person(tx, account_id, role, body)
     location = url_for("people.read_person", account_id=account_id, person_id=person.row.person_id)
-    return _shown(person), 201, {**etag(person.row.version), "Location": location}
+    return shown(person), 201, {**etag(person.row.version), "Location": location}
 
 
 @blueprint.route("", methods=["GET"])
@@ -88,7 +88,7 @@ def add_person(tx: Tx, body: dict[str, Any], account_id: UUID) -> Any:
 def list_people(tx: Tx, query: dict[str, Any], account_id: UUID) -> Any:
     """List the people of an account."""
     rows = people.list_people(tx, account_id, after=after_id(query), limit=query["limit"])
-    return page(rows, query, _shown, lambda person: person.row.person_id.bytes)
+    return page(rows, query, shown, lambda person: person.row.person_id.bytes)
 
 
 @blueprint.route("/<uuid:person_id>", methods=["GET"])
@@ -97,7 +97,7 @@ def list_people(tx: Tx, query: dict[str, Any], account_id: UUID) -> Any:
 def read_person(tx: Tx, account_id: UUID, person_id: UUID) -> Any:
     """Read a person."""
     person = people.read_person(tx, account_id, person_id)
-    return _shown(person), 200, etag(person.row.version)
+    return shown(person), 200, etag(person.row.version)
 
 
 @blueprint.route("/<uuid:person_id>", methods=["PATCH"])
@@ -107,7 +107,7 @@ def read_person(tx: Tx, account_id: UUID, person_id: UUID) -> Any:
 def change_person(tx: Tx, body: dict[str, Any], account_id: UUID, person_id: UUID) -> Any:
     """Rectify a person's data; needs If-Match."""
     person = effects.rectify_person(tx, account_id, person_id, expected_version(), body)
-    return _shown(person), 200, etag(person.row.version)
+    return shown(person), 200, etag(person.row.version)
 
 
 @blueprint.route("/<uuid:person_id>", methods=["DELETE"])
@@ -137,6 +137,7 @@ def set_credentials(body: dict[str, Any], account_id: UUID, person_id: UUID) -> 
         credentials.set_credentials(tx, account_id, person_id, password_hash, body["hint"])
 
 
-def _shown(person: KnownPerson) -> dict[str, Any]:
+def shown(person: KnownPerson) -> dict[str, Any]:
+    """A person as the API shows them."""
     row = person.row
     return {"id": row.person_id, "account_id": row.account_id, "role": row.role, **person.identity}

@@ -13,6 +13,7 @@ from cloudpriv.api.endpoint import EXTENSION
 from cloudpriv.api.once import answer_once
 from cloudpriv.audit import figures as log_figures
 from cloudpriv.bootstrap import Services
+from cloudpriv.controller import holders
 from cloudpriv.platform.actor import OPERATOR, Actor
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import BusyError, ForbiddenError
@@ -32,8 +33,15 @@ class Runtime:
     watch: Watch
 
     def actor(self, token: str, now: datetime) -> Actor:
-        """The backend that a token was given to. Raises UnauthenticatedError."""
-        return self.tokens.actor(token, now)
+        """The backend that a token was given to, or the account holder whose session it is, in the role of this moment.
+
+        Raises UnauthenticatedError, also for a session of who is erased, or whose account is; BusyError.
+        """
+        actor = self.tokens.actor(token, now)
+        if actor.account_id is None:
+            return actor
+        with self.services.controller.statement(actor, now) as tx:
+            return holders.as_now(tx)
 
     def refuse(self) -> NoReturn:
         """Raises ForbiddenError: the caller lacks the scope of the route."""

@@ -5,6 +5,7 @@ import hmac
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -77,6 +78,24 @@ class QueryInteger(fields.Integer):
         return int(value)
 
 
+class Flag(fields.Boolean):
+    """JSON's true or false, where marshmallow would also read 1, "yes" and "off"."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
+
+
+class QueryFlag(fields.Boolean):
+    """`true` or `false` in a query."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> bool:
+        if value not in ("true", "false"):
+            raise self.make_error("invalid", input=value)
+        return bool(value == "true")
+
+
 def example(value: str) -> dict[str, Any]:
     """What a field describes itself by."""
     return {"examples": [value]}
@@ -101,6 +120,7 @@ class PageArgs(Strict):
     cursor = fields.String(load_default=None, validate=[validate.Length(max=100), CURSOR])
 
 
+@cache  # one class for each, so that a document that names it twice has one schema
 def page_of(item: type[Schema], name: str) -> type[Schema]:
     """The schema of a page of `item`."""
     members: dict[str, Any] = {

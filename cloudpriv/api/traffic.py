@@ -155,7 +155,7 @@ def list_sessions(tx: Tx, query: dict[str, Any], account_id: UUID) -> Any:
     """List the sessions of an account, latest start first."""
     span = Span(query["since"], query["until"])
     rows = traffic_reports.list_sessions(tx, account_id, span, before=before(after(query)), limit=query["limit"])
-    return page(rows, query, _shown, position_of)
+    return page(rows, query, shown, position_of)
 
 
 @blueprint.route("/accounts/<uuid:account_id>/traffic/summary", methods=["GET"])
@@ -186,7 +186,8 @@ def position_of(row: TrafficSession) -> bytes:
     return ((row.started_at - EPOCH) // MICROSECOND).to_bytes(8, "big") + row.session_key
 
 
-def _shown(row: TrafficSession) -> dict[str, Any]:
+def shown(row: TrafficSession) -> dict[str, Any]:
+    """A session of a device as the API shows it."""
     return {
         "session": row.session_key.hex(),
         "device_id": row.device_id,

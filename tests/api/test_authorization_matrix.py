@@ -23,7 +23,7 @@ from cloudpriv.app import create_app, create_processor_app
 from cloudpriv.bootstrap import ProcessorServices
 from cloudpriv.controller import clients
 from cloudpriv.embedded.stack import Stack
-from cloudpriv.platform.actor import LOG_DATA_SCOPES, Service
+from cloudpriv.platform.actor import HOLDER, LOG_DATA_SCOPES, Service
 from cloudpriv.platform.ids import new_id
 from tests.authorization import (
     ACTORS,
@@ -159,12 +159,21 @@ def furnished(world: World, worker: ProcessorServices, target: str) -> dict[str,
     account = make("/v1/accounts", {"account_name": name})["id"]
     base = f"/v1/accounts/{account}"
     person = make(f"{base}/people", {"username": "kim", "role": "owner"})["id"]
-    send("PUT", f"{base}/people/{person}/credentials", {"password": PASSWORD})
+    member = make(f"{base}/people", {"username": "alex", "role": "member"})["id"]
+    for each in (person, member):
+        send("PUT", f"{base}/people/{each}/credentials", {"password": PASSWORD})
+    disclosure = make(f"{base}/disclosures", BODIES["record_disclosure"]({}))["id"]
     request = make(f"{base}/requests", {"type": "access"})
     due = make("/v1/accounts", {"account_name": f"{name}-due", "created_at": "2018-08-01T10:00:00Z"})["id"]
     planned = make("/v1/purges", {"account_id": due})["purge_id"]
     purge = send("GET", f"/v1/purges/{planned}", None)
+    ids = {"member_id": member, "disclosure_id": disclosure}
+    ids["replacement_id"] = make(f"{base}/owner-replacements", BODIES["replace_owner"](ids))["id"]
+    make(f"{base}/people/{person}/restriction", None)  # of which a recipient without an address is told by staff
+    send("DELETE", f"{base}/people/{person}/restriction", None)
+    ids["notice_id"] = send("GET", f"{base}/recipient-notices", None)["items"][0]["id"]
     return {
+        **ids,
         "service": service,
         "account_name": name,
         "username": "kim",
@@ -220,6 +229,7 @@ def actors(world: World) -> dict[str, str]:
     ids, processor, now = world.ids["own"], world.processor, world.processor.clock()
     account_id, person_id = UUID(ids["account_id"]), UUID(ids["person_id"])
     session = partial(world.signer.issue_session, "talk2m", account_id, person_id)
+    as_member = partial(world.signer.issue_session, "talk2m", account_id, UUID(ids["member_id"]))
     revoked = reader_token(processor, account_id, now)
     with log_transaction(processor, owner_actor(account_id), now) as tx:
         tx.connection.exec_driver_sql(
@@ -231,7 +241,7 @@ def actors(world: World) -> dict[str, str]:
         "device token": device_token(processor, account_id, ids["log_device"], now),
         "reader token": reader_token(processor, account_id, now),
         "owner session": session("owner", now),
-        "member session": session("member", now),
+        "member session": as_member("member", now),
         "expired session": session("owner", now - timedelta(minutes=11)),
         "revoked token": revoked,
     }
@@ -281,6 +291,7 @@ def test_no_answer_shows_anything_of_another_customer(world: World, operation: O
     """An actor who asks about its own account, or about none, sees no id or name of another."""
     theirs = world.ids["other service"]
     markers = {theirs[name] for name in ("account_id", "person_id", "device_id", "hold_id", "request_id", "token_id")}
+    markers |= {theirs[name] for name in ("member_id", "disclosure_id", "notice_id", "replacement_id", "export_id")}
     markers |= {theirs["account_name"], theirs["log_device"]}
     if operation.plane == "processor":
         others = world.ids["other account"]
@@ -309,7 +320,7 @@ def test_what_openapi_yaml_says_of_an_operation_is_the_rule(operation: Operation
 
 
 def test_the_rules_know_every_scope_of_either_plane() -> None:
-    assert set(NEEDS.values()) - {OPEN} == clients.SCOPES | set().union(*LOG_DATA_SCOPES.values())
+    assert set(NEEDS.values()) - {OPEN} == clients.SCOPES | {HOLDER} | set().union(*LOG_DATA_SCOPES.values())
     assert set(RIGHTS) == set().union(*LOG_DATA_SCOPES.values())
 
 

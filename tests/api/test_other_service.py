@@ -8,20 +8,29 @@ from werkzeug.routing import Rule
 
 from cloudpriv.api.endpoint import OPEN, access_of
 from cloudpriv.app import documented_app
+from cloudpriv.platform.actor import HOLDER
+from tests import authorization
 from tests.backend import Backend
 
+NOBODY = "00000000-0000-7000-8000-00000000000f"
 BODIES = {
     "people.add_person": {"username": "kim"},
     "people.set_credentials": {"password": "correct horse 1"},
     "devices.add_device": {"serial": "1"},
-    "rights.receive_request": {"type": "access"},
+    "subject_requests.receive_request": {"type": "access"},
+    "subject_requests.verify_request": {"method": "backend"},
+    "subject_requests.decide_request": {"decision": "grant"},
+    "subject_requests.extend_request": {"reason": "Many people are concerned."},
+    "disclosures.record_disclosure": authorization.BODIES["record_disclosure"]({}),
+    "owner_replacements.replace_owner": authorization.BODIES["replace_owner"]({"member_id": NOBODY}),
     "holds.place_hold": {"scope": "account", "authority": "Example District Court", "reference": "T 1"},
 }
 APP = documented_app("controller")
 ROUTES = [
     (method, rule)
     for rule in APP.url_map.iter_rules()
-    if rule.arguments and access_of(APP, rule.endpoint).scope not in OPEN  # what is open to everybody belongs to nobody
+    # What is open to everybody belongs to nobody; of what is the holder's own, see the matrix of authorization.
+    if rule.arguments and access_of(APP, rule.endpoint).scope not in {*OPEN, HOLDER}
     for method in sorted((rule.methods or set()) - {"OPTIONS"})
 ]
 
@@ -47,9 +56,18 @@ def whole(backend: Backend) -> Whole:
     account = backend.open_account()
     base = f"/v1/accounts/{account}"
     request = backend.post(f"{base}/requests", {"type": "access"}).get_json()
+    disclosure = backend.post(f"{base}/disclosures", BODIES["disclosures.record_disclosure"]).get_json()["id"]
+    person = backend.post(f"{base}/people", {"username": "kim"}).get_json()["id"]
+    evidence = {"documents": "register of companies", "note": "called back"}
+    replacement = backend.post(f"{base}/owner-replacements", {"person_id": person, "evidence": evidence}).get_json()["id"]
+    backend.post(f"{base}/people/{person}/restriction")  # of which a recipient without an address is told by staff
+    backend.send("DELETE", f"{base}/people/{person}/restriction")
     ids = {
         "account_id": account,
-        "person_id": backend.post(f"{base}/people", {"username": "kim"}).get_json()["id"],
+        "person_id": person,
+        "disclosure_id": disclosure,
+        "replacement_id": replacement,
+        "notice_id": backend.get(f"{base}/recipient-notices").get_json()["items"][0]["id"],
         "device_id": backend.post(f"{base}/devices", {"serial": "1"}).get_json()["id"],
         "hold_id": backend.post(f"{base}/holds", BODIES["holds.place_hold"]).get_json()["id"],
         "request_id": request["id"],

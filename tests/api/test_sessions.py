@@ -62,7 +62,8 @@ def test_whatever_is_wrong_the_answer_is_the_same(app: Flask, account: str, wron
 
 def test_a_session_is_no_access_token(app: Flask, backend: Backend, account: str) -> None:
     backend.token = sign_in(app).get_json()["access_token"]
-    assert backend.get(f"/v1/accounts/{account}").status_code == 401
+    answer = backend.get(f"/v1/accounts/{account}")
+    assert (answer.status_code, answer.get_json()["type"]) == (403, "/problems/insufficient_scope")
 
 
 def test_every_attempt_is_audited(app: Flask, account: str, owner_engine: Engine) -> None:

@@ -17,7 +17,7 @@ from cloudpriv.controller import clients
 from cloudpriv.database import differences
 from cloudpriv.metadata import CONTROLLER, PROCESSOR
 from cloudpriv.platform import errors
-from cloudpriv.platform.actor import LOG_DATA_SCOPES
+from cloudpriv.platform.actor import HOLDER, LOG_DATA_SCOPES
 from cloudpriv.platform.classify import LOG_DATA, Category, Erasure, classification_of, erased_tables
 from cloudpriv.platform.errors import DomainError
 from cloudpriv.platform.jobs import JOBS
@@ -65,9 +65,10 @@ def scopes_of(*planes: Served) -> set[str]:
 
 def test_every_route_demands_a_scope_of_its_plane_and_every_scope_is_demanded() -> None:
     of_customers = set().union(*LOG_DATA_SCOPES.values())
-    assert scopes_of("controller") == clients.SCOPES - LOG_DATA_SCOPES["client"]
+    assert scopes_of("controller") == clients.SCOPES - LOG_DATA_SCOPES["client"] | {HOLDER}
     assert scopes_of("processor") == of_customers
     assert clients.SCOPES & of_customers == LOG_DATA_SCOPES["client"], "no client can be given a customer's scope"
+    assert HOLDER not in clients.SCOPES, "nor the rights of a person"
 
 
 def test_each_plane_serves_its_own_routes_and_what_is_common(app: Flask) -> None:
