@@ -25,7 +25,8 @@ from cloudpriv.controller.sessions import Session
 from cloudpriv.platform.actor import HOLDER, Actor, Service
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import AccountRestrictedError, ForbiddenError
-from cloudpriv.portal import cookies, i18n, pages
+from cloudpriv.portal import banners, cookies, i18n, pages
+from cloudpriv.portal.banners import Banners
 from cloudpriv.rights import announcements
 
 HOME: Final = "/portal/"
@@ -52,6 +53,7 @@ class Visit:
     account: OpenedAccount | None = None
     person: KnownPerson | None = None
     announced: bool = False  # whether a change of the policy is to be shown until they say that they saw it
+    banners: Banners = banners.NONE
 
 
 def page(*, public: bool = False, owner: bool = False, fresh: bool = False, restricted_ok: bool = True,
@@ -185,7 +187,8 @@ def _know(tx: Tx) -> None:
     row = people.find_person(tx, session.account_id, session.person_id)
     person = KnownPerson(row, people.open_identity(account.key, row))
     announced = announcements.pending(tx, runtime().services.policy, session.account_id, session.person_id)
-    g.visit = Visit(found.actor, found.cookie, session, account, person, announced)
+    shown = banners.read(tx, session, account, person)
+    g.visit = Visit(found.actor, found.cookie, session, account, person, announced, shown)
     setattr(g, pages.VISIT, g.visit)
     i18n.prefer(person.identity["locale"])
 

@@ -1,0 +1,46 @@
+"""What stands above every page while it lasts: a closing, a restriction, a new owner who waits; and how to end it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from cloudpriv.controller.accounts import OpenedAccount
+from cloudpriv.controller.people import KnownPerson
+from cloudpriv.controller.sessions import Session
+from cloudpriv.platform.db import Tx
+from cloudpriv.rights import own_restriction, owners
+
+
+@dataclass(frozen=True)
+class Banners:
+    """What there is to say. Plain values: pages about failures show it after the transaction was undone."""
+
+    closing: bool = False
+    closes_at: datetime | None = None
+    account_restricted: bool = False
+    person_restricted: bool = False
+    may_lift_account: bool = False
+    may_lift_person: bool = False
+    replacement_id: UUID | None = None  # told to owners
+    replaced_at: datetime | None = None
+
+
+NONE = Banners()
+
+
+def read(tx: Tx, session: Session, account: OpenedAccount, person: KnownPerson) -> Banners:
+    """What there is to say to who is signed in."""
+    row, restricted_at, owner = account.row, person.row.restricted_at, session.role == "owner"
+    waiting = owners.find_waiting(tx, row.account_id) if owner else None
+    restricted = row.status == "restricted"
+    return Banners(
+        closing=row.status == "closing",
+        closes_at=row.closes_at,
+        account_restricted=restricted,
+        person_restricted=restricted_at is not None,
+        may_lift_account=owner and restricted and own_restriction.obtained_of_account(tx, row.account_id),
+        may_lift_person=restricted_at is not None
+        and own_restriction.obtained_of_person(tx, row.account_id, session.person_id, restricted_at),
+        replacement_id=waiting.replacement_id if waiting else None,
+        replaced_at=waiting.effective_at if waiting else None,
+    )

@@ -1,0 +1,89 @@
+"""/portal/closing: an owner closes the account, undoes it within the cooling-off, and ends a restriction they obtained."""
+
+from typing import Final
+
+from flask import Blueprint, Response, request
+from flask_babel import gettext as _
+
+from cloudpriv.platform.db import Tx
+from cloudpriv.platform.errors import ConflictError
+from cloudpriv.platform.text import normalised
+from cloudpriv.portal import guard, own_requests, pages
+from cloudpriv.rights import closure, own_restriction
+
+blueprint: Final = Blueprint("closing", __name__, url_prefix="/portal")
+PAGE: Final = "/portal/closing"
+
+
+@blueprint.get("/closing")
+@guard.page()
+def show(_tx: Tx) -> Response:
+    """What closing means, or how it stands."""
+    _session, account, _person = guard.signed_in()
+    return pages.render(
+        "closing.html",
+        status_of_account=account.row.status,
+        closes_at=account.row.closes_at,
+        days=closure.COOLING_OFF.days,
+        undone=request.args.get("said") == "undone",
+    )
+
+
+@blueprint.get("/closing/confirm")
+@guard.page(owner=True, fresh=True)
+def show_confirm(_tx: Tx) -> Response:
+    """The form in which the owner writes the account's name."""
+    return _form(status=200)
+
+
+@blueprint.post("/closing/confirm")
+@guard.page(owner=True, fresh=True)
+def close(tx: Tx) -> Response:
+    """Begin to close the account, if its name was written. Raises AccountRestrictedError: a restriction is lifted first."""
+    _session, account, _person = guard.signed_in()
+    if account.row.status == "closing":
+        return guard.redirected(PAGE)
+    if normalised(request.form.get("account_name", "")) != normalised(account.profile["account_name"]):
+        return _form(status=422, fault=_("That is not the name of this account. Nothing was closed."))
+    own_requests.ask(tx, "erasure", "account")
+    return guard.redirected(PAGE)
+
+
+@blueprint.get("/closing/undo")
+@guard.page()
+def show_undo(_tx: Tx) -> Response:
+    """The form to undo it stands on the page of the closing."""
+    return guard.redirected(PAGE)
+
+
+@blueprint.post("/closing/undo")
+@guard.page(owner=True)
+def undo(tx: Tx) -> Response:
+    """Have the account stay. Raises AccountClosingError when the time for it is over."""
+    session, _account, _person = guard.signed_in()
+    try:
+        closure.undo(tx, session.account_id)
+    except ConflictError:  # somebody else undid it before
+        return guard.redirected(PAGE)
+    return guard.redirected(f"{PAGE}?said=undone")
+
+
+@blueprint.post("/restriction/lift")
+@guard.page(fresh=True, back=guard.HOME)
+def lift(tx: Tx) -> Response:
+    """End a restriction that who is signed in obtained. Raises ForbiddenError for another."""
+    session, _account, person = guard.signed_in()
+    if request.form.get("about") == "account":
+        own_restriction.lift_account(tx, session.account_id)
+    elif person.row.restricted_at is not None:
+        own_restriction.lift_person(tx, session.account_id, session.person_id, person.row.restricted_at)
+    return guard.redirected(guard.HOME)
+
+
+def _form(*, status: int, fault: str | None = None) -> Response:
+    _session, account, _person = guard.signed_in()
+    name = account.profile["account_name"]
+    return pages.render(
+        "closing_confirm.html", status=status, account_name=name, state=account.row.status, fault=fault,
+        days=closure.COOLING_OFF.days,
+    )  # fmt: skip
