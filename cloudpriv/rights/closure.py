@@ -5,7 +5,7 @@ else ordered, is undone. When it is over by the clocks of host and database both
 recipients of the data are told (`rights.telling`). Every step is a row, so that it may be done twice, by any schedule.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -37,6 +37,7 @@ COOLING_OFF: Final = timedelta(days=14)
 BEGUN: Final = "closing_begun"
 UNDONE: Final = "closing_undone"
 AT_ONCE: Final = 100
+FINAL: Final = ("request", "replay")  # of purges that a closing changes nothing about, above all none after a restore
 
 
 def close(tx: Tx, _: Policy, account_id: UUID, request: SubjectRequest) -> datetime:
@@ -53,7 +54,7 @@ def close(tx: Tx, _: Policy, account_id: UUID, request: SubjectRequest) -> datet
         if str(person_id) != tx.actor.id:
             sessions.end_all(tx, account_id, person_id)
     events.record(tx, "account.close", account_id=account_id, subject_id=request.request_id)
-    _tell_owners(tx, BEGUN, account_id)
+    _tell_owners(tx, BEGUN, account_id, request.request_id)
     return ends
 
 
@@ -68,10 +69,11 @@ def undo(tx: Tx, account_id: UUID) -> None:
     if account.closes_at is None or account.closes_at <= tx.now or _is_planned(tx, account_id):
         raise AccountClosingError
     account.status, account.closes_at, account.version = "active", None, account.version + 1
-    for request_id in _open_requests(tx, account_id):
+    undone = _open_requests(tx, account_id)
+    for request_id in undone:
         requests.withdraw(tx, request_id)
     events.record(tx, "account.reopen", account_id=account_id)
-    _tell_owners(tx, UNDONE, account_id)
+    _tell_owners(tx, UNDONE, account_id, next(iter(undone), None))
 
 
 def advance(plane: Plane, policy: Policy, clock: Callable[[], datetime]) -> int:
@@ -106,6 +108,8 @@ def writers(post: Post) -> Mapping[str, Writer]:
         }
 
     def undone(_: Tx, account: OpenedAccount, __: Mail) -> Mapping[str, mail_templates.Value]:
+        if account.row.status == "closing":
+            raise DroppedError("closing_again")
         return {**common(account), "portal": f"{post.url}/portal/"}
 
     def ended(_: Tx, account: OpenedAccount, __: Mail) -> Mapping[str, mail_templates.Value]:
@@ -124,7 +128,7 @@ def writers(post: Post) -> Mapping[str, Writer]:
 
 def _plan_over(tx: Tx, policy: Policy, now: datetime) -> int:
     """Plan up to AT_ONCE purges; how many accounts were looked at."""
-    planned = exists().where(Purge.account_id == Account.account_id, Purge.trigger == "request", Purge.status.in_(OPEN))
+    planned = exists().where(Purge.account_id == Account.account_id, Purge.trigger.in_(FINAL), Purge.status.in_(OPEN))
     query = select(Account).where(Account.status == "closing", Account.closes_at <= now, ~planned)
     query = query.order_by(Account.account_id).limit(AT_ONCE)
     found = tx.session.scalars(query.with_for_update(key_share=True, skip_locked=True)).all()
@@ -138,10 +142,10 @@ def _plan_over(tx: Tx, policy: Policy, now: datetime) -> int:
 
 def _is_planned(tx: Tx, account_id: UUID) -> bool:
     purge = runs.open_purge(tx, account_id)
-    return purge is not None and purge.trigger == "request"
+    return purge is not None and purge.trigger in FINAL
 
 
-def _open_requests(tx: Tx, account_id: UUID) -> Iterable[UUID]:
+def _open_requests(tx: Tx, account_id: UUID) -> Sequence[UUID]:
     """The request that had the account closed; those tied to it end with it."""
     query = select(SubjectRequest.request_id).where(
         SubjectRequest.account_id == account_id,
@@ -160,6 +164,7 @@ def _people(tx: Tx, account_id: UUID, *, owners: bool = False) -> list[UUID]:
     return list(tx.session.scalars(query.order_by(Person.person_id)))
 
 
-def _tell_owners(tx: Tx, kind: str, account_id: UUID) -> None:
+def _tell_owners(tx: Tx, kind: str, account_id: UUID, request_id: UUID | None = None) -> None:
+    """By the request, so that a second closing soon after a first is told, too: the outbox sends nothing twice in a row."""
     for person_id in _people(tx, account_id, owners=True):
-        outbox.queue_mail(tx, kind, account_id, person_id)
+        outbox.queue_mail(tx, kind, account_id, person_id, request_id)

@@ -78,11 +78,13 @@ def before_erasure(tx: Tx, account_id: UUID) -> bool:
 def conclude(tx: Tx, *, account_id: UUID | None = None, limit: int = AT_ONCE) -> int:
     """Enter for up to `limit` notices, of an account or of all, how their mails ended; how many that were.
 
-    One whose mail was not taken is left to staff.
+    One whose mail was not taken, or was and came back, is left to staff.
     """
     same = and_(Mail.account_id == RecipientNotice.account_id, Mail.subject_id == RecipientNotice.notice_id)
     query = select(RecipientNotice, Mail.status, Mail.sent_at).outerjoin(Mail, same)
-    query = query.where(RecipientNotice.status == "pending", Mail.status.is_distinct_from("queued"))
+    ended = and_(RecipientNotice.status == "pending", Mail.status.is_distinct_from("queued"))
+    by_mail = and_(RecipientNotice.status == "told", RecipientNotice.told_at == Mail.sent_at)  # and not by staff
+    query = query.where(or_(ended, and_(by_mail, Mail.status == "failed")))
     if account_id is not None:
         query = query.where(RecipientNotice.account_id == account_id)
     query = query.order_by(RecipientNotice.created_at).limit(limit).with_for_update(of=RecipientNotice, skip_locked=True)

@@ -20,6 +20,7 @@ from cloudpriv.rights.closure import COOLING_OFF
 from cloudpriv.rights.mail import writers
 from cloudpriv.rights.requests import Identity
 from cloudpriv.rights.tables import SubjectRequest
+from tests.consents import Kim
 from tests.disclosed import holder
 from tests.factories import BACKEND, make_account, make_person, transaction
 from tests.purges import make_full_account, purge_of, rows_of, run, terms
@@ -278,3 +279,33 @@ def test_the_mails_say_until_when_and_where_it_is_undone(services: Services, loc
     assert letter.values["time"] == f"{ends:%H:%M} UTC"
     assert letter.values["portal"] == f"{services.settings.issuer}/portal/"
     assert (letter.address, letter.locale) == ("kim@example.com", locale)
+
+
+def test_a_second_closing_soon_after_the_first_was_undone_is_told_too(services: Services, kim: Kim) -> None:
+    now = utc_now()
+    close(services, kim.account_id, now=now)
+    kim.post(now)
+    with transaction(services, now=now + STEP) as tx:
+        closure.undo(tx, kim.account_id)
+    kim.post(now + STEP)
+    close(services, kim.account_id, now=now + 2 * STEP)
+    kinds_sent = [kind for kind, status, _ in kim.post(now + 2 * STEP) if kind.startswith("closing_") and status == "sent"]
+    assert kinds_sent == ["closing_begun", "closing_undone", "closing_begun"]
+
+
+def test_nobody_reads_that_an_account_stays_which_is_closed_again(services: Services, kim: Kim) -> None:
+    now = utc_now()
+    close(services, kim.account_id, now=now)
+    with transaction(services, now=now + STEP) as tx:
+        closure.undo(tx, kim.account_id)
+    close(services, kim.account_id, now=now + 2 * STEP)
+    assert ("closing_undone", "dropped", "closing_again") in kim.post(now + 2 * STEP)
+
+
+def test_an_erasure_that_is_done_again_after_a_restore_stays_one(services: Services, worker_services: Services) -> None:
+    account_id = make_account(services).row.account_id
+    closed_long_ago(services, account_id)
+    with transaction(services) as tx:
+        runs.plan_request(tx, services.policy, account_id, "talk2m", trigger="replay", rule="P7Y")
+    assert advance(worker_services) == 0
+    assert [planned.trigger for planned in purges_of(services, account_id)] == ["replay"]

@@ -229,3 +229,23 @@ def test_no_notice_holds_personal_data_in_the_clear(services: Services, owner_en
         effects.rectify_person(tx, account_id, person.person_id, 1, {"name": "canary-other", "email": "canary@x.example"})
     assert len(notices(services, account_id)) == 1
     assert not [row for rows in every_row(owner_engine).values() for row in rows if "canary" in row]
+
+
+def test_a_notice_whose_mail_came_back_is_left_to_staff_once(services: Services, owner_engine: Engine) -> None:
+    account_id = make_account(services).row.account_id
+    disclose(services, account_id)
+    [notice_id] = notify(services, account_id)
+    end_mails(owner_engine, "sent")
+    assert conclude(services) == 1
+    with transaction(services) as tx:
+        [mail] = tx.session.scalars(select(Mail.mail_id).where(Mail.subject_id == notice_id))
+    with owner_engine.begin() as connection:  # as `outbox.record_bounce` marks it
+        connection.execute(
+            text("UPDATE outbox SET status = 'failed', failure = 'bounced_5.1.1' WHERE mail_id = :m"), {"m": mail}
+        )
+    assert conclude(services) == 1
+    assert [(each.status, each.told_at) for each in notices(services, account_id)] == [("by_staff", None)]
+    with transaction(services, now=NOW + timedelta(minutes=1)) as tx:
+        telling.settle(tx, account_id, notice_id, possible=True)
+    assert conclude(services) == 0
+    assert [each.status for each in notices(services, account_id)] == ["told"]
