@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, WebError, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Request, WebError, sync_playwright
 
 from cloudpriv.portal.i18n import COOKIE
 from tests.browser.people import Visitor
@@ -20,6 +20,7 @@ from tests.holders import PASSWORD
 LANGUAGES: Final = ("en", "sv", "fr", "es")
 WIDTHS: Final = {1280: 900, 360: 740}
 SCHEMES: Final = ("light", "dark")
+SEND: Final = "main form button"  # the first one
 FOLDER: Final = Path(__file__).parents[2] / "var" / "screenshots"
 # A page that tells of a failure is none: Chromium notes the status of every document.
 STATUS: Final = "Failed to load resource: the server responded with a status of 4"
@@ -115,7 +116,7 @@ def sign_in(page: Page, visitor: Visitor, password: str = PASSWORD) -> None:
     page.fill("[name=account_name]", visitor.account_name)
     page.fill("[name=username]", visitor.username)
     page.fill("[name=password]", password)
-    page.click("main form button")
+    press(page, SEND)
     assert urlsplit(page.url).path in ("/portal/", "/portal/owners"), page.inner_text("main")
 
 
@@ -129,7 +130,13 @@ def visit(page: Page, path: str, password: str = PASSWORD) -> None:
 def give_password(page: Page, password: str = PASSWORD) -> None:
     """Give the password once more."""
     page.fill("[name=password]", password)
-    page.click("main form button")
+    press(page, SEND)
+
+
+def press(page: Page, what: str | Locator) -> None:
+    """Click on what leads to a page, and wait until that is there."""
+    with page.expect_navigation():
+        (page.locator(what).first if isinstance(what, str) else what).click()
 
 
 def inspect(page: Page, name: str, *, colours: bool = True) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Final
 
 from playwright.sync_api import Page
 
-SEND: Final = "main form button"
+from tests.browser.browsing import SEND, press
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def sent(**texts: str) -> Callable[[Page], None]:
     def act(page: Page) -> None:
         for name, text in texts.items():
             page.locator(f"[name={name}]").first.fill(text)
-        page.locator(SEND).first.click()
+        press(page, SEND)
 
     return act
 
@@ -45,7 +45,7 @@ def sent(**texts: str) -> Callable[[Page], None]:
 def try_to_sign_in(page: Page) -> None:
     """Fail to sign in."""
     fill_names(page, password="not the password")
-    page.click(SEND)
+    press(page, SEND)
 
 
 def try_too_often(page: Page) -> None:
@@ -57,7 +57,7 @@ def try_too_often(page: Page) -> None:
 def ask_for_a_code(page: Page) -> None:
     """Ask for a code."""
     fill_names(page)
-    page.click(SEND)
+    press(page, SEND)
 
 
 def mistype_a_code(page: Page) -> None:
@@ -69,7 +69,7 @@ def mistype_a_code(page: Page) -> None:
 def ask_to_unsubscribe(page: Page) -> None:
     """Ask for a link to withdraw a consent with."""
     fill_names(page)
-    page.click(SEND)
+    press(page, SEND)
 
 
 PAGES: Final = (

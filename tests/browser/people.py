@@ -96,10 +96,10 @@ def _use(site: Site, owner: Visitor, member: Visitor) -> None:
     """Devices, and a year of traffic, by either person and by nobody."""
     names = ("Pump house 1", "Chlorination, eastern reservoir", None, *(f"Well {number}" for number in range(1, 53)))
     with site.transaction() as tx:
-        known = [_device(tx, owner.account_id, number, name) for number, name in enumerate(names)]
+        known = [make_device(tx, owner.account_id, number, name) for number, name in enumerate(names)]
     now = datetime.now(UTC).replace(microsecond=0)
     by = (owner.person_id, member.person_id, None)
-    rows = [_session(owner.account_id, known[i % 5], by[i % 3], i, now - 3 * i * DAYS) for i in range(1, 130)]
+    rows = [make_session(owner.account_id, known[i % 5], by[i % 3], i, now - 3 * i * DAYS) for i in range(1, 130)]
     with site.transaction() as tx:
         tx.session.execute(insert(TrafficSession), rows)
     with site.owner.begin() as connection:
@@ -108,12 +108,14 @@ def _use(site: Site, owner: Visitor, member: Visitor) -> None:
         connection.execute(text("UPDATE devices SET last_seen_at = :seen WHERE account_id = :account"), seen)
 
 
-def _device(tx: Any, account_id: UUID, number: int, name: str | None) -> UUID:
+def make_device(tx: Any, account_id: UUID, number: int, name: str | None) -> UUID:
+    """A device of an account."""
     identity = {"serial": f"1234-{number:04d}-24", "common_name": f"cosy-{number:04d}", "name": name, "model": "Cosy 131"}
     return devices.add_device(tx, account_id, "gateway", identity).row.device_id
 
 
-def _session(account_id: UUID, device_id: UUID, person_id: UUID | None, number: int, start: datetime) -> dict[str, Any]:
+def make_session(account_id: UUID, device_id: UUID, person_id: UUID | None, number: int, start: datetime) -> dict[str, Any]:
+    """A row of traffic; the first one of a device lasts."""
     return {
         "account_id": account_id,
         "session_key": blake2b(number.to_bytes(8, "big"), digest_size=16).digest(),
