@@ -93,7 +93,7 @@ def _carry_out(tx: Tx, policy: Policy, known: KnownRequest) -> KnownRequest:
     outcome = effects.carry_out(tx, policy, begun.row, begun.details)
     if outcome is None:
         return request_case.find(tx, begun.row.request_id).known(tx)
-    return requests.complete(tx, policy, begun.row.request_id, outcome)
+    return requests.conclude(tx, begun.row, outcome)
 
 
 def _is_closing(row: SubjectRequest) -> bool:

@@ -45,6 +45,7 @@ __all__ = [
     "answered",
     "begin",
     "complete",
+    "conclude",
     "extend",
     "list_latest",
     "list_open",
@@ -133,14 +134,12 @@ def complete(tx: Tx, _: Policy, request_id: UUID, outcome: str) -> KnownRequest:
 
     Raises ConflictError, NotFoundError.
     """
-    case = find(tx, request_id)
-    check_own_answer(case.row)
-    for each in (case, *tied_to(tx, case)):
-        each.step(tx, "complete")
-        each.decided(tx)
-        each.add(outcome=outcome)
-        letters.tell(tx, each.row, letters.COMPLETED)
-    return case.known(tx)
+    return _completed(tx, find(tx, request_id), outcome)
+
+
+def conclude(tx: Tx, row: SubjectRequest, outcome: str) -> KnownRequest:
+    """As `complete`, for who has just carried it out: whoever had themselves erased sees their request no more."""
+    return _completed(tx, Case(accounts.find_account(tx, row.account_id, lock=True), row), outcome)
 
 
 def refuse(tx: Tx, _: Policy, request_id: UUID, ground: str, reason: str) -> KnownRequest:
@@ -228,6 +227,16 @@ def _identify(tx: Tx, case: Case, identity: Identity) -> None:
     letters.tell(tx, row, letters.RECEIVED)
     if not tie(tx, case) and row.type in EXPORTED:
         request_case.begin(tx, case)
+
+
+def _completed(tx: Tx, case: Case, outcome: str) -> KnownRequest:
+    check_own_answer(case.row)
+    for each in (case, *tied_to(tx, case)):
+        each.step(tx, "complete")
+        each.decided(tx)
+        each.add(outcome=outcome)
+        letters.tell(tx, each.row, letters.COMPLETED)
+    return case.known(tx)
 
 
 def _withdraw(tx: Tx, case: Case, outcome: str | None) -> None:

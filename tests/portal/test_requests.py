@@ -1,0 +1,233 @@
+"""The pages of requests: each of the seven made, followed to its answer, withdrawn; what staff entered stands there too."""
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Engine, text
+
+from cloudpriv.bootstrap import Services
+from cloudpriv.rights import handling, requests
+from cloudpriv.rights.requests import KnownRequest
+from tests.factories import transaction
+from tests.holders import Holder, Time
+from tests.portal.reading import Page
+from tests.requests import DOCUMENTS, owner
+
+LIST = "/portal/requests"
+FORMS: dict[str, dict[str, str]] = {
+    "access": {},
+    "portability": {"about": "person", "language": "fr"},
+    "rectification": {"text": "The pump is not mine."},
+    "restriction": {"ground": "claims", "text": "A case is pending."},
+    "objection": {"text": "I am on a list of <witnesses>.", "restrict": "yes"},
+    "consent_withdrawal": {"about": "person"},
+}
+
+
+def ask(holder: Holder, type_: str, /, **form: str) -> str:
+    """Make a request; where that leads."""
+    answer = holder.post(f"{LIST}/new/{type_}", **form)
+    assert answer.status_code == 303, answer.text
+    return str(answer.location)
+
+
+def stored(services: Services, holder: Holder) -> list[KnownRequest]:
+    with transaction(services, owner(holder.account_id, holder.person_id)) as tx:
+        return requests.list_requests(tx, holder.account_id, after=None, limit=50)
+
+
+@pytest.mark.parametrize("type_", FORMS)
+def test_each_right_is_used_with_the_password_just_given(kim: Holder, services: Services, type_: str) -> None:
+    where = ask(kim.sign_in(), type_, **FORMS[type_])
+    assert kim.get(where).status_code == 200
+    [known] = stored(services, kim)
+    assert (known.row.type, known.row.channel, known.row.identity_method) == (type_, "portal", "password")
+    assert known.row.identity_verified_by == f"owner {kim.person_id}"
+    assert len(Page(kim.get(LIST).text).rows()) == 2
+
+
+@pytest.mark.parametrize("type_", [*FORMS, "erasure"])
+def test_every_request_asks_for_the_password_again(kim: Holder, services: Services, time: Time, type_: str) -> None:
+    token = kim.sign_in().token(f"{LIST}/new/{type_}")
+    time.pass_by(minutes=6)
+    assert str(kim.get(f"{LIST}/new/{type_}").location).startswith("/portal/password")
+    answer = kim.post(f"{LIST}/new/{type_}", csrf_token=token, sure="yes", **FORMS.get(type_, {}))
+    assert answer.location == f"/portal/password?next=%2Fportal%2Frequests%2Fnew%2F{type_}"
+    assert stored(services, kim) == []
+
+
+def test_a_copy_is_followed_on_the_page_of_its_export(kim: Holder) -> None:
+    assert ask(kim.sign_in(), "access").startswith("/portal/exports/")
+    assert ask(kim, "portability").startswith("/portal/exports/")
+
+
+def test_names_are_corrected_at_once_and_words_wait_for_staff(kim: Holder, services: Services) -> None:
+    where = ask(kim.sign_in(), "rectification", username="kim.e", account_name="acme-sewage", text="My role is wrong.")
+    assert where == LIST
+    assert sorted((known.row.status, known.row.scope) for known in stored(services, kim)) == [
+        ("completed", "account"), ("completed", "person"), ("in_progress", "account"),
+    ]  # fmt: skip
+    kim.names |= {"username": "kim.e", "account_name": "acme-sewage"}
+    assert kim.elsewhere().attempt().status_code == 303
+
+
+def test_a_name_that_is_taken_changes_nothing(kim: Holder, alex: Holder, services: Services) -> None:
+    answer = kim.sign_in().post(f"{LIST}/new/rectification", username="alex", text="and more")
+    assert answer.status_code == 409
+    assert "the name is taken" in answer.text
+    assert 'value="alex"' in answer.text
+    assert stored(services, kim) == []
+    assert alex.attempt().status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("type_", "form", "told"),
+    [
+        ("rectification", {}, "Change a name above"),
+        ("rectification", {"username": " "}, "between 1 and 100"),
+        ("rectification", {"username": "x" * 101}, "between 1 and 100"),
+        ("rectification", {"text": "x" * 4001}, "at most 4,000"),
+        ("restriction", {"text": "because"}, "Choose what applies"),
+        ("restriction", {"ground": "other"}, "Choose what applies"),
+        ("objection", {"text": "  "}, "Write what you object to"),
+        ("erasure", {}, "Tick this"),
+    ],
+)
+def test_what_is_missing_is_told_and_nothing_is_asked(
+    kim: Holder, services: Services, type_: str, form: dict[str, str], told: str
+) -> None:
+    answer = kim.sign_in().post(f"{LIST}/new/{type_}", **form)
+    assert answer.status_code == 422
+    assert told in answer.text
+    assert stored(services, kim) == []
+
+
+def test_a_person_has_themselves_erased_and_is_gone(
+    kim: Holder, alex: Holder, services: Services, owner_engine: Engine
+) -> None:
+    answer = alex.sign_in().post(f"{LIST}/new/erasure", sure="yes")
+    assert answer.status_code == 200
+    assert "The data has been erased" in answer.text
+    assert Page(answer.text).all("nav") == []
+    assert str(alex.get("/portal/").location) == "/portal/sign-in"
+    assert alex.elsewhere().attempt().status_code == 403
+    [known] = stored(services, kim)
+    assert (known.row.status, known.row.person_id) == ("completed", None)
+    with owner_engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM people")) == 1
+        assert connection.scalar(text("SELECT status FROM accounts")) == "active"
+
+
+def test_nobody_closes_an_account_by_the_form_of_their_own_erasure(kim: Holder, alex: Holder, owner_engine: Engine) -> None:
+    kim.sign_in().post(f"{LIST}/new/erasure", sure="yes", about="account")
+    with owner_engine.connect() as connection:
+        assert connection.scalar(text("SELECT status FROM accounts")) == "active"
+        assert connection.scalar(text("SELECT count(*) FROM people")) == 1
+
+
+def test_a_member_asks_and_sees_what_is_about_themselves(kim: Holder, alex: Holder, services: Services) -> None:
+    of_account = ask(kim.sign_in(), "objection", text="The account's.")
+    alex.sign_in()
+    own = ask(alex, "objection", text="Mine.")
+    assert alex.get(of_account).status_code == 404
+    assert alex.post(f"{of_account}/withdraw", own).status_code == 404
+    assert len(Page(alex.get(LIST).text).rows()) == 2
+    assert alex.post(f"{LIST}/new/objection", about="account", text="x").status_code == 403
+    form = {"account_name": "mine now"}
+    assert alex.post(f"{LIST}/new/rectification", **form).status_code == 422
+    assert len(stored(services, kim)) == 2
+
+
+def test_an_owner_sees_what_others_ask_and_withdraws_it_not(kim: Holder, alex: Holder) -> None:
+    of_alex = ask(alex.sign_in(), "objection", text="Mine.")
+    own = ask(kim.sign_in(), "objection", text="The account's.")
+    assert "Withdraw this request" not in kim.get(of_alex).text
+    assert kim.post(f"{of_alex}/withdraw", own).status_code == 403
+
+
+def test_a_request_is_withdrawn_and_what_it_restricted_is_free(
+    kim: Holder, services: Services, owner_engine: Engine
+) -> None:
+    where = ask(kim.sign_in(), "objection", **FORMS["objection"])
+    page = kim.get(where).text
+    assert "Our staff looks into it" in page
+    assert "The processing of this account is restricted" in page
+    assert "&lt;witnesses&gt;" in page
+    assert kim.post(f"{where}/withdraw", where).location == where
+    after = kim.get(where).text
+    assert "This request was withdrawn" in after
+    assert "Withdraw this request" not in after
+    assert [known.row.status for known in stored(services, kim)] == ["withdrawn"]
+    assert "is restricted" not in after
+
+
+def test_a_refusal_names_ground_reason_authority_and_court(kim: Holder, services: Services) -> None:
+    where = ask(kim.sign_in(), "objection", text="Stop.")
+    with transaction(services) as tx:
+        handling.refuse(tx, services.policy, UUID(where.rpartition("/")[2]), "compelling_grounds", "Safety needs it.")
+    main = Page(kim.get(where).text).one("main").text
+    for told in ("We have refused", "compelling legitimate grounds", "Article 21(1)", "Safety needs it.", "go to court"):
+        assert told in main
+    assert services.policy.supervisory_authority.name["en"] in main
+    assert services.policy.supervisory_authority.website in main
+
+
+def test_an_extension_and_its_reason_are_told(kim: Holder, services: Services) -> None:
+    where = ask(kim.sign_in(), "objection", text="Stop.")
+    assert "1 July 2026" in kim.get(where).text
+    with transaction(services) as tx:
+        requests.extend(tx, services.policy, UUID(where.rpartition("/")[2]), "Seventy people are concerned.")
+    main = Page(kim.get(where).text).one("main").text
+    assert "Seventy people are concerned." in main
+    assert "1 September 2026" in main
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (
+            {"channel": "letter", "identity": DOCUMENTS},
+            ("by letter, entered by our staff", "by documents that our staff checked"),
+        ),
+        ({"channel": "mail", "identity": None}, ("by mail, entered by our staff", "We find out who asks")),
+    ],
+)
+def test_what_staff_entered_stands_there_too(
+    kim: Holder, services: Services, given: dict[str, Any], told: tuple[str, str]
+) -> None:
+    with transaction(services) as tx:
+        known = requests.receive(tx, services.policy, kim.account_id, "objection", **given)
+    page = Page(kim.sign_in().get(f"{LIST}/{known.row.request_id}").text)
+    for words in told:
+        assert words in page.words("section", aria_labelledby="steps")
+    assert len(Page(kim.get(LIST).text).rows()) == 2
+
+
+def test_a_second_one_leads_to_the_one_that_answers_it(kim: Holder) -> None:
+    first = ask(kim.sign_in(), "objection", text="Stop.")
+    second = ask(kim, "objection", text="Stop.")
+    assert first != second
+    assert len(Page(kim.get(second).text).all("a", href=first)) == 1
+
+
+def test_the_closing_of_the_account_is_a_request_that_is_undone_there(kim: Holder, services: Services) -> None:
+    kim.sign_in().post("/portal/closing/confirm", account_name=kim.names["account_name"])
+    [known] = stored(services, kim)
+    page = Page(kim.get(f"{LIST}/{known.row.request_id}").text)
+    assert "Carried out from 15 Jun 2026, 12:00 UTC" in page.words("section", aria_labelledby="steps")
+    assert page.all("form", action="/portal/closing/undo")
+    assert not page.all("form", action=f"{LIST}/{known.row.request_id}/withdraw")
+
+
+def test_a_type_that_is_none_is_not_found(kim: Holder) -> None:
+    assert kim.sign_in().get(f"{LIST}/new/everything").status_code == 404
+    assert kim.post(f"{LIST}/new/everything", f"{LIST}/new/access").status_code == 404
+
+
+@pytest.mark.parametrize("language", ["en", "sv", "fr", "es"])
+def test_every_form_opens_in_every_language(kim: Holder, language: str) -> None:
+    kim.sign_in().get(f"/portal/language?to={language}")
+    pages = [Page(kim.get(f"{LIST}/new/{type_}").text) for type_ in (*FORMS, "erasure")]
+    assert all(page.one("html").attributes["lang"] == language for page in pages)
+    assert len({page.words("h1") for page in pages}) == len(pages)
