@@ -51,7 +51,9 @@ def _disclose(tx: Tx, key: DataKey, of_person: Mapping[str, Any]) -> None:
     details = {"recipient": "Nordic Distribution AB", "email": None, "purpose": "sales", "reference": "ND-17"}
     sealed = key.seal(disclosure, DISCLOSURE, details)
     times = {"disclosed_at": tx.now, "recorded_at": tx.now, "recorded_by": "operator:x"}
-    tx.session.add(Disclosure(**of_person, disclosure_id=disclosure, details=sealed, country="SE", **of_data, **times))
+    tx.session.add(
+        Disclosure(**of_person, disclosure_id=disclosure, scope="person", details=sealed, country="SE", **of_data, **times)
+    )
     tx.session.flush()
     told = {"kind": "erasure", "status": "told", "created_at": tx.now, "told_at": tx.now, "disclosure_id": disclosure}
     for concerns in (None, of_person["person_id"]):

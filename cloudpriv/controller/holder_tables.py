@@ -119,7 +119,8 @@ class ConsentRecord(ControllerBase):
 class Disclosure(ControllerBase):
     """That data of an account, or of one person in it, was given to a recipient (GDPR Articles 15(1)(c) and 19).
 
-    `details` has {recipient, email, purpose, reference}; a country outside the European Economic Area has a safeguard.
+    `details` has {recipient, email, purpose, reference}; a country outside the European Economic Area has a safeguard. One
+    of `scope` person tells nothing of others, also when the person is gone.
     """
 
     __tablename__ = "disclosures"
@@ -127,12 +128,14 @@ class Disclosure(ControllerBase):
         _of_account(),
         _of_person(on_delete="SET NULL (person_id)"),
         CheckConstraint("country ~ '^[A-Z]{2}$'", name="country"),
+        CheckConstraint("scope IN ('account', 'person')", name="scope"),
         about(Erasure.ROWS, member="disclosures.json"),
     )
 
     account_id: Mapped[UUID] = exported(Category.ACCOUNT, Uuid, primary_key=True, name="account_id")
     disclosure_id: Mapped[UUID] = exported(Category.ACCOUNT, Uuid, primary_key=True, name="id")
     person_id: Mapped[UUID | None] = exported(Category.ACCOUNT, Uuid, nullable=True, name="person_id")
+    scope: Mapped[str] = exported(Category.ACCOUNT, String, name="scope")
     details: Mapped[bytes] = exported(Category.ACCOUNT, LargeBinary, name="details", sealed=DISCLOSURE)
     categories: Mapped[list[str]] = exported(Category.ACCOUNT, ARRAY(String), name="categories")
     country: Mapped[str] = exported(Category.ACCOUNT, String, name="country")

@@ -33,6 +33,7 @@ from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import NotFoundError
 
 PERSON: Final = "person_id"
+CONCERNS: Final = "concerns"  # whom a row is about that hangs on one which is everybody's
 # What was disclosed of the account as a whole was disclosed of everybody in it (Article 15(1)(c)).
 OF_EVERYBODY: Final = frozenset({Disclosure.__tablename__})
 # Of a document that is the account's, what a person in it is told: what they sign in with, and who received their data.
@@ -101,7 +102,7 @@ class Scope:
         if PERSON in table.columns:
             person = table.columns[PERSON]
             own = person == person_id
-            return or_(own, person.is_(None)) if table.name in OF_EVERYBODY else own
+            return or_(own, table.columns["scope"] == "account") if table.name in OF_EVERYBODY else own
         return next(
             (self._hanging_on(each) for each in sorted(table.foreign_key_constraints, key=str) if _is_close(each)), None
         )
@@ -110,7 +111,11 @@ class Scope:
         """That a row refers to a row which is shown."""
         shown = self.rows(key.referred_table)
         referred = select(*(element.column for element in key.elements))
-        return tuple_(*key.columns).in_(referred.where(false() if shown is None else shown))
+        refers = tuple_(*key.columns).in_(referred.where(false() if shown is None else shown))
+        if CONCERNS not in key.table.columns:
+            return refers
+        concerns = key.table.columns[CONCERNS]  # what is everybody's may be told of another of them
+        return and_(refers, or_(concerns.is_(None), concerns == self.person_id))
 
 
 def scope_of(tx: Tx, account: OpenedAccount, scope: str, person_id: UUID | None) -> Scope:

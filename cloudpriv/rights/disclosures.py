@@ -50,6 +50,7 @@ def record(tx: Tx, policy: Policy, account_id: UUID, *, person_id: UUID | None, 
         account_id=account_id,
         disclosure_id=new_id(),
         person_id=person_id,
+        scope="account" if person_id is None else "person",
         categories=sorted(set(categories)),
         country=country,
         safeguard=safeguard_of(policy, country, safeguard),
@@ -88,7 +89,7 @@ def read_disclosure(tx: Tx, account_id: UUID, disclosure_id: UUID) -> KnownDiscl
     """A disclosure, audited. Raises NotFoundError, for a member also of one about somebody else."""
     account = accounts.find_account(tx, account_id)
     row = tx.session.get(Disclosure, (account_id, disclosure_id))
-    if row is None or (tx.actor.kind == "member" and str(row.person_id or tx.actor.id) != tx.actor.id):
+    if row is None or (tx.actor.kind == "member" and row.scope == "person" and str(row.person_id) != tx.actor.id):
         raise NotFoundError
     events.record(tx, "disclosure.read", account_id=account_id, subject_id=disclosure_id)
     return _known(account, row)
@@ -102,7 +103,7 @@ def list_disclosures(tx: Tx, account_id: UUID, *, after: UUID | None = None, lim
     account = accounts.find_account(tx, account_id)
     query = select(Disclosure).where(Disclosure.account_id == account_id)
     if tx.actor.kind == "member":
-        query = query.where(or_(Disclosure.person_id.is_(None), Disclosure.person_id == UUID(tx.actor.id)))
+        query = query.where(or_(Disclosure.scope == "account", Disclosure.person_id == UUID(tx.actor.id)))
     if after is not None:
         query = query.where(Disclosure.disclosure_id > after)
     events.record(tx, "disclosure.list", account_id=account_id)

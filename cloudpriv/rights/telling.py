@@ -153,7 +153,7 @@ def writers(post: Post) -> Mapping[str, Writer]:
 def _disclosures(tx: Tx, account_id: UUID, person_id: UUID | None) -> Sequence[Disclosure]:
     query = select(Disclosure).where(Disclosure.account_id == account_id)
     if person_id is not None:
-        query = query.where(or_(Disclosure.person_id.is_(None), Disclosure.person_id == person_id))
+        query = query.where(or_(Disclosure.scope == "account", Disclosure.person_id == person_id))
     return tx.session.scalars(query.order_by(Disclosure.disclosure_id)).all()
 
 

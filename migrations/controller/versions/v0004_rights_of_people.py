@@ -159,6 +159,7 @@ def _create_tables() -> None:
         sa.Column("account_id", sa.Uuid(), nullable=False),
         sa.Column("disclosure_id", sa.Uuid(), nullable=False),
         sa.Column("person_id", sa.Uuid(), nullable=True),
+        sa.Column("scope", sa.String(), nullable=False),
         sa.Column("details", sa.LargeBinary(), nullable=False),
         sa.Column("categories", sa.ARRAY(sa.String()), nullable=False),
         sa.Column("country", sa.String(), nullable=False),
@@ -167,6 +168,7 @@ def _create_tables() -> None:
         sa.Column("recorded_by", sa.String(), nullable=False),
         sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint("country ~ '^[A-Z]{2}$'", name=op.f("ck_disclosures_country")),
+        sa.CheckConstraint("scope IN ('account', 'person')", name=op.f("ck_disclosures_scope")),
         sa.ForeignKeyConstraint(
             ["account_id", "person_id"],
             ["people.account_id", "people.person_id"],

@@ -13,10 +13,11 @@ from cloudpriv.bootstrap import Services
 from cloudpriv.metadata import CONTROLLER
 from cloudpriv.platform.classify import exported_tables
 from cloudpriv.retention import holds
-from cloudpriv.rights import requests
+from cloudpriv.rights import requests, telling
 from cloudpriv.rights.erasure import erase_person
+from tests.disclosed import disclose
 from tests.exports import IDENTIFIED, ask, open_archive, run, stored
-from tests.factories import NOW, transaction
+from tests.factories import NOW, make_account, make_person, transaction
 from tests.unit.rights.full_account import FullAccount, full_account
 
 NOT_OF_A_PERSON = {"devices.json", "notices.json"}
@@ -85,7 +86,9 @@ def test_a_person_is_told_to_whom_data_of_the_whole_account_was_disclosed(
 ) -> None:
     with owner_engine.begin() as connection:
         values = {"other": made.people["robin"]}
-        connection.execute(text("UPDATE disclosures SET person_id = NULL WHERE person_id = :other"), values)
+        connection.execute(
+            text("UPDATE disclosures SET person_id = NULL, scope = 'account' WHERE person_id = :other"), values
+        )
     of_all, own = sorted(
         json.loads(archive_of(services, made, "kim").read("disclosures.json")), key=lambda row: row["person_id"] or ""
     )
@@ -98,12 +101,26 @@ def test_what_names_nobody_is_in_no_persons_archive_unless_it_was_of_everybody(
 ) -> None:
     other = {"other": made.people["robin"]}
     with owner_engine.begin() as connection:
-        for table in ("requests", "traffic"):
+        for table in ("requests", "traffic", "disclosures"):
             connection.execute(text(f"UPDATE {table} SET person_id = NULL WHERE person_id = :other"), other)  # noqa: S608  ours
     archive = archive_of(services, made, "kim")
     assert {row["person_id"] for row in json.loads(archive.read("requests.json"))} == {str(made.people["kim"])}
+    assert {row["person_id"] for row in json.loads(archive.read("disclosures.json"))} == {str(made.people["kim"])}
     assert len(archive.read("traffic.csv").splitlines()) == 2
     assert "canary-robin" not in everything(archive)
+
+
+def test_a_person_is_not_told_that_recipients_were_told_of_somebody_else(services: Services) -> None:
+    account_id = make_account(services).row.account_id
+    kim, robin = (make_person(services, account_id).row.person_id for _ in range(2))
+    disclose(services, account_id)
+    with transaction(services) as tx:
+        for person_id in (kim, robin, None):
+            telling.notify(tx, account_id, "restriction", ["account"], person_id=person_id)
+    run(services, export_id := ask_for(services, account_id, kim))
+    assert len(json.loads(open_archive(services, export_id).read("recipient_notices.json"))) == 2
+    run(services, export_id := ask(services, account_id))
+    assert len(json.loads(open_archive(services, export_id).read("recipient_notices.json"))) == 3
 
 
 def test_the_log_tells_a_person_of_looks_at_them_and_of_their_own_but_not_at_whom(

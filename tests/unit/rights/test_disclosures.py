@@ -11,7 +11,7 @@ from cloudpriv.platform.classify import exported_categories
 from cloudpriv.platform.db import ControllerBase
 from cloudpriv.platform.errors import InvalidError, NotFoundError, TransferRefusedError
 from cloudpriv.platform.ids import new_id
-from cloudpriv.rights import disclosures, restriction
+from cloudpriv.rights import disclosures, erasure, restriction, telling
 from cloudpriv.rights.disclosures import ADEQUACY, CLAUSES, safeguard_of
 from tests.disclosed import ALL, disclose, holder
 from tests.factories import NOW, make_account, make_person, transaction
@@ -117,3 +117,18 @@ def test_a_restricted_accounts_disclosures_are_recorded_and_read(services: Servi
     disclose(services, account_id)
     with transaction(services) as tx:
         assert len(disclosures.list_disclosures(tx, account_id, limit=10)) == 1
+
+
+def test_what_was_disclosed_of_somebody_who_was_erased_is_told_of_nobody_else(services: Services) -> None:
+    account_id = make_account(services).row.account_id
+    kim, robin = (make_person(services, account_id).row for _ in range(2))
+    found = disclose(services, account_id, person_id=robin.person_id).row.disclosure_id
+    with transaction(services) as tx:
+        erasure.erase_person(tx, account_id, robin.person_id, robin.version)
+    with transaction(services, holder(account_id, kim.person_id, "member")) as tx:
+        assert disclosures.list_disclosures(tx, account_id, limit=10) == []
+        with pytest.raises(NotFoundError):
+            disclosures.read_disclosure(tx, account_id, found)
+    with transaction(services) as tx:
+        assert telling.notify(tx, account_id, "restriction", ALL, person_id=kim.person_id) == []
+        assert len(telling.notify(tx, account_id, "restriction", ALL)) == 1
