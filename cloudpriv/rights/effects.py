@@ -4,11 +4,12 @@ What is done here goes on in the transaction of the request, so that neither sta
 are told of it (GDPR Article 19). Who asks has been identified; whoever objects to the processing waits for a decision.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import exists, select
+from sqlalchemy import Select, select
 
 from cloudpriv.controller import accounts, people
 from cloudpriv.controller.accounts import OpenedAccount
@@ -18,7 +19,8 @@ from cloudpriv.platform.classify import Category
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import FieldError, InvalidError
 from cloudpriv.policy.register import Policy
-from cloudpriv.rights import closure, consents, erasure, restriction, telling
+from cloudpriv.rights import closure, consents, erasure, restriction, states, telling
+from cloudpriv.rights.request_details import add_details, open_details
 from cloudpriv.rights.tables import SubjectRequest
 
 # Outcomes, as letters and pages word them.
@@ -59,12 +61,20 @@ def uphold(tx: Tx, request: SubjectRequest) -> str:
 
 
 def override(tx: Tx, request: SubjectRequest, details: Mapping[str, Any]) -> None:
-    """Undo what a refused objection had restricted while it was looked into (Article 18(1)(d)).
+    """Undo what an objection that has ended had restricted itself while it was looked into (Article 18(1)(d)).
 
-    A restriction that was granted by itself, or by another objection, stays.
+    It goes on for another that is looked into and asks for the same. A restriction of another origin stays: one that staff
+    placed, or that was granted since.
     """
-    if details.get("restrict") and not _restricted_otherwise(tx, request):
-        _lift(tx, request)
+    begun = details.get("restricted_at")
+    if begun is None:
+        return
+    key = accounts.find_account(tx, request.account_id).key
+    heir = next((each for each in _looked_into(tx, request) if open_details(key, each).get("restrict")), None)
+    if heir is not None:
+        add_details(key, heir, restricted_at=begun)
+    elif restriction.since(tx, request.account_id, request.person_id) == datetime.fromisoformat(begun):
+        _lift(tx, request, datetime.fromisoformat(begun))
 
 
 def rectify_person(tx: Tx, account_id: UUID, person_id: UUID, version: int, changes: Mapping[str, Any], *,
@@ -121,8 +131,8 @@ def _restrict(tx: Tx, _: Policy, request: SubjectRequest, __: Mapping[str, Any])
 
 def _object(tx: Tx, _: Policy, request: SubjectRequest, details: Mapping[str, Any]) -> None:
     """Have it wait for a decision; until then what it is about is restricted, if that was asked for (Article 18(1)(d))."""
-    if details.get("restrict"):
-        _restrict_scope(tx, request)
+    if details.get("restrict") and _restrict_scope(tx, request):
+        add_details(accounts.find_account(tx, request.account_id).key, request, restricted_at=tx.now.isoformat())
 
 
 def _withdraw_consents(tx: Tx, policy: Policy, request: SubjectRequest, _: Mapping[str, Any]) -> str:
@@ -133,31 +143,39 @@ def _withdraw_consents(tx: Tx, policy: Policy, request: SubjectRequest, _: Mappi
     return WITHDRAWN
 
 
-def _restrict_scope(tx: Tx, request: SubjectRequest) -> None:
+def _restrict_scope(tx: Tx, request: SubjectRequest) -> bool:
     if request.person_id is None:
-        restriction.restrict_account(tx, request.account_id, request_id=request.request_id)
-    else:
-        restriction.restrict_person(tx, request.account_id, request.person_id, request_id=request.request_id)
+        return restriction.restrict_account(tx, request.account_id, request_id=request.request_id)
+    return restriction.restrict_person(tx, request.account_id, request.person_id, request_id=request.request_id)
 
 
-def _lift(tx: Tx, request: SubjectRequest) -> None:
+def _lift(tx: Tx, request: SubjectRequest, begun: datetime) -> None:
+    """End a restriction that began then, unless one was granted since: it found it restricted already."""
+    granted = _others(request).where(SubjectRequest.status == "completed", SubjectRequest.completed_at >= begun)
+    granted = granted.where(SubjectRequest.type.in_(("restriction", "objection")))
+    if tx.session.scalars(granted.limit(1)).first() is not None:
+        return
     if request.person_id is None:
         restriction.lift_account(tx, request.account_id)
     else:
         restriction.lift_person(tx, request.account_id, request.person_id)
 
 
-def _restricted_otherwise(tx: Tx, request: SubjectRequest) -> bool:
-    other = SubjectRequest.type.in_(("restriction", "objection"))
-    granted = exists().where(
+def _looked_into(tx: Tx, request: SubjectRequest) -> Sequence[SubjectRequest]:
+    """Other objections that wait for a decision of their own, eldest first."""
+    running = _others(request).where(SubjectRequest.type == "objection", SubjectRequest.status.in_(states.RUNNING))
+    running = running.where(SubjectRequest.duplicate_of.is_(None))
+    return tx.session.scalars(running.order_by(SubjectRequest.request_id)).all()
+
+
+def _others(request: SubjectRequest) -> Select[SubjectRequest]:
+    """Other requests about the same."""
+    return select(SubjectRequest).where(
         SubjectRequest.account_id == request.account_id,
         SubjectRequest.request_id != request.request_id,
         SubjectRequest.scope == request.scope,
         SubjectRequest.person_id.is_not_distinct_from(request.person_id),
-        SubjectRequest.status == "completed",
-        other,
     )
-    return bool(tx.session.scalar(select(granted)))
 
 
 def _people(tx: Tx, account_id: UUID) -> list[UUID]:

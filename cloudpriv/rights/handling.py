@@ -8,8 +8,6 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
-
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import ConflictError
 from cloudpriv.policy.register import Policy
@@ -102,20 +100,7 @@ def _is_closing(row: SubjectRequest) -> bool:
 
 
 def _let_go(tx: Tx, known: KnownRequest) -> KnownRequest:
-    """Undo what an objection that has ended had restricted, unless another that is looked into needs it."""
-    row = known.row
-    if row.type != "objection" or _is_looked_into(tx, row):
-        return known
-    effects.override(tx, row, known.details)
+    """Undo what an objection that has ended had restricted."""
+    if known.row.type == "objection":
+        effects.override(tx, known.row, known.details)
     return known
-
-
-def _is_looked_into(tx: Tx, ended: SubjectRequest) -> bool:
-    query = select(SubjectRequest).where(
-        SubjectRequest.account_id == ended.account_id,
-        SubjectRequest.type == "objection",
-        SubjectRequest.scope == ended.scope,
-        SubjectRequest.person_id.is_not_distinct_from(ended.person_id),
-        SubjectRequest.status.in_(states.RUNNING),
-    )
-    return tx.session.scalars(query.limit(1)).first() is not None

@@ -6,7 +6,8 @@ from typing import Any, Final
 from cloudpriv.platform.keys import DataKey
 from cloudpriv.rights.tables import REQUEST, SubjectRequest
 
-OURS: Final = frozenset({"identity", "extension", "decision", "outcome", "language"})  # the rest is what was asked
+# The rest is what was asked.
+OURS: Final = frozenset({"identity", "extension", "decision", "outcome", "language", "restricted_at"})
 
 
 def open_details(key: DataKey, row: SubjectRequest) -> dict[str, Any]:

@@ -5,10 +5,14 @@ by the services of the controller (`accounts.check_usable`, `people.check_usable
 they consent to that by asking (Article 18(2)). See docs/restriction.md.
 """
 
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+from sqlalchemy import select
+
 from cloudpriv.audit import events
+from cloudpriv.audit.events import AuditEvent
 from cloudpriv.controller import accounts, idempotency, people
 from cloudpriv.platform.classify import exported_categories
 from cloudpriv.platform.db import ControllerBase, Tx
@@ -70,6 +74,16 @@ def lift_person(tx: Tx, account_id: UUID, person_id: UUID) -> bool:
     person.restricted_at, person.version = None, person.version + 1
     events.record(tx, "person.lift", account_id=account_id, subject_id=person_id)
     return True
+
+
+def since(tx: Tx, account_id: UUID, person_id: UUID | None) -> datetime | None:
+    """Since when an account, or a person's data, is restricted; None when it is not. Raises NotFoundError."""
+    if person_id is not None:
+        return people.find_person(tx, account_id, person_id).restricted_at
+    if accounts.find_account(tx, account_id).row.status != "restricted":
+        return None
+    begun = select(AuditEvent.at).where(AuditEvent.account_id == account_id, AuditEvent.action == "account.restrict")
+    return tx.session.scalar(begun.order_by(AuditEvent.event_id.desc()).limit(1))
 
 
 def _categories() -> frozenset[str]:

@@ -1,6 +1,7 @@
 """What granted requests do: rectification, erasure, restriction, objection and withdrawn consents are carried out."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -196,6 +197,62 @@ def test_a_refused_objection_lifts_no_restriction_that_was_granted_by_itself(ser
     account_id = make_account(services).row.account_id
     ask(services, account_id, "restriction")
     asked = ask(services, account_id, "objection", None, {"text": "no statistics", "restrict": True})
+    with transaction(services) as tx:
+        handling.refuse(tx, services.policy, asked.row.request_id, "compelling_grounds", "Safety of the network.")
+    assert status_of(services, account_id) == "restricted"
+
+
+@pytest.mark.parametrize("identified", [True, False])
+@pytest.mark.parametrize("of_person", [True, False])
+def test_an_objection_lifts_nothing_that_staff_restricted(services: Services, of_person: bool, identified: bool) -> None:
+    account_id = make_account(services).row.account_id
+    person_id = make_person(services, account_id).row.person_id
+    with transaction(services, BACKEND) as tx:
+        if of_person:
+            restriction.restrict_person(tx, account_id, person_id)
+        else:
+            restriction.restrict_account(tx, account_id)
+        asked = handling.receive(
+            tx, services.policy, account_id, "objection", person_id=person_id if of_person else None,
+            details={"restrict": True}, identity=Identity("backend", BACKEND.name) if identified else None,
+        )  # fmt: skip
+    with transaction(services) as tx:
+        ground = "compelling_grounds" if identified else "identity_not_verified"
+        handling.refuse(tx, services.policy, asked.row.request_id, ground, "Nobody can be found.")
+    assert is_restricted(services, account_id, person_id) == of_person
+    assert (status_of(services, account_id) == "restricted") != of_person
+
+
+def test_what_was_restricted_for_one_objection_goes_on_for_the_next_that_asks_for_it(services: Services) -> None:
+    account_id = make_account(services).row.account_id
+    texts = {"first": True, "second": False, "third": True}
+    asked = [ask(services, account_id, "objection", None, {"text": each, "restrict": texts[each]}) for each in texts]
+    found = []
+    for known in (asked[0], asked[2], asked[1]):
+        with transaction(services) as tx:
+            handling.refuse(tx, services.policy, known.row.request_id, "compelling_grounds", "Safety of the network.")
+        found.append(status_of(services, account_id))
+    assert found == ["restricted", "active", "active"]
+
+
+def test_a_restriction_that_ended_before_keeps_no_later_one(services: Services) -> None:
+    account_id = make_account(services).row.account_id
+    ask(services, account_id, "restriction")
+    with transaction(services) as tx:
+        restriction.lift_account(tx, account_id)
+    with transaction(services, BACKEND, NOW + timedelta(days=1)) as tx:
+        asked = handling.receive(
+            tx, services.policy, account_id, "objection", details={"restrict": True}, identity=Identity("backend", "x")
+        )
+    with transaction(services, now=NOW + timedelta(days=2)) as tx:
+        handling.refuse(tx, services.policy, asked.row.request_id, "compelling_grounds", "Safety of the network.")
+    assert status_of(services, account_id) == "active"
+
+
+def test_a_restriction_that_is_granted_meanwhile_stays(services: Services) -> None:
+    account_id = make_account(services).row.account_id
+    asked = ask(services, account_id, "objection", None, {"restrict": True})
+    ask(services, account_id, "restriction")
     with transaction(services) as tx:
         handling.refuse(tx, services.policy, asked.row.request_id, "compelling_grounds", "Safety of the network.")
     assert status_of(services, account_id) == "restricted"
