@@ -17,6 +17,7 @@ from cloudpriv.platform.errors import DomainError
 from cloudpriv.portal import (
     access,
     announcement,
+    ask,
     assets,
     closing,
     consents,
@@ -53,6 +54,7 @@ BLUEPRINTS: Final = (
     exports.blueprint,
     requests.blueprint,
     closing.blueprint,
+    ask.blueprint,
     consents.blueprint,
     unsubscribe.blueprint,
     announcement.blueprint,

@@ -105,7 +105,7 @@ def restart() -> Response:
 @guard.page(public=True, unit=False)
 def change() -> Response:
     """Set a new password with a code, and begin a session. A password that is not taken uses up no code."""
-    names, code_id = names_given(), _code_id()
+    names, code_id = names_given(), code_id_given()
     if names is None or code_id is None:
         return guard.redirected(CODE)
     fault = _weakness(names, request.form.get("password", ""))
@@ -129,7 +129,7 @@ def _changed(names: Names, code_id: UUID) -> Response | None:
             return None
         _set(tx, account_id, used.person_id, password_hash, code_id)
         role = people.find_person(tx, account_id, used.person_id).role
-    throttle.forgive(throttle.counts_of_sign_in(*names))
+    throttle.forgive(throttle.own_count(*names))
     throttle.forgive(throttle.counts_of_code())
     return let_in(names, account_id, used.person_id, role, None)
 
@@ -168,7 +168,8 @@ def _weakness(names: Names, password: str) -> str | None:
     return None if fault is None else words[fault]
 
 
-def _code_id() -> UUID | None:
+def code_id_given() -> UUID | None:
+    """The id of the code that a form is about, if it has one."""
     try:
         return UUID(request.form.get("code_id", ""))
     except ValueError:

@@ -1,0 +1,151 @@
+"""/portal/ask: a request about one's own data without signing in, by a one-time code to the registered address.
+
+Whoever exists and whoever does not is answered the same; a name and an e-mail address alone make nobody a request.
+"""
+
+from typing import Final
+from uuid import UUID
+
+from flask import Blueprint, Response, request
+from flask_babel import gettext as _
+
+from cloudpriv.api.endpoint import call
+from cloudpriv.api.runtime import runtime
+from cloudpriv.controller import people
+from cloudpriv.platform.actor import HOLDER, Actor
+from cloudpriv.portal import guard, i18n, pages, request_words, throttle
+from cloudpriv.portal.password import code_id_given
+from cloudpriv.portal.request_forms import LONGEST
+from cloudpriv.portal.request_words import KINDS
+from cloudpriv.portal.sign_in import Names, names_given, services, waiting
+from cloudpriv.rights import codes, handling
+from cloudpriv.rights.requests import Identity, KnownRequest
+
+blueprint: Final = Blueprint("ask", __name__, url_prefix="/portal/ask")
+START: Final = "/portal/ask"
+IN_WORDS: Final = frozenset({"rectification", "restriction", "objection"})  # nobody can do these without a word
+TYPED: Final = ("code", "type", "text", "sure")
+
+
+@blueprint.get("")
+@guard.page(public=True, unit=False)
+def show() -> Response:
+    """The form that asks for a code."""
+    return _start(status=200)
+
+
+@blueprint.post("")
+@guard.page(public=True, unit=False)
+def send() -> Response:
+    """Have a code mailed to whoever has these names; the answer is the same if nobody has."""
+    names = names_given()
+    if names is None:
+        return _start(status=422, fault=_("Fill in all three fields."))
+    wait = throttle.take(throttle.counts_of_code())
+    if wait:
+        return waiting(_start(status=429, wait=wait), wait)
+    with guard.transaction(guard.stranger(names.service)) as tx:
+        code_id = codes.ask(tx, *names, "identity")
+    return _form(names, code_id, status=200)
+
+
+@blueprint.get("/request")
+@guard.page(public=True, unit=False)
+def restart() -> Response:
+    """The form of the request follows the one that asks for a code."""
+    return guard.redirected(START)
+
+
+@blueprint.post("/request")
+@guard.page(public=True, unit=False)
+def ask() -> Response:
+    """Make a request about whoever typed the right code. One that says too little uses up no code."""
+    names, code_id = names_given(), code_id_given()
+    if names is None or code_id is None:
+        return guard.redirected(START)
+    faults = _faults()
+    if faults:
+        return _form(names, code_id, status=422, faults=faults)
+    wait = throttle.take(throttle.counts_of_code())
+    if wait:
+        return waiting(_form(names, code_id, status=429, wait=wait), wait)
+    asker = _identified(names, code_id)
+    if asker is None:
+        wrong = {"code": _("This code does not fit, or is no longer good.")}
+        return _form(names, code_id, status=403, faults=wrong)
+    throttle.forgive(throttle.counts_of_code())
+    return _told(_taken(asker, code_id))
+
+
+def _identified(names: Names, code_id: UUID) -> Actor | None:
+    """Whoever typed the right code; None, and the try counted, for a wrong one."""
+    with guard.transaction(guard.stranger(names.service)) as tx:
+        account_id, person_id = codes.find_by_names(tx, *names)
+        used = codes.use(tx, account_id or code_id, code_id, request.form.get("code", ""), purpose="identity")
+        if used is None or account_id is None or used.person_id != person_id:
+            return None
+        role = people.find_person(tx, account_id, person_id).role
+    kind: Final = "owner" if role == "owner" else "member"
+    return Actor(kind, str(person_id), names.service, frozenset({HOLDER}), account_id)
+
+
+def _taken(asker: Actor, code_id: UUID) -> KnownRequest:
+    """The request, about the asker alone: for the account they sign in."""
+    text = _text()
+    call().act_as(asker)
+    with guard.transaction(asker) as tx:
+        return handling.receive(
+            tx,
+            runtime().services.policy,
+            asker.account_id or code_id,
+            request.form["type"],
+            person_id=UUID(asker.id),
+            channel="portal",
+            details={"text": text} if text else None,
+            identity=Identity("code", f"{asker.kind} {asker.id}"),
+            language=i18n.language(),
+        )
+
+
+def _faults() -> dict[str, str]:
+    """What the form says too little or too much of, by the names of its fields."""
+    type_, text = request.form.get("type", ""), _text()
+    if type_ not in KINDS:
+        return {"type": _("Choose what you ask for.")}
+    if len(text) > LONGEST or "\0" in text:
+        return {"text": _("Write at most 4,000 characters.")}
+    if type_ in IN_WORDS and not text:
+        return {"text": _("Write what it is about, and why.")}
+    if type_ == "erasure" and request.form.get("sure") != "yes":
+        return {"sure": _("Tick this if you want your data erased.")}
+    return {}
+
+
+def _text() -> str:
+    return request.form.get("text", "").replace("\r\n", "\n").strip()
+
+
+def _start(*, status: int, fault: str | None = None, wait: int = 0) -> Response:
+    given = {name: request.form.get(name, "") for name in Names._fields}
+    return pages.render("ask.html", status=status, given=given, services=services(), fault=fault, wait=wait)
+
+
+def _form(names: Names, code_id: UUID, *, status: int, faults: dict[str, str] | None = None, wait: int = 0) -> Response:
+    return pages.render(
+        "ask_request.html",
+        status=status,
+        names=names,
+        code_id=code_id,
+        kinds=[(type_, kind.name) for type_, kind in KINDS.items()],
+        given={name: request.form.get(name, "") for name in TYPED},
+        faults=faults or {},
+        wait=wait,
+    )
+
+
+def _told(known: KnownRequest) -> Response:
+    outcome = known.details.get("outcome")
+    told = None if outcome is None else request_words.phrase("outcomes", outcome)
+    return pages.render(
+        "ask_taken.html", row=known.row, outcome=told, next_step=request_words.following(known), export=known.export
+    )
