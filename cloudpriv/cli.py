@@ -8,7 +8,21 @@ from pathlib import Path
 
 import click
 
-from cloudpriv.commands import clocks, data, demo, forecast, logdata, mail, processes, proof, purges, registers, replay
+from cloudpriv.commands import (
+    clocks,
+    data,
+    demo,
+    forecast,
+    logdata,
+    mail,
+    processes,
+    proof,
+    purges,
+    registers,
+    replay,
+    requests,
+    rights,
+)
 from cloudpriv.commands.context import Group
 from cloudpriv.commands.export import export
 
@@ -24,8 +38,9 @@ def main(ctx: click.Context, embedded: Path | None) -> None:
 
 
 for command in (processes.serve, processes.worker, processes.schedule, demo.demo, registers.db, registers.client,
-                data.ingest, purges.purge, export, proof.certificate, proof.audit, clocks.retention, logdata.logdata,
-                mail.mail, registers.openapi, registers.policy):  # fmt: skip
+                data.ingest, purges.purge, export, requests.requests, rights.owners,
+                rights.restriction, proof.certificate, proof.audit, clocks.retention, logdata.logdata, mail.mail,
+                registers.openapi, registers.policy):  # fmt: skip
     main.add_command(command)
 clocks.retention.add_command(forecast.show_forecast)
 purges.purge.add_command(replay.replay)

@@ -65,7 +65,7 @@ def replace_owner(tx: Tx, body: dict[str, Any], account_id: UUID) -> Any:
     """Have a person become an owner in seven days, after staff checked the company; everybody in the account is told."""
     made = owners.start_replacement(tx, account_id, body["person_id"], Evidence(**body["evidence"]))
     location = url_for("owner_replacements.read_replacement", account_id=account_id, replacement_id=made.row.replacement_id)
-    return _shown(made), 201, {**etag(made.row.version), "Location": location}
+    return shown(made), 201, {**etag(made.row.version), "Location": location}
 
 
 @blueprint.route("", methods=["GET"])
@@ -73,7 +73,7 @@ def replace_owner(tx: Tx, body: dict[str, Any], account_id: UUID) -> Any:
 @blueprint.response(200, ReplacementList)
 def list_replacements(tx: Tx, account_id: UUID) -> Any:
     """List the replacements of an account's owners, the latest first."""
-    return {"items": [_shown(each) for each in owners.list_replacements(tx, account_id)]}
+    return {"items": [shown(each) for each in owners.list_replacements(tx, account_id)]}
 
 
 @blueprint.route("/<uuid:replacement_id>", methods=["GET"])
@@ -85,7 +85,7 @@ def read_replacement(tx: Tx, account_id: UUID, replacement_id: UUID) -> Any:
     found = next((each for each in every if each.row.replacement_id == replacement_id), None)
     if found is None:
         raise NotFoundError
-    return _shown(found), 200, etag(found.row.version)
+    return shown(found), 200, etag(found.row.version)
 
 
 @blueprint.route("/<uuid:replacement_id>", methods=["DELETE"])
@@ -96,7 +96,8 @@ def stop_replacement(tx: Tx, account_id: UUID, replacement_id: UUID) -> None:
     owners.stop(tx, account_id, replacement_id)
 
 
-def _shown(known: KnownReplacement) -> dict[str, Any]:
+def shown(known: KnownReplacement) -> dict[str, Any]:
+    """A replacement as it is shown, with the evidence."""
     row, evidence = known.row, known.evidence
     return {
         "id": row.replacement_id,

@@ -1,0 +1,179 @@
+"""`cloudpriv requests`: what people asked for, what is overdue, and what staff does about it.
+
+What would erase is a dry run unless --execute: to grant an erasure, and to identify who asked for one.
+"""
+
+import shlex
+from typing import Any, Final
+from uuid import UUID
+
+import click
+
+from cloudpriv.api.request_schemas import shown, summary
+from cloudpriv.bootstrap import Services
+from cloudpriv.commands.context import as_json, operator, report, report_one, services
+from cloudpriv.platform.db import Tx
+from cloudpriv.rights import handling, request_case, states
+from cloudpriv.rights import requests as subject_requests
+from cloudpriv.rights.requests import Identity, KnownRequest
+
+ID: Final = click.argument("request_id", metavar="REQUEST", type=click.UUID)
+EXECUTE: Final = click.option("--execute", is_flag=True, help="Really erase; without it an erasure is only shown.")
+ERASED: Final = "erasure"
+
+
+@click.group()
+def requests() -> None:
+    """Requests of data subjects: list, show, identify, decide, extend."""
+
+
+@requests.command("list")
+@click.option("--overdue", is_flag=True, help="Only those whose last day to answer is over.")
+@click.option("--nearly-due", is_flag=True, help="Only those due within seven days.")
+@click.option("--status", type=click.Choice(states.OPEN), help="Only those in this state.")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
+@as_json
+@click.pass_context
+def list_open(ctx: click.Context, limit: int, json_output: bool, **chosen: Any) -> None:
+    """List the requests that wait for an answer, oldest first."""
+    with services(ctx, "api") as built, _transaction(built) as tx:
+        found = subject_requests.list_open(tx, **chosen, after=None, limit=limit)
+        rows = [summary(each) for each in found[:limit]]
+    report(rows if json_output else [_short(row) for row in rows], json_output, empty="No request waits for an answer.")
+    if len(found) > limit and not json_output:
+        click.echo(f"There are more than {limit}: see --limit.")
+
+
+@requests.command()
+@ID
+@as_json
+@click.pass_context
+def show(ctx: click.Context, request_id: UUID, json_output: bool) -> None:
+    """Show a request with what was asked and said."""
+    with services(ctx, "api") as built, _transaction(built) as tx:
+        found = shown(subject_requests.read_request(tx, request_id))
+    report_one(found, json_output)
+
+
+@requests.command()
+@ID
+@click.option("--note", required=True, help="Which documents were looked at, and how they were checked.")
+@EXECUTE
+@as_json
+@click.pass_context
+def verify(ctx: click.Context, request_id: UUID, note: str, execute: bool, json_output: bool) -> None:
+    """Note how the asker was identified; what was asked for is carried out unless staff has to decide."""
+    with services(ctx, "api") as built, _transaction(built) as tx:
+        dry = _is_dry(tx, request_id, execute, "verify")
+        identity = Identity("documents", f"{tx.actor.kind} {tx.actor.id}", note)
+        known = _read(tx, request_id) if dry else handling.verify(tx, built.policy, request_id, identity)
+        found = shown(known)
+    _told(ctx, found, json_output, dry, f"requests verify {request_id} --note {shlex.quote(note)}")
+
+
+@requests.command()
+@ID
+@click.option("--grant", "decision", flag_value="grant", help="Grant it.")
+@click.option("--refuse", "decision", flag_value="refuse", help="Refuse it, with --ground and --reason.")
+@click.option("--outcome", help="What was done, where staff did it.")
+@click.option("--ground", type=click.Choice(list(subject_requests.GROUNDS)), help="Why it may be refused.")
+@click.option("--reason", help="Why the ground applies, in words to the person.")
+@EXECUTE
+@as_json
+@click.pass_context
+def decide(ctx: click.Context, request_id: UUID, execute: bool, json_output: bool, **decision: str | None) -> None:
+    """Grant a request that waits for staff, or refuse one; the person is told by letter."""
+    _check(decision)
+    with services(ctx, "api") as built, _transaction(built) as tx:
+        dry = decision["decision"] == "grant" and _is_dry(tx, request_id, execute, "begin")
+        known = _read(tx, request_id) if dry else _decided(tx, built, request_id, decision)
+        found = shown(known)
+    _told(ctx, found, json_output, dry, f"requests decide {request_id} --grant")
+
+
+@requests.command()
+@ID
+@click.option("--reason", required=True, help="Why the answer takes longer; the person is told.")
+@as_json
+@click.pass_context
+def extend(ctx: click.Context, request_id: UUID, reason: str, json_output: bool) -> None:
+    """Put off the answer by two months: once, and inside the first month."""
+    with services(ctx, "api") as built, _transaction(built) as tx:
+        found = shown(subject_requests.extend(tx, built.policy, request_id, reason))
+    report_one(found, json_output)
+
+
+@requests.command()
+@ID
+@as_json
+@click.pass_context
+def withdraw(ctx: click.Context, request_id: UUID, json_output: bool) -> None:
+    """End a request on its asker's word; an account that it was closing stays."""
+    with services(ctx, "api") as built, _transaction(built) as tx:
+        found = shown(handling.withdraw(tx, request_id))
+    report_one(found, json_output)
+
+
+@requests.command()
+@ID
+@as_json
+@click.pass_context
+def restart(ctx: click.Context, request_id: UUID, json_output: bool) -> None:
+    """Begin the export of a request anew whose last one failed, or takes over an hour."""
+    with services(ctx, "api") as built, _transaction(built) as tx:
+        found = shown(subject_requests.restart_export(tx, request_id))
+    report_one(found, json_output)
+
+
+def _transaction(built: Services) -> Any:
+    return built.controller.transaction(operator(), built.clock())
+
+
+def _read(tx: Tx, request_id: UUID) -> KnownRequest:
+    return subject_requests.read_request(tx, request_id)
+
+
+def _is_dry(tx: Tx, request_id: UUID, execute: bool, event: states.Event) -> bool:
+    """Whether the step would erase and was not confirmed. Raises ConflictError for a step that cannot be taken at all."""
+    row = request_case.find(tx, request_id).row
+    if row.type != ERASED or execute:
+        return False
+    request_case.check_own_answer(row)
+    states.next_state(row.status, event)
+    return True
+
+
+def _decided(tx: Tx, built: Services, request_id: UUID, decision: dict[str, str | None]) -> KnownRequest:
+    if decision["decision"] == "grant":
+        return handling.grant(tx, built.policy, request_id, decision["outcome"])
+    return handling.refuse(tx, built.policy, request_id, decision["ground"] or "", decision["reason"] or "")
+
+
+def _check(decision: dict[str, str | None]) -> None:
+    """Raises UsageError for a decision that is none, or that lacks what it needs."""
+    needed = {"grant": ((), ("ground", "reason")), "refuse": (("ground", "reason"), ("outcome",))}
+    if decision["decision"] is None:
+        raise click.UsageError("say --grant or --refuse")
+    required, foreign = needed[decision["decision"]]
+    if not all(decision[name] for name in required):
+        raise click.UsageError("a refusal needs --ground and --reason")
+    if any(decision[name] for name in foreign):
+        raise click.UsageError(
+            f"--{' and --'.join(foreign)} {'belongs' if len(foreign) == 1 else 'belong'} to another decision"
+        )
+
+
+def _told(ctx: click.Context, found: dict[str, Any], json_output: bool, dry: bool, command: str) -> None:
+    report_one({**found, "dry_run": dry} if json_output else found, json_output)
+    if dry and not json_output:
+        folder = ctx.find_root().obj
+        chosen = f" --embedded {shlex.quote(str(folder))}" if folder else ""
+        what = "the account closes, after 14 days in which that can be undone" if found["scope"] == "account" else (
+            "the person is erased at once"
+        )  # fmt: skip
+        click.echo(f"Nothing was done. It is an erasure: {what}. To do it: cloudpriv{chosen} {command} --execute")
+
+
+def _short(row: dict[str, Any]) -> dict[str, Any]:
+    """What of a request fits in a terminal of 80 columns, its id in one piece."""
+    return {"request": row["id"], "type": row["type"], "status": row["status"].replace("_", " "), "due": row["due_on"]}
