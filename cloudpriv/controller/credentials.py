@@ -5,7 +5,7 @@ around it.
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Final
@@ -23,6 +23,7 @@ from cloudpriv.platform.errors import (
     NotFoundError,
     PersonRestrictedError,
 )
+from cloudpriv.platform.ids import new_id
 from cloudpriv.platform.passwords import Passwords
 from cloudpriv.platform.text import normalised
 
@@ -121,16 +122,24 @@ def check_usable(verified: Verified) -> None:
 
 
 def _find(tx: Tx, service: str, account_name: str, username: str) -> _Found:
-    account = accounts.find_by_name(tx, service, account_name)
-    if account is None or account.row.status == "purging":
-        return _Found()
+    """Whose names these are, by as many statements whether they are anybody's or not: time tells nobody who exists."""
+    account = _account(tx, service, account_name)
     person = people.find_by_username(tx, account, username)
-    if person is None:
-        return _Found(account.row.account_id)
-    stored = tx.session.get(Credential, (person.account_id, person.person_id))
+    nobody = (new_id(), new_id())
+    stored = tx.session.get(Credential, nobody if person is None else (person.account_id, person.person_id))
+    if account is None or person is None:
+        return _Found(None if account is None else account.row.account_id)
     password_hash = None if stored is None else _opened(account, stored)
     restricted = person.restricted_at is not None
     return _Found(person.account_id, person.person_id, person.role, account.row.status, password_hash, restricted)
+
+
+def _account(tx: Tx, service: str, account_name: str) -> accounts.OpenedAccount | None:
+    found = accounts.find_by_name(tx, service, account_name)
+    if found is None:
+        with suppress(NotFoundError):
+            accounts.find_account(tx, new_id())  # nobody's id: as many statements as for an account
+    return None if found is None or found.row.status == "purging" else found
 
 
 def _conclude(tx: Tx, found: _Found, right: bool, rehashed: str | None) -> None:

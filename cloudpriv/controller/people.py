@@ -140,10 +140,12 @@ def erase_pending(tx: Tx, account_id: UUID, person_id: UUID) -> bool:
     return True
 
 
-def find_by_username(tx: Tx, account: accounts.OpenedAccount, username: str) -> Person | None:
-    """The person of this username in an account."""
-    index = username_index(account.key, username)
-    query = select(Person).where(Person.account_id == account.row.account_id, Person.username_index == index)
+def find_by_username(tx: Tx, account: accounts.OpenedAccount | None, username: str) -> Person | None:
+    """The person of this username in an account; of no account nobody, after the same statement."""
+    account_id = new_id() if account is None else account.row.account_id
+    nobodys = tx.keys.blind_index(USERNAME, normalised(username))
+    index = nobodys if account is None else username_index(account.key, username)
+    query = select(Person).where(Person.account_id == account_id, Person.username_index == index)
     return tx.session.scalars(query).one_or_none()
 
 

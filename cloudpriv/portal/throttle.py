@@ -66,8 +66,8 @@ class Count:
 
     @property
     def forgiven(self) -> bool:
-        """Whether a right attempt ends the count; that of an address counts other people's too."""
-        return self.kind != "address"
+        """Whether a right attempt ends the count; those of an address count other people's too."""
+        return self.kind not in ("address", "code")
 
 
 class _Alone:
@@ -115,6 +115,11 @@ def counts_of_sign_in(service: str, account_name: str, username: str) -> tuple[C
     if cookies.knows(service, account_name, username):
         return (_count("device", cookies.read(cookies.DEVICE) or ""),)
     return (_count("address", _network()), _count("account", f"{service}\0{normalised(account_name)}"))
+
+
+def own_count(service: str, account_name: str, username: str) -> tuple[Count, ...]:
+    """What a code ends: the count of the browser or the account, and nothing of the address, where it was not counted."""
+    return counts_of_sign_in(service, account_name, username)[-1:]
 
 
 def counts_of_code() -> tuple[Count, ...]:

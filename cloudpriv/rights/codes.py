@@ -88,16 +88,17 @@ def use(tx: Tx, account_id: UUID, code_id: UUID, typed: str, *, purpose: Purpose
     """Whose code was typed, if it is the one of this id and still good; None otherwise. Audited either way.
 
     Every call is a try, which counts only if the transaction commits: so it answers instead of raising. Two at once are one
-    after the other, by a lock on the row, and only one of them can be right.
+    after the other, by a lock on the row, and only one of them can be right. A wrong one takes the same statements whether
+    there is such a code or not, so that time tells nobody whose names are somebody's.
     """
     query = select(OneTimeCode).where(OneTimeCode.account_id == account_id, OneTimeCode.code_id == code_id)
     row = tx.session.scalar(query.with_for_update().execution_options(populate_existing=True))
-    if row is None or not _is_good(row, tx, purpose):
-        events.record(tx, "code.reject", account_id=None if row is None else account_id)
-        return None
-    row.tries += 1
-    if not _is_right(tx, row, typed):
-        events.record(tx, "code.reject", account_id=account_id, subject_id=row.person_id)
+    good = row if row is not None and _is_good(row, tx, purpose) else None
+    of_it = (OneTimeCode.account_id == account_id, OneTimeCode.code_id == (new_id() if good is None else code_id))
+    tx.session.execute(update(OneTimeCode).where(*of_it).values(tries=OneTimeCode.tries + 1))
+    if not _is_right(tx, good, typed) or row is None:
+        whose = None if good is None else good.person_id
+        events.record(tx, "code.reject", account_id=None if row is None else account_id, subject_id=whose)
         return None
     row.used_at = tx.now
     events.record(tx, "code.use", account_id=account_id, subject_id=row.person_id)
@@ -159,12 +160,12 @@ def _is_good(row: OneTimeCode, tx: Tx, purpose: Purpose) -> bool:
     return row.used_at is None and row.tries < TRIES and tx.now < row.expires_at and row.purpose == purpose
 
 
-def _is_right(tx: Tx, row: OneTimeCode, typed: str) -> bool:
+def _is_right(tx: Tx, row: OneTimeCode | None, typed: str) -> bool:
     try:
-        key = accounts.find_account(tx, row.account_id).key
-    except NotFoundError:  # its erasure began
+        key = accounts.find_account(tx, new_id() if row is None else row.account_id).key
+    except NotFoundError:  # there is no such code, or the account's erasure began
         return False
-    return hmac.compare_digest(_plain(typed).encode(), _plain(written(key, row.code_id)).encode())
+    return row is not None and hmac.compare_digest(_plain(typed).encode(), _plain(written(key, row.code_id)).encode())
 
 
 def _plain(code: str) -> str:

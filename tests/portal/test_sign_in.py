@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 from werkzeug.test import TestResponse
 
 from cloudpriv.bootstrap import Services
@@ -47,6 +47,28 @@ def test_whatever_is_wrong_the_answer_is_the_same(kim: Holder, wrong: dict[str, 
     assert without_values(refused) == without_values(other)
     assert cookies_of(refused).keys() == cookies_of(other).keys()
     assert kim.get("/portal/").status_code == 303
+
+
+@pytest.mark.parametrize("wrong", [{"account_name": "nothing"}, {"username": "nobody"}])
+def test_whatever_is_wrong_the_work_is_the_same(kim: Holder, services: Services, wrong: dict[str, str]) -> None:
+    sent: list[str] = []
+
+    def note(_: object, __: object, statement: str, *___: object) -> None:
+        sent.append(statement)
+
+    def attempt(**changes: str) -> list[str]:
+        token = kim.token("/portal/sign-in")
+        sent.clear()
+        kim.attempt(password="quite another", csrf_token=token, **changes)
+        return sent.copy()
+
+    event.listen(services.controller.engine, "before_cursor_execute", note)
+    try:
+        known = attempt()
+        assert len(known) >= 3
+        assert attempt(**wrong) == known
+    finally:
+        event.remove(services.controller.engine, "before_cursor_execute", note)
 
 
 def test_a_wrong_password_is_not_written_back(kim: Holder) -> None:

@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import pytest
 from flask import Flask
@@ -13,9 +14,11 @@ from sqlalchemy import Engine, text
 
 from cloudpriv.api.endpoint import EXTENSION
 from cloudpriv.bootstrap import Services
+from cloudpriv.controller import accounts
 from cloudpriv.portal import throttle
 from cloudpriv.portal.throttle import FORGOTTEN, FREE, LONGEST_WAIT, Count
-from tests.factories import make_account
+from cloudpriv.rights import codes
+from tests.factories import make_account, transaction
 from tests.holders import Holder, Time, make_holder
 
 
@@ -79,6 +82,39 @@ def test_whoever_has_an_account_cannot_use_it_to_guess_at_others_without_waiting
     for number in range(FREE["address"]):
         guess(kim, account_name=f"name-{number}")
         mallory.elsewhere().attempt(options={"environ_base": {"REMOTE_ADDR": "192.0.2.1"}})
+    assert guess(kim, account_name="another")[0] == 429
+
+
+def code_of(holder: Holder, services: Services, address: str) -> dict[str, str]:
+    """Ask for a code in a new browser: what that browser then fills in, with the code of the mail."""
+    options = {"environ_base": {"REMOTE_ADDR": address}}
+    page = holder.post("/portal/sign-in/code", **holder.names, options=options)
+    found = re.search('name="code_id" value="([^"]+)"', page.text)
+    assert found is not None, page.status
+    with transaction(services) as tx:
+        code = codes.written(accounts.find_account(tx, holder.account_id).key, UUID(found[1]))
+    return {**holder.names, "code_id": found[1], "code": code, "password": "some other words", "again": "some other words"}
+
+
+def test_a_right_code_forgives_its_address_no_codes_of_others(
+    app: Flask, services: Services, kim: Holder, time: Time
+) -> None:
+    mallory = make_holder(app, services, make_account(services).row.account_id, username="mallory")
+    for _ in range(FREE["code"] - 1):
+        code_of(kim.elsewhere(), services, "192.0.2.1")
+    form = code_of(mallory, services, "192.0.2.1")
+    time.pass_by(seconds=1)
+    options = {"environ_base": {"REMOTE_ADDR": "192.0.2.1"}}
+    assert mallory.post("/portal/new-password", "/portal/sign-in/code", **form, options=options).status_code == 303
+    assert kim.elsewhere().post("/portal/sign-in/code", **kim.names, options=options).status_code == 429
+
+
+def test_a_right_code_forgives_its_address_no_guess(services: Services, kim: Holder) -> None:
+    for number in range(FREE["address"]):
+        guess(kim, account_name=f"name-{number}")
+    form = code_of(kim, services, "192.0.2.1")
+    options = {"environ_base": {"REMOTE_ADDR": "192.0.2.1"}}
+    assert kim.post("/portal/new-password", "/portal/sign-in/code", **form, options=options).status_code == 303
     assert guess(kim, account_name="another")[0] == 429
 
 

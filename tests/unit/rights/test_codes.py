@@ -1,7 +1,7 @@
 """One-time codes: to the registered address, for one use, a few tries and a short time; they stand nowhere."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from threading import Barrier
@@ -218,8 +218,8 @@ def test_asking_at_once_sends_no_more_than_that(services: Services, kim: Whose) 
         assert len(tx.session.scalars(select(OneTimeCode.code_id)).all()) == MOST
 
 
-def statements(services: Services, account_name: str, username: str) -> list[str]:
-    """What is sent to the database when somebody asks for a code."""
+def statements(services: Services, act: Callable[[], object]) -> list[str]:
+    """What is sent to the database meanwhile."""
     sent: list[str] = []
 
     def note(_: object, __: object, statement: str, *___: object) -> None:
@@ -227,17 +227,25 @@ def statements(services: Services, account_name: str, username: str) -> list[str
 
     event.listen(services.controller.engine, "before_cursor_execute", note)
     try:
-        ask(services, account_name, username)
+        act()
     finally:
         event.remove(services.controller.engine, "before_cursor_execute", note)
     return sent
 
 
 def test_asking_does_the_same_whether_somebody_is_there_or_not(services: Services, kim: Whose) -> None:
-    known = statements(services, "acme-water", "kim")
-    assert statements(services, "acme-water", "nobody") == known
-    assert statements(services, "nothing", "kim") == known
+    known = statements(services, lambda: ask(services, "acme-water", "kim"))
+    assert statements(services, lambda: ask(services, "acme-water", "nobody")) == known
+    assert statements(services, lambda: ask(services, "nothing", "kim")) == known
     assert len(known) >= 6
+
+
+def test_typing_a_wrong_code_does_the_same_whether_there_is_one_or_not(services: Services, kim: Whose) -> None:
+    code_id = send(services, kim)
+    known = statements(services, lambda: use(services, kim, code_id, "AAAA-AAAA"))
+    assert statements(services, lambda: use(services, kim, new_id(), "AAAA-AAAA")) == known
+    assert statements(services, lambda: use(services, (new_id(), kim[1]), new_id(), "AAAA-AAAA")) == known
+    assert len(known) >= 2
 
 
 def test_nobody_gets_a_mail_who_is_not_there(services: Services, postman: Services, mailbox: Mailbox, kim: Whose) -> None:
