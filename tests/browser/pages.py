@@ -9,7 +9,9 @@ from typing import Final
 
 from playwright.sync_api import Page
 
+from cloudpriv.rights.request_grounds import TYPES
 from tests.browser.browsing import SEND, press
+from tests.browser.people import STATES
 
 
 @dataclass(frozen=True)
@@ -121,12 +123,45 @@ PAGES: Final = (
     Shown("announcement-seen", "announcement.show", "/portal/announcement", "owner"),
     Shown("notice", "notice.show", "/portal/notice"),
     Shown("notice-signed-in", "notice.show", "/portal/notice", "owner"),
+    Shown("exports", "exports.list_exports", "/portal/exports", "owner"),
+    Shown("exports-of-a-member", "exports.list_exports", "/portal/exports", "member"),
+    Shown("exports-none", "exports.list_exports", "/portal/exports", "newcomer"),
+    Shown("export-new", "exports.show_new", "/portal/exports/new", "owner"),
+    Shown("export-new-of-a-member", "exports.show_new", "/portal/exports/new", "member"),
+    *(Shown(f"export-{state}", "exports.show", f"/portal/exports/{{{state}}}", "owner") for state in ("ready", *STATES)),
+    Shown("requests", "requests.list_requests", "/portal/requests", "owner"),
+    Shown("requests-of-a-member", "requests.list_requests", "/portal/requests", "member"),
+    Shown("requests-none", "requests.list_requests", "/portal/requests", "newcomer"),
+    Shown("request-types", "requests.show_types", "/portal/requests/new", "owner"),
+    *(Shown(f"request-new-{each}", "requests.show_new", f"/portal/requests/new/{each}", "owner") for each in TYPES),
+    *(
+        Shown(f"request-new-{each}-wrong", "requests.ask", f"/portal/requests/new/{each}", "newcomer", sent())
+        for each in ("objection", "restriction", "erasure")
+    ),
+    Shown("request-new-of-a-member", "requests.show_new", "/portal/requests/new/erasure", "member"),
+    *(
+        Shown(f"request-{each}", "requests.show", f"/portal/requests/{{{each}}}", "owner")
+        for each in ("copy", "objection", "refused", "withdrawn", "own_objection", "letter")
+    ),
+    Shown("request-closing", "requests.show", "/portal/requests/{closing}", "leaver"),
+    Shown("request-restriction", "requests.show", "/portal/requests/{restriction}", "restricted"),
+    Shown("closing", "closing.show", "/portal/closing", "owner"),
+    Shown("closing-of-a-member", "closing.show", "/portal/closing", "member"),
+    Shown("closing-restricted", "closing.show", "/portal/closing", "restricted"),
+    Shown("closing-begun", "closing.show", "/portal/closing", "leaver"),
+    Shown("closing-undone", "closing.show", "/portal/closing?said=undone", "owner"),
+    Shown("closing-confirm", "closing.show_confirm", "/portal/closing/confirm", "owner"),
+    Shown("closing-confirm-restricted", "closing.show_confirm", "/portal/closing/confirm", "restricted"),
+    Shown("closing-confirm-wrong", "closing.close", "/portal/closing/confirm", "owner", sent(account_name="another")),
     Shown("not-found", "frame.root", "/portal/nothing-here", "owner"),
     Shown("not-found-by-a-stranger", "frame.root", "/portal/nothing-here"),
 )
 
 # What answers GET and is no page, and why.
 NO_PAGES: Final = {
+    "closing.show_undo": "leads to the page of the closing",
+    "exports.download": "the archive",
+    "exports.progress": "a number, for a script",
     "frame.asset": "style sheet, script and icon",
     "frame.choose_language": "leads back to the page that it was chosen on",
     "frame.root": "leads to the portal's first page",

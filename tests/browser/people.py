@@ -11,18 +11,41 @@ from sqlalchemy import insert, text
 from cloudpriv.controller import accounts, credentials, devices, people
 from cloudpriv.controller.tables import TrafficSession
 from cloudpriv.platform.actor import HOLDER, OPERATOR, WORKER, Actor, Service
+from cloudpriv.platform.ids import new_id
 from cloudpriv.platform.passwords import Passwords
-from cloudpriv.rights import announcements, consent_doors, consent_history, consent_links, consents, handling, owners
+from cloudpriv.rights import (
+    announcements,
+    consent_doors,
+    consent_history,
+    consent_links,
+    consents,
+    handling,
+    owners,
+    requests,
+)
 from cloudpriv.rights.owners import Evidence
 from cloudpriv.rights.requests import Identity
 from cloudpriv.rights.tables import SubjectRequest
-from tests.browser.site import Site
+from tests.browser.site import Site, until
 from tests.holders import PASSWORD
 
 YEARS: Final = timedelta(days=1000)
 DAYS: Final = timedelta(days=1)
 HASHES: Final = Passwords(time_cost=1, memory_kib=8, parallelism=1, concurrency=1)
 SERVICE: Final[Service] = "talk2m"
+# Exports in states that they do not keep: no worker takes up one that another has a lease of.
+STATES: Final[dict[str, dict[str, Any]]] = {
+    "pending": {"progress": 0, "failure": None, "until": datetime.now(UTC) + DAYS},
+    "running": {"progress": 40, "failure": None, "until": datetime.now(UTC) + DAYS},
+    "failed": {"progress": 40, "failure": "internal", "until": None},
+    "expired": {"progress": 100, "failure": None, "until": None},
+}
+ANOTHER: Final = """
+    INSERT INTO exports (account_id, export_id, request_id, scope, language, status, progress, failure, attempts, created_at,
+                         lease_until, size)
+    SELECT account_id, :export, request_id, scope, language, :state, :progress, :failure, 1, created_at, :until, size
+    FROM exports WHERE export_id = :ready
+"""
 
 
 @dataclass(frozen=True)
@@ -148,20 +171,45 @@ def _consent(site: Site, owner: Visitor) -> None:
 
 def _ask(site: Site, owner: Visitor, member: Visitor) -> None:
     """A request in every state."""
-    export = _request(site, member, "access", person_id=member.person_id)
-    site.paths["own_copy"] = str(export.request_id)
-    site.paths["ready"] = str(_request(site, owner, "access").request_id)
+    copy = _request(site, owner, "access")
+    site.paths["copy"] = str(copy.request_id)
+    _request(site, member, "access", person_id=member.person_id)
+    _export(site, owner, copy.request_id)
     objection = _request(site, owner, "objection", person_id=owner.person_id, details={"text": "I do not want it."})
+    site.paths["own_objection"] = str(_request(site, member, "objection", person_id=member.person_id).request_id)
+    letter = _request(site, member, "restriction", person_id=member.person_id, identity=None, channel="letter")
+    site.paths["letter"] = str(letter.request_id)
+    withdrawn = _request(site, owner, "objection", details={"text": "Never mind."})
+    with site.transaction(owner.actor) as tx:
+        handling.withdraw(tx, withdrawn.request_id)
+    site.paths["withdrawn"] = str(withdrawn.request_id)
     refused = _request(site, owner, "objection", details={"text": "Nor for the account."})
     with site.transaction(OPERATOR) as tx:
         handling.refuse(tx, site.policy, refused.request_id, "compelling_grounds", "The traffic is needed to bill you.")
     site.paths.update(objection=str(objection.request_id), refused=str(refused.request_id))
 
 
+def _export(site: Site, owner: Visitor, request_id: UUID) -> None:
+    """The export of a request once it is ready; and what would be there in another state."""
+
+    def ready() -> UUID | None:
+        with site.transaction(owner.actor) as tx:
+            export = requests.read_request(tx, request_id).answer
+        return export.export_id if export.status == "ready" else None
+
+    found = until(ready, "the archive")
+    site.paths["ready"] = str(found)
+    for state, different in STATES.items():
+        site.paths[state] = str(new_id())
+        values = {"export": site.paths[state], "state": state, "ready": found, **different}
+        with site.owner.begin() as connection:
+            connection.execute(text(ANOTHER), values)
+
+
 def _request(site: Site, asker: Visitor, type_: str, **options: Any) -> SubjectRequest:
     with site.transaction(asker.actor) as tx:
         known = handling.receive(
-            tx, site.policy, asker.account_id, type_, channel="portal", identity=asker.identity, **options
+            tx, site.policy, asker.account_id, type_, **{"channel": "portal", "identity": asker.identity, **options}
         )
         return known.row
 

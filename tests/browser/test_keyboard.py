@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Page
 
-from tests.browser.browsing import WIDTHS, Visits, visit
+from tests.browser.browsing import WIDTHS, Visits, press, visit
 from tests.browser.pages import PAGES, Shown
 from tests.browser.people import Visitor
 from tests.browser.site import Site
@@ -96,7 +96,8 @@ def test_the_menu_of_a_phone_opens_and_closes_by_keyboard(visits: Visits) -> Non
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
     page.keyboard.press("Tab")
-    page.keyboard.press("Enter")
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
     assert urlsplit(page.url).path == "/portal/identity"
 
 
@@ -104,7 +105,7 @@ def test_the_language_is_switched_on_the_page_and_the_page_stays(visits: Visits)
     page = visits.fresh(language="fr")
     page.goto("/portal/notice")
     assert page.get_attribute("html", "lang") == "fr"
-    page.click(".languages [value=sv]")
+    press(page, ".languages [value=sv]")
     assert page.get_attribute("html", "lang") == "sv"
     assert urlsplit(page.url).path == "/portal/notice"
     page.goto("/portal/sign-in")
