@@ -15,6 +15,7 @@ from sqlalchemy import exists, select
 
 from cloudpriv import mail_templates
 from cloudpriv.audit import events
+from cloudpriv.audit import log as audit_log
 from cloudpriv.controller import accounts, outbox, sessions
 from cloudpriv.controller.accounts import OpenedAccount
 from cloudpriv.controller.outbox import DroppedError, Mail, Writer
@@ -79,7 +80,8 @@ def undo(tx: Tx, account_id: UUID) -> None:
 def advance(plane: Plane, policy: Policy, clock: Callable[[], datetime]) -> int:
     """Plan the purge of every account whose cooling-off is over by the clocks of host and database both; how many.
 
-    In bounded transactions that skip what another schedule has locked: two of them plan nothing twice.
+    In bounded transactions that skip what another schedule has locked: two of them plan nothing twice. A cooling-off that
+    began before the database was restored begins again, since nobody knows whether the closing was undone after the backup.
     """
     total, found = 0, AT_ONCE
     while found == AT_ONCE:
@@ -88,7 +90,9 @@ def advance(plane: Plane, policy: Policy, clock: Callable[[], datetime]) -> int:
             if tx.now > now + APART:
                 log.error("closings_wait", fault="clocks_apart")
                 return total
-            found = _plan_over(tx, policy, min(tx.now, now))
+            earliest = _earliest_end(tx)
+            _begin_again(tx, earliest)
+            found = _plan_over(tx, policy, min(tx.now, now), earliest)
         total += found
     return total
 
@@ -126,10 +130,32 @@ def writers(post: Post) -> Mapping[str, Writer]:
     return {kind: outbox.to_person(content) for kind, content in ((BEGUN, begun), (UNDONE, undone), (FAREWELL, ended))}
 
 
-def _plan_over(tx: Tx, policy: Policy, now: datetime) -> int:
+def _earliest_end(tx: Tx) -> datetime | None:
+    """Before when no cooling-off may end: the database was restored less than one ago. None where it never was."""
+    newest = audit_log.newest_log(tx)
+    return newest.begun_at + COOLING_OFF if newest is not None and audit_log.has_begun_anew(tx) else None
+
+
+def _begin_again(tx: Tx, earliest: datetime | None) -> None:
+    """Have up to AT_ONCE closings end then that would end before, and tell the owners as if they had just begun."""
+    if earliest is None:
+        return
+    query = select(Account).where(Account.status == "closing", Account.closes_at < earliest).order_by(Account.account_id)
+    for account in tx.session.scalars(query.limit(AT_ONCE).with_for_update(key_share=True, skip_locked=True)).all():
+        account.closes_at, account.version = earliest, account.version + 1
+        asked = next(iter(_open_requests(tx, account.account_id)), None)
+        if asked is not None:
+            tx.session.get_one(SubjectRequest, (account.account_id, asked)).effective_at = earliest
+        events.record(tx, "account.close", account_id=account.account_id, subject_id=asked)
+        _tell_owners(tx, BEGUN, account.account_id, asked)
+
+
+def _plan_over(tx: Tx, policy: Policy, now: datetime, earliest: datetime | None = None) -> int:
     """Plan up to AT_ONCE purges; how many accounts were looked at."""
     planned = exists().where(Purge.account_id == Account.account_id, Purge.trigger.in_(FINAL), Purge.status.in_(OPEN))
     query = select(Account).where(Account.status == "closing", Account.closes_at <= now, ~planned)
+    if earliest is not None:  # what another transaction has locked may not have begun again yet
+        query = query.where(Account.closes_at >= earliest)
     query = query.order_by(Account.account_id).limit(AT_ONCE)
     found = tx.session.scalars(query.with_for_update(key_share=True, skip_locked=True)).all()
     for account in found:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
+import structlog
 from sqlalchemy import and_, exists, insert, or_, select
 
 from cloudpriv import mail_templates
@@ -26,6 +27,8 @@ from cloudpriv.platform.mail import check_address
 from cloudpriv.policy.register import Policy
 from cloudpriv.rights.post import Post
 from cloudpriv.rights.tables import RecipientNotice
+
+log = structlog.get_logger(__name__)
 
 KINDS: Final = ("rectification", "erasure", "restriction")
 MAIL: Final = "recipient_"  # and the kind: how the mails are called
@@ -70,9 +73,16 @@ def before_erasure(tx: Tx, account_id: UUID) -> bool:
     categories = {category for row in _disclosures(tx, account_id, None) for category in row.categories}
     notify(tx, account_id, "erasure", categories)
     since = tx.now - WAIT
-    of_account = RecipientNotice.account_id == account_id
-    open_notice = exists().where(of_account, RecipientNotice.status.in_(WAITING), RecipientNotice.created_at > since)
-    return not tx.session.scalar(select(or_(open_notice, _farewell_queued(account_id, since))))
+    waiting = RecipientNotice.account_id == account_id, RecipientNotice.status.in_(WAITING)
+    open_notice = exists().where(*waiting, RecipientNotice.created_at > since)
+    if tx.session.scalar(select(or_(open_notice, _farewell_queued(account_id, since)))):
+        return False
+    untold = tx.session.scalars(select(RecipientNotice.notice_id).where(*waiting)).all()
+    for notice_id in untold:  # the notices go with the account: what nobody was told of stays in the trail
+        events.record(tx, "recipient.not_told", account_id=account_id, subject_id=notice_id)
+    if untold:
+        log.error("recipients_not_told", account=str(account_id), number=len(untold))
+    return True
 
 
 def conclude(tx: Tx, *, account_id: UUID | None = None, limit: int = AT_ONCE) -> int:
