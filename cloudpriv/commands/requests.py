@@ -34,7 +34,7 @@ def requests() -> None:
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
 @as_json
 @click.pass_context
-def list_open(ctx: click.Context, limit: int, json_output: bool, **chosen: Any) -> None:
+def list_open(ctx: click.Context, /, limit: int, json_output: bool, **chosen: Any) -> None:
     """List the requests that wait for an answer, oldest first."""
     with services(ctx, "api") as built, _transaction(built) as tx:
         found = subject_requests.list_open(tx, **chosen, after=None, limit=limit)
@@ -81,7 +81,7 @@ def verify(ctx: click.Context, request_id: UUID, note: str, execute: bool, json_
 @EXECUTE
 @as_json
 @click.pass_context
-def decide(ctx: click.Context, request_id: UUID, execute: bool, json_output: bool, **decision: str | None) -> None:
+def decide(ctx: click.Context, /, request_id: UUID, execute: bool, json_output: bool, **decision: str | None) -> None:
     """Grant a request that waits for staff, or refuse one; the person is told by letter."""
     _check(decision)
     with services(ctx, "api") as built, _transaction(built) as tx:

@@ -27,7 +27,7 @@ def owners() -> None:
 @click.option("--note", required=True, help="How it was checked.")
 @as_json
 @click.pass_context
-def replace(ctx: click.Context, account_id: UUID, person_id: UUID, json_output: bool, **evidence: str) -> None:
+def replace(ctx: click.Context, /, account_id: UUID, person_id: UUID, json_output: bool, **evidence: str) -> None:
     """Have a person of the account become an owner in seven days; everybody in the account is told."""
     with services(ctx, "api") as built, built.controller.transaction(operator(), built.clock()) as tx:
         found = shown(replacements.start_replacement(tx, account_id, person_id, Evidence(**evidence)))

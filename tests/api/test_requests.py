@@ -40,7 +40,7 @@ def act(
 
 
 def test_a_letter_waits_for_the_identity_and_is_then_carried_out(backend: Backend, account: str, person: str) -> None:
-    received = {"channel": "letter", "received_at": "2026-01-31T12:00:00Z"}
+    received: dict[str, Any] = {"channel": "letter", "received_at": "2026-01-31T12:00:00Z"}
     taken = ask(backend, account, "rectification", person_id=person, changes={"name": "Kim Example"}, **received)
     assert (taken["status"], taken["identity"], taken["due_on"]) == ("received", None, "2026-03-02")
     status, done = act(backend, taken, "verify", DOCUMENTS)

@@ -19,6 +19,7 @@ from schemathesis.openapi.checks import EnsureResourceAvailability, UseAfterFree
 from cloudpriv.api.traffic import EXAMPLE
 from cloudpriv.controller.credentials import check_hint
 from cloudpriv.platform.errors import InvalidError
+from cloudpriv.rights.request_grounds import TYPES
 
 cursors: dict[str, str] = {}  # to the path of the list that gave it, whose next page alone it opens
 etags: dict[str, str] = {}  # by path
@@ -28,6 +29,7 @@ exports: list[str] = []  # ids that are told of in requests alone
 schemathesis.openapi.format("idempotency-key", st.integers(0, 999_999).map('"{}"'.format))
 schemathesis.openapi.format("etag", st.integers(1, 9).map('"{}"'.format))
 
+IDENTITY = {"method": "documents", "note": "passport"}
 DEVICE, TAG = "pump-1", "temperature"
 KNOWN_NAMES = {"devices": [DEVICE], "tags": [TAG], "rules": [{"device": DEVICE, "tag": TAG, "period": "P90D"}]}
 # By the collection that is added to, and the kind of what is.
@@ -112,6 +114,7 @@ def filter_failure(_: HookContext, failure: Failure, case: "Case[Any]", response
 
 
 def _acceptable(body: dict[str, Any]) -> dict[str, Any]:
+    body = _acceptable_right(body)
     created_at = body.get("created_at")
     if isinstance(created_at, str) and datetime.fromisoformat(created_at.upper()) > datetime.now(UTC):
         del body["created_at"]
@@ -120,6 +123,27 @@ def _acceptable(body: dict[str, Any]) -> dict[str, Any]:
     if "authority" in body:
         body |= _acceptable_scope(body)
     return body
+
+
+def _acceptable_right(body: dict[str, Any]) -> dict[str, Any]:
+    """A request, an identification, a decision or a disclosure whose members fit each other."""
+    dropped: set[str] = {"received_at", "disclosed_at"}
+    if body.get("type") in TYPES:
+        dropped |= {"changes"} if body["type"] == "objection" else {"changes", "restrict"}
+        body = {"text": "as said", **body} | ({"identity": IDENTITY} if body.get("identity") else {})
+    if body.get("method") == "documents":
+        body = body | IDENTITY
+    if "decision" in body:
+        granted = body["decision"] == "grant"
+        dropped |= {"ground", "reason"} if granted else {"outcome"}
+        body = body | ({} if granted else {"ground": "excessive"})
+    if "reason" in body:
+        body = body | {"reason": "as said"}
+    if "recipient" in body:
+        body = body | {"country": "SE", "person_id": None, "email": None}
+    if body.get("decision") == "refuse":
+        body = {"reason": "as said", **body}
+    return {name: value for name, value in body.items() if name not in dropped}
 
 
 def _name_what_is_there(case: "Case[Any]") -> None:
