@@ -135,6 +135,8 @@ def _running(tx: Tx, case: Case) -> SubjectRequest | None:
 
 
 def _asks_the_same(tx: Tx, case: Case, other: SubjectRequest) -> bool:
+    if other.extended_at is not None and other.due_on > case.row.due_on:
+        return False  # whoever asks now was told nothing of the later day
     if case.row.type in BY_CONTENT:
         return asked(case.details) == asked(open_details(case.account.key, other))
     export = request_exports.latest(tx, other)

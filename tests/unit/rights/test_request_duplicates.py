@@ -185,3 +185,12 @@ def test_of_two_decisions_at_the_same_moment_one_is_refused(services: Services, 
     with transaction(services) as tx:
         ground = requests.read_request(tx, request_id).row.ground
     assert ground == ("excessive" if won[0] else "compelling_grounds")
+
+
+def test_nobody_waits_for_one_that_was_put_off_beyond_their_own_day(services: Services) -> None:
+    account_id = make_account(services).row.account_id
+    first = receive(services, account_id, "objection", details={"text": "no"})
+    with transaction(services, now=NOW + timedelta(days=20)) as tx:
+        requests.extend(tx, services.policy, first.row.request_id, "Seventy people are concerned.")
+    second = receive(services, account_id, "objection", details={"text": "no"}, now=NOW + timedelta(days=21))
+    assert second.row.duplicate_of is None
