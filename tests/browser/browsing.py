@@ -21,12 +21,17 @@ LANGUAGES: Final = ("en", "sv", "fr", "es")
 WIDTHS: Final = {1280: 900, 360: 740}
 SCHEMES: Final = ("light", "dark")
 SEND: Final = "main form button"  # the first one
+PATIENCE: Final = 15_000  # milliseconds
 FOLDER: Final = Path(__file__).parents[2] / "var" / "screenshots"
 # A page that tells of a failure is none: Chromium notes the status of every document.
 STATUS: Final = "Failed to load resource: the server responded with a status of 4"
 TOO_WIDE: Final = """() => [...document.querySelectorAll('body *')]
     .filter(each => each.getBoundingClientRect().right > innerWidth + 1 && !each.closest('.scroll, .drawing, .skip'))
     .slice(0, 5).map(each => each.outerHTML.slice(0, 120))"""
+
+CUT_OFF: Final = """() => [...document.querySelectorAll('table.stack')]
+    .filter(each => getComputedStyle(each).display === 'block').map(each => each.parentElement)
+    .filter(each => each.scrollWidth > each.clientWidth).map(each => each.getAttribute('aria-label'))"""
 
 
 def program() -> str:
@@ -106,6 +111,7 @@ class Visits:
             viewport={"width": width, "height": WIDTHS[width]},
             accept_downloads=True,
         )
+        context.set_default_timeout(PATIENCE)
         return self.watch.over(context).new_page()
 
 
@@ -165,10 +171,10 @@ def folder() -> Path:
 
 
 def overflow(page: Page) -> list[str]:
-    """What is wider than the window, where the page scrolls sideways."""
-    if page.evaluate("document.scrollingElement.scrollWidth <= innerWidth"):
-        return []
-    return [f"wider than the window: {page.evaluate(TOO_WIDE)}"]
+    """What is wider than the window where the page scrolls sideways, and cards of a phone that are cut off."""
+    if not page.evaluate("document.scrollingElement.scrollWidth <= innerWidth"):
+        return [f"wider than the window: {page.evaluate(TOO_WIDE)}"]
+    return [f"cut off: {each}" for each in page.evaluate(CUT_OFF)]
 
 
 def violations(page: Page) -> list[str]:

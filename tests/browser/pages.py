@@ -23,6 +23,7 @@ class Shown:
     path: str
     who: str | None = None
     after: Callable[[Page], None] | None = None
+    stale: bool = False  # whether the password was given too long ago
 
 
 def fill_names(page: Page, **others: str) -> None:
@@ -66,6 +67,12 @@ def mistype_a_code(page: Page) -> None:
     """Ask for a code, and type another."""
     ask_for_a_code(page)
     sent(code="0000-0000", password="five other words are needed", again="five other words are needed")(page)
+
+
+def ask_for_too_little(page: Page) -> None:
+    """Ask for a code, and then for nothing with it."""
+    ask_for_a_code(page)
+    press(page, SEND)
 
 
 def ask_to_unsubscribe(page: Page) -> None:
@@ -114,11 +121,16 @@ PAGES: Final = (
     Shown("unsubscribe-form", "unsubscribe.show_form", "/portal/unsubscribe"),
     Shown("unsubscribe-form-sent", "unsubscribe.ask_by_form", "/portal/unsubscribe", after=ask_to_unsubscribe),
     Shown("sessions", "own_sessions.show", "/portal/sessions", "owner"),
-    Shown("password", "password.show", "/portal/password", "owner"),
-    Shown("password-wrong", "password.confirm", "/portal/password", "newcomer", sent(password="not the password")),
+    Shown("password", "password.show", "/portal/password", "owner", stale=True),
+    Shown(
+        "password-wrong", "password.confirm", "/portal/password", "newcomer", sent(password="not the password"), stale=True
+    ),
     Shown("change-password", "password.show_change", "/portal/change-password", "owner"),
     Shown("owners", "owners.show", "/portal/owners", "doubter"),
     Shown("owners-none", "owners.show", "/portal/owners", "owner"),
+    Shown("ask", "ask.show", "/portal/ask"),
+    Shown("ask-request", "ask.send", "/portal/ask", after=ask_for_a_code),
+    Shown("ask-request-wrong", "ask.ask", "/portal/ask", after=ask_for_too_little),
     Shown("announcement", "announcement.show", "/portal/announcement", "doubter"),
     Shown("announcement-seen", "announcement.show", "/portal/announcement", "owner"),
     Shown("notice", "notice.show", "/portal/notice"),
@@ -159,6 +171,7 @@ PAGES: Final = (
 
 # What answers GET and is no page, and why.
 NO_PAGES: Final = {
+    "ask.restart": "leads to the form that asks for a code",
     "closing.show_undo": "leads to the page of the closing",
     "exports.download": "the archive",
     "exports.progress": "a number, for a script",

@@ -12,8 +12,10 @@ from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from pathlib import Path
 from typing import TypeVar
+from uuid import UUID
 
 from sqlalchemy import Engine
+from sqlalchemy import text as sql
 
 from cloudpriv import config
 from cloudpriv.bootstrap import Services, build
@@ -60,6 +62,12 @@ class Site:
         """Let nobody wait for what was tried before."""
         for key in self.services.redis.scan_iter(WAITS):
             self.services.redis.delete(key)
+
+    def forget_password_of(self, account_id: UUID) -> None:
+        """As if everybody who is signed in to an account had given the password too long ago."""
+        long_ago = "UPDATE holder_sessions SET password_at = now() - interval '6 minutes' WHERE account_id = :id"
+        with self.owner.begin() as connection:
+            connection.execute(sql(long_ago), {"id": account_id})
 
     def command(self, *words: str) -> str:
         """What a command line says on the same folder, once it has ended well."""

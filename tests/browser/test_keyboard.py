@@ -24,7 +24,7 @@ FOCUSED: Final = """() => {
             && style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2 && style.outlineColor !== 'transparent',
             inside: box.bottom > 0 && box.top < innerHeight && box.right > 0 && box.left < innerWidth};
 }"""
-SIGNED_IN: Final = [each for each in PAGES if each.after is None]
+SIGNED_IN: Final = [each for each in PAGES if each.after is None and not each.stale]
 
 
 def walk(page: Page) -> list[dict[str, Any]]:

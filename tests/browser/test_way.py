@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Locator, Page
-from sqlalchemy import insert, text
+from sqlalchemy import insert
 
 from cloudpriv.controller.tables import TrafficSession
 from tests.browser.browsing import LANGUAGES, Visits, give_password, press, sign_in
@@ -68,9 +68,7 @@ def _export(page: Page, site: Site, visitor: Visitor, language: str, *, script: 
         fetch.wait_for(timeout=PATIENCE * 1000)
     else:
         until(lambda: _ready(page, fetch), "the archive")
-    with site.owner.begin() as connection:
-        long_ago = "UPDATE holder_sessions SET password_at = now() - interval '6 minutes' WHERE account_id = :id"
-        connection.execute(text(long_ago), {"id": visitor.account_id})
+    site.forget_password_of(visitor.account_id)
     press(page, fetch)
     assert urlsplit(page.url).path == "/portal/password"
     give_password(page)
