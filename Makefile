@@ -24,8 +24,13 @@ demo: install ## the whole life of an account on the embedded stack, to the end
 serve: install ## the embedded stack with API, worker and schedule; stays up
 	$(BIN)/cloudpriv serve --embedded $(EMBEDDED)
 
-test: install lint ## all checks and tests
+test: install lint browser ## all checks and tests
 	$(BIN)/python -m pytest
+
+browser: ## Debian's Chromium for the tests of the portal, where it is missing and root may install it
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	  && apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium >/dev/null; } || \
+	  echo "Chromium is not here: the tests of the portal will fail until it is (Debian: apt-get install chromium)."
 
 lint: install ## style, types, import contracts, openapi.yaml in step
 	$(BIN)/ruff format --check --quiet .
@@ -52,4 +57,4 @@ lock: ## pin the newest allowed versions anew (needs uv)
 clean: ## remove what `install`, `serve` and tests left in this folder
 	rm -rf $(VENV) var build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help install demo serve test lint bench messages lock clean
+.PHONY: help install demo serve test browser lint bench messages lock clean
