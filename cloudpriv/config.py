@@ -141,7 +141,8 @@ class Settings:
         "Ed25519 private key (PEM, PKCS 8) that signs access tokens; needed by the API", default=None, check=_file
     )
     proof_key_file: str | None = _setting(
-        "Ed25519 private key (PEM, PKCS 8) that signs certificates, checkpoints and archives; needed by workers and the schedule",
+        "Ed25519 private key (PEM, PKCS 8) that signs certificates, checkpoints and archives; needed by workers and the "
+        "schedule",
         default=None,
         check=_file,
     )

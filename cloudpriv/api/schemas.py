@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final, TypeVar
+from urllib.parse import quote, urlencode
 from uuid import UUID
 
-from flask import request, url_for
+from flask import request
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 from cloudpriv.api.endpoint import call
@@ -176,5 +177,4 @@ def _tag(position: bytes) -> bytes:
 
 def _next_link(cursor: str) -> str:
     arguments = {**request.args.to_dict(flat=False), "cursor": cursor}
-    target = url_for(request.endpoint or "", **{**(request.view_args or {}), **arguments})
-    return f'<{target}>; rel="next"'
+    return f'<{quote(request.path)}?{urlencode(arguments, doseq=True)}>; rel="next"'

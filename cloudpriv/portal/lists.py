@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
+from urllib.parse import quote, urlencode
 from uuid import UUID
 
-from flask import request, url_for
+from flask import request
 
 from cloudpriv.api import schemas
 from cloudpriv.platform.errors import InvalidError, NotFoundError
@@ -40,7 +41,7 @@ def address(**changed: Any) -> str:
     """The address of this page with some of its parameters changed; None leaves one out."""
     parameters = {**request.args.to_dict(), **changed}
     given = {name: value for name, value in parameters.items() if value not in (None, "")}
-    return url_for(request.endpoint or "", **{**(request.view_args or {}), **given})
+    return f"{quote(request.path)}?{urlencode(given)}" if given else quote(request.path)
 
 
 def start() -> str | None:

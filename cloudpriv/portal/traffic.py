@@ -1,6 +1,6 @@
 """/portal/traffic: the sessions of an account's devices, or of one person, with their volume by month."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
@@ -58,7 +58,7 @@ def show(tx: Tx) -> Response:
     session, _account, _person = guard.signed_in()
     asked = _asked(session)
     if asked.errors:
-        return pages.render("traffic.html", status=422, asked=asked, devices=_choices(tx, session, asked, []), lines=[],
+        return pages.render("traffic.html", status=422, asked=asked, devices=_choices(tx, session, asked, ()), lines=[],
                             months=[], chart=None, following=None, start=None)  # fmt: skip
     position = before(lists.begin())
     rows = traffic_reports.list_sessions(tx, session.account_id, asked.span, before=position, limit=lists.LIMIT)
@@ -67,7 +67,7 @@ def show(tx: Tx) -> Response:
     return pages.render(
         "traffic.html",
         asked=asked,
-        devices=_choices(tx, session, asked, months),
+        devices=_choices(tx, session, asked, [*_devices_of(months), *(row.device_id for row in shown)]),
         lines=_lines(tx, session, shown),
         months=months,
         chart=charts.stacked([(month.bytes_from_device, month.bytes_to_device) for month in months]),
@@ -133,17 +133,19 @@ def _months_before(moment: datetime, months: int) -> datetime:
     return datetime(index // 12, index % 12 + 1, 1, tzinfo=UTC)
 
 
-def _choices(tx: Tx, session: Session, asked: Asked, months: Sequence[MonthlyTotal]) -> list[tuple[str, str]]:
-    """Devices to choose from, by name: the account's for owners, for members those that they used; and the one chosen."""
-    wanted = {asked.span.device_id} - {None}
+def _devices_of(months: Sequence[MonthlyTotal]) -> Iterator[UUID]:
+    return (device.device_id for month in months for device in month.devices)
+
+
+def _choices(tx: Tx, session: Session, asked: Asked, used: Iterable[UUID]) -> list[tuple[str, str]]:
+    """Devices to choose from, by name: for owners the account's and the one chosen, for members those they are seen to use."""
+    named: dict[UUID, str] = {}
+    wanted = set(used)
     if session.role == "owner":
         known = devices.list_devices(tx, session.account_id, after=None, limit=MOST_DEVICES)[:MOST_DEVICES]
         named = {device.row.device_id: names.called(device.identity) for device in known}
-        wanted -= named.keys()
-    else:
-        named = {}
-        wanted |= {device.device_id for month in months for device in month.devices}
-    named |= names.name_devices(tx, session.account_id, [each for each in wanted if each is not None])
+        wanted = {asked.span.device_id} - named.keys() if asked.span.device_id else set()
+    named |= names.name_devices(tx, session.account_id, wanted)
     return sorted(((str(device_id), name) for device_id, name in named.items()), key=lambda choice: choice[1].casefold())
 
 

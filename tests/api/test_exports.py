@@ -32,8 +32,8 @@ def test_a_request_is_taken_and_read_back(backend: Backend) -> None:
     assert listed == {"items": [request], "next_cursor": None}
     export = backend.get(f"/v1/exports/{request['export_id']}").get_json()
     assert export | {"created_at": ""} == {
-        "id": request["export_id"], "account_id": account, "request_id": request["id"], "status": "pending", "progress": 0, "size": None,
-        "sha256": None, "failure": None, "created_at": "", "ready_at": None, "expires_at": None,
+        "id": request["export_id"], "account_id": account, "request_id": request["id"], "status": "pending",
+        "progress": 0, "size": None, "sha256": None, "failure": None, "created_at": "", "ready_at": None, "expires_at": None,
     }  # fmt: skip
 
 

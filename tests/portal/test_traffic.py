@@ -68,13 +68,27 @@ def test_a_member_sees_their_own_sessions_alone(kim: Holder, alex: Holder, servi
     page = Page(alex.get("/portal/traffic").text)
     assert [each.text for each in page.all("option")] == ["All devices", "used"]
     assert "TB" not in page.one("main").text
-    assert rows(alex, f"/portal/traffic?device={unused}") == []
+    chosen = f"/portal/traffic?device={unused}"
+    assert rows(alex, chosen) == []
+    assert [each.text for each in Page(alex.get(chosen).text).all("option")] == ["All devices"], "its name is not told"
 
 
 def test_an_open_session_says_so(kim: Holder, services: Services) -> None:
     device = make_device(services, kim.account_id).row.device_id
     connect(services, kim.account_id, device, NOW - timedelta(days=1), ended_at=None)
     assert rows(kim.sign_in())[0][2] == "still open"
+
+
+@pytest.mark.parametrize("name", ["endpoint", "_method", "_external", "_scheme", "_anchor", "values"])
+def test_the_address_of_the_next_page_is_this_pages_whatever_else_was_asked(
+    kim: Holder, services: Services, name: str
+) -> None:
+    device = make_device(services, kim.account_id).row.device_id
+    connect(services, kim.account_id, device, *(NOW - timedelta(days=1, minutes=minute) for minute in range(60)))
+    answer = kim.sign_in().get(f"/portal/traffic?{name}=a%26b")
+    assert answer.status_code == 200
+    [following] = Page(answer.text).all("a", rel="next")
+    assert (following.attributes["href"] or "").startswith(f"/portal/traffic?{name}=a%26b&cursor=")
 
 
 def test_sessions_come_page_by_page_latest_first(kim: Holder, services: Services) -> None:
