@@ -138,7 +138,7 @@ def _devices_of(months: Sequence[MonthlyTotal]) -> Iterator[UUID]:
 
 
 def _choices(tx: Tx, session: Session, asked: Asked, used: Iterable[UUID]) -> list[tuple[str, str]]:
-    """Devices to choose from, by name: for owners the account's and the one chosen, for members those they are seen to use."""
+    """Devices to choose from, by name: for owners the account's and the one chosen, for members those used."""
     named: dict[UUID, str] = {}
     wanted = set(used)
     if session.role == "owner":
