@@ -126,7 +126,7 @@ def check_archive(archive: bytes) -> list[dict[str, Any]]:
         manifest = json.loads(unpacked.read("manifest.json"))
         members: list[dict[str, Any]] = manifest["members"]
         require(unpacked.testzip() is None, "the archive is damaged")
-        listed = Counter([*(member["name"] for member in members), "manifest.json"])
+        listed = Counter([*(member["name"] for member in members), "manifest.json", "manifest.jws"])
         require(listed == Counter(unpacked.namelist()), "the manifest does not list every member")
         for member in members:
             digest = hashlib.sha256(unpacked.read(member["name"])).hexdigest()

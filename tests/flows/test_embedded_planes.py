@@ -80,7 +80,20 @@ def children_of(process: int) -> list[int]:
 
 def processes_of(plane: str, parent: int) -> list[int]:
     """What was started for a plane, with the API's own children."""
-    return [each for each in children_of(parent) if words_of(each)[-2:] == ["--plane", plane]]
+    return [each for each in children_of(parent) if plane_of(words_of(each)) == plane]
+
+
+def plane_of(words: list[str]) -> str | None:
+    """Which plane a process of ours is of; the controller's worker goes on as a program of its own."""
+    if words[-2:] == ["-m", "workers"]:
+        return "controller"
+    return words[-1] if words[-2:-1] == ["--plane"] else None
+
+
+def command_of(process: int) -> str:
+    """What a process of ours does."""
+    words = words_of(process)
+    return "worker" if words[-1] == "workers" else words[-3]
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +126,7 @@ def test_it_says_where_both_planes_are_served(serving: Serving) -> None:
 
 def test_each_plane_has_an_api_a_worker_and_a_schedule(serving: Serving) -> None:
     for of_plane in (serving.of_controller, serving.of_processor):
-        commands = [words_of(process)[-3] for process in of_plane]
+        commands = [command_of(process) for process in of_plane]
         assert set(commands) == set(SIDE_BY_SIDE)
         assert commands.count("serve") == 2, "gunicorn's own process and the one that answers"
 
@@ -164,7 +177,7 @@ def test_on_servers_that_the_settings_name_the_apis_alone_are_served_side_by_sid
     with said.open("w") as stderr, cloudpriv(*words, environment=database.environment(), stderr=stderr) as parent:
         assert parent.stdout is not None
         assert parent.stdout.readline().endswith(f"http://127.0.0.1:{ports[1]}. Ctrl-C stops everything.\n")
-        assert {words_of(child)[-3] for child in children_of(parent.pid)} == {"serve"}
+        assert {command_of(child) for child in children_of(parent.pid)} == {"serve"}
         for port in ports:
             assert urllib3.request("GET", f"http://127.0.0.1:{port}/healthz").status == 200
         first = processes_of("processor", parent.pid)[0]
