@@ -136,7 +136,7 @@ def visit(page: Page, path: str, password: str = PASSWORD) -> None:
 def give_password(page: Page, password: str = PASSWORD) -> None:
     """Give the password once more."""
     page.fill("[name=password]", password)
-    press(page, SEND)
+    press(page, "form[action='/portal/password'] button")
 
 
 def press(page: Page, what: str | Locator) -> None:
