@@ -60,6 +60,11 @@ class SubjectRequest(ControllerBase):
         ),
         CheckConstraint("scope IN ('account', 'person')", name="scope"),
         CheckConstraint("channel IN ('portal', 'backend', 'letter', 'mail')", name="channel"),
+        CheckConstraint(
+            "ground IN ('manifestly_unfounded', 'excessive', 'identity_not_verified', 'legal_obligation', 'legal_claims', "
+            "'compelling_grounds', 'others_rights', 'data_accurate', 'not_applicable')",
+            name="ground",
+        ),
         CheckConstraint("status IN ('received', 'withdrawn', 'refused') OR identity_method IS NOT NULL", name="identity"),
         Index(None, "request_id"),
         Index("ix_requests_completed", "completed_at", postgresql_where=text("completed_at IS NOT NULL")),

@@ -23,6 +23,7 @@ from cloudpriv.controller.tables import Account
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import ConflictError, NotFoundError
 from cloudpriv.platform.ids import new_id
+from cloudpriv.platform.keys import KeyFault
 from cloudpriv.platform.mail import check_address
 from cloudpriv.policy.register import Policy
 from cloudpriv.rights.post import Post
@@ -45,16 +46,18 @@ def notify(tx: Tx, account_id: UUID, kind: str, categories: Collection[str], *, 
     Of a person also those who were given data of the whole account. An erasure is told once, and so is what one request
     brought about. The account exists; whoever erases locks it before.
     """
+    known = _told_before(tx, account_id, kind, person_id, request_id)
+    concerned = {
+        disclosure: sorted(both)
+        for disclosure in _disclosures(tx, account_id, person_id)
+        if disclosure.disclosure_id not in known and (both := set(disclosure.categories) & set(categories))
+    }
+    if not concerned:  # and so no key is needed
+        return []
     account = accounts.find_account(tx, account_id)
     same = {"request_id": request_id, "concerns": person_id, "kind": kind, "created_at": tx.now}
-    known = _told_before(tx, account_id, kind, person_id, request_id)
-    rows = [
-        {**same, **_notice(account, disclosure), "categories": concerned}
-        for disclosure in _disclosures(tx, account_id, person_id)
-        if disclosure.disclosure_id not in known and (concerned := sorted(set(disclosure.categories) & set(categories)))
-    ]
-    if rows:
-        tx.session.execute(insert(RecipientNotice), rows)
+    rows = [{**same, **_notice(account, each), "categories": both} for each, both in concerned.items()]
+    tx.session.execute(insert(RecipientNotice), rows)
     for row in rows:
         events.record(tx, "recipient.notify", account_id=account_id, subject_id=row["notice_id"])
         if row["status"] == "pending":
@@ -70,18 +73,19 @@ def before_erasure(tx: Tx, account_id: UUID) -> bool:
     if not _has_anybody_to_tell(tx, account_id):
         return True
     conclude(tx, account_id=account_id)
-    categories = {category for row in _disclosures(tx, account_id, None) for category in row.categories}
-    notify(tx, account_id, "erasure", categories)
+    disclosed = _disclosures(tx, account_id, None)
+    try:
+        notify(tx, account_id, "erasure", {category for row in disclosed for category in row.categories})
+    except KeyFault:  # nobody can read any more who they are; what is unreadable is erased all the same
+        _leave_untold(tx, account_id, [row.disclosure_id for row in disclosed])
+        return True
     since = tx.now - WAIT
     waiting = RecipientNotice.account_id == account_id, RecipientNotice.status.in_(WAITING)
     open_notice = exists().where(*waiting, RecipientNotice.created_at > since)
     if tx.session.scalar(select(or_(open_notice, _farewell_queued(account_id, since)))):
         return False
     untold = tx.session.scalars(select(RecipientNotice.notice_id).where(*waiting)).all()
-    for notice_id in untold:  # the notices go with the account: what nobody was told of stays in the trail
-        events.record(tx, "recipient.not_told", account_id=account_id, subject_id=notice_id)
-    if untold:
-        log.error("recipients_not_told", account=str(account_id), number=len(untold))
+    _leave_untold(tx, account_id, untold)
     return True
 
 
@@ -158,6 +162,14 @@ def writers(post: Post) -> Mapping[str, Writer]:
         return _written(tx, post.policy, mail)
 
     return {f"{MAIL}{kind}": write for kind in KINDS}
+
+
+def _leave_untold(tx: Tx, account_id: UUID, subjects: Sequence[UUID]) -> None:
+    """Notices and disclosures go with the account: what nobody was told of stays in the trail."""
+    for subject_id in subjects:
+        events.record(tx, "recipient.not_told", account_id=account_id, subject_id=subject_id)
+    if subjects:
+        log.error("recipients_not_told", account=str(account_id), number=len(subjects))
 
 
 def _disclosures(tx: Tx, account_id: UUID, person_id: UUID | None) -> Sequence[Disclosure]:

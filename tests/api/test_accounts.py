@@ -21,6 +21,7 @@ def test_an_account_is_opened_and_read_back(backend: Backend) -> None:
         "created_at": "2018-08-01T08:00:00Z",
         "last_traffic_at": None,
         "purge_due_on": "2025-08-02",
+        "closes_at": None,
     }
     assert read.headers["ETag"] == '"1"'
     assert read.headers["Cache-Control"] == "no-store"

@@ -30,6 +30,10 @@ UNSAMPLED = (
     ("requests", "details", "bytea"),
 )
 TYPES = "type IN ('access', 'portability', 'rectification', 'erasure', 'restriction', 'objection', 'consent_withdrawal')"
+GROUNDS = (
+    "ground IN ('manifestly_unfounded', 'excessive', 'identity_not_verified', 'legal_obligation', 'legal_claims', "
+    "'compelling_grounds', 'others_rights', 'data_accurate', 'not_applicable')"
+)
 STATUSES = "status IN ('received', 'identity_verified', 'in_progress', 'completed', 'refused', 'withdrawn')"
 
 
@@ -116,6 +120,7 @@ def _widen() -> None:
         status=STATUSES,
         scope="scope IN ('account', 'person')",
         channel="channel IN ('portal', 'backend', 'letter', 'mail')",
+        ground=GROUNDS,
         identity="status IN ('received', 'withdrawn', 'refused') OR identity_method IS NOT NULL",
     )
     _checked("exports", scope="scope IN ('account', 'person')", progress="progress BETWEEN 0 AND 100")

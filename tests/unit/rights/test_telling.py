@@ -226,6 +226,21 @@ def test_what_a_restore_brought_back_is_erased_without_telling_again(
     assert purge_of(services, again.purge_id).status == "done"
 
 
+def test_an_account_whose_key_does_not_open_is_erased_though_nobody_can_be_told(
+    services: Services, worker_services: Services, owner_engine: Engine
+) -> None:
+    account_id = make_full_account(services)
+    disclose(services, account_id)
+    purge_id = close(services, account_id)
+    with owner_engine.begin() as connection:
+        connection.execute(text("UPDATE account_keys SET wrapped = reverse(wrapped)"))
+    run(worker_services, purge_id)
+    assert purge_of(services, purge_id).status == "done"
+    with transaction(services) as tx:
+        told = select(AuditEvent.action).where(AuditEvent.account_id == account_id)
+        assert "recipient.not_told" in tx.session.scalars(told).all()
+
+
 def test_no_notice_holds_personal_data_in_the_clear(services: Services, owner_engine: Engine) -> None:
     account_id = make_account(services).row.account_id
     person = make_person(services, account_id, name="canary-name").row
