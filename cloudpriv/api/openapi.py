@@ -37,6 +37,7 @@ BEARERS: Final[dict[Kind, str]] = {
     "owner": "A session of an account's owner, from `/v1/session` of the controller plane: also makes and revokes tokens.",
 }
 BACKEND: Final = "backend"
+USES: Final = frozenset({"accounts:read", "devices:read", "traffic:read"})  # what is refused of a restricted account
 OWN_RIGHTS: Final = "A session of an account holder, from `/v1/session`: uses that person's own rights."
 IDEMPOTENCY_KEY: Final = {
     "name": "Idempotency-Key",
@@ -132,6 +133,7 @@ def _refused(operation: dict[str, Any], access: Access, path: str) -> set[int]:
         (IF_MATCH in parameters, {412, 428}),
         (changes, {409}),
         (changes and "{account_id}" in path, {423}),
+        (access.scope in USES and ("{account_id}" in path or path.endswith("/lookup")), {423}),
     )
     return {status for holds, statuses in follows if holds for status in statuses}
 

@@ -22,6 +22,9 @@ Register: Final = Schema.from_dict(
         "title": fields.String(required=True),
         "supervisory_authority": fields.Dict(required=True),
         "sharing": fields.Dict(required=True),
+        "major": fields.Boolean(
+            required=True, metadata={"description": "Whether it changes so much that every owner is told."}
+        ),
         "housekeeping": fields.List(
             fields.Dict(), required=True, metadata={"description": "What is kept of the service itself."}
         ),

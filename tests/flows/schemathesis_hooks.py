@@ -89,13 +89,8 @@ def map_case(_: HookContext, case: "Case[Any]") -> "Case[Any]":
 
 @schemathesis.hook
 def before_call(_: HookContext, case: "Case[Any]", **__: Any) -> None:
-    """Have a hold name what its scope needs still, after what earlier answers told was put into it."""
-    if (
-        case.meta is not None
-        and case.meta.generation.mode.is_positive
-        and isinstance(case.body, dict)
-        and "authority" in case.body
-    ):
+    """Have members fit each other still, after what earlier answers told was put into the body."""
+    if case.meta is not None and case.meta.generation.mode.is_positive and isinstance(case.body, dict):
         case.body = _acceptable(dict(case.body))
 
 
