@@ -33,7 +33,13 @@ def grant_restriction(services: Services, holder: Holder, whole: bool) -> None:
     """As staff enters a letter that asks for it."""
     from_letter = {"channel": "letter", "identity": DOCUMENTS, "person_id": None if whole else holder.person_id}
     with transaction(services) as tx:
-        known = requests.receive(tx, services.policy, holder.account_id, "restriction", **from_letter)  # type: ignore[arg-type]
+        known = requests.receive(
+            tx,
+            services.policy,
+            holder.account_id,
+            "restriction",
+            **from_letter,  # type: ignore[arg-type]  # of many types
+        )
         requests.begin(tx, services.policy, known.row.request_id)
         if whole:
             restriction.restrict_account(tx, holder.account_id, request_id=known.row.request_id)

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+from flask import Flask
 from sqlalchemy import Engine, text
 
 from cloudpriv.bootstrap import Services
@@ -18,9 +19,9 @@ def overview(holder: Holder) -> Page:
     return Page(holder.sign_in().get("/portal/").text)
 
 
-def test_it_says_when_the_account_will_be_erased_and_why(app: object, services: Services, owner_engine: Engine) -> None:
+def test_it_says_when_the_account_will_be_erased_and_why(app: Flask, services: Services, owner_engine: Engine) -> None:
     account = make_account(services, created_at=datetime(2018, 5, 4, 9, tzinfo=UTC))
-    kim = make_holder(app, services, account.row.account_id)  # type: ignore[arg-type]
+    kim = make_holder(app, services, account.row.account_id)
     erased = overview(kim).words("section", aria_labelledby="erased")
     assert "5 May 2025" in erased
     assert "7 years after its last traffic" in erased
