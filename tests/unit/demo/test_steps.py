@@ -22,6 +22,7 @@ def archive(members: dict[str, bytes], listed: dict[str, bytes]) -> bytes:
         for name, content in members.items():
             written.writestr(name, content)
         written.writestr("manifest.json", json.dumps({"members": entries}))
+        written.writestr("manifest.jws", b"a signature")
     return packed.getvalue()
 
 
