@@ -25,7 +25,7 @@ serve: install ## the embedded stack with API, worker and schedule; stays up
 	$(BIN)/cloudpriv serve --embedded $(EMBEDDED)
 
 test: install lint browser ## all checks and tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 browser: ## Debian's Chromium for the tests of the portal, where it is missing and root may install it
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \

@@ -1,6 +1,9 @@
 """Fixtures: one stack a run, one database a test."""
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from sqlalchemy import Engine
@@ -9,11 +12,20 @@ from cloudpriv.bootstrap import ProcessorServices, Services
 from cloudpriv.embedded.stack import Stack, running
 from tests.stack import TestDatabase, fresh_database, migrate_template
 
+MEMORY, ENOUGH_BYTES = Path("/dev/shm"), 2 * 2**30  # noqa: S108 (a folder of its own is made in it)
+
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The embedded stack, started when the first test asks for it."""
-    with running(tmp_path_factory.mktemp("stack"), durable=False) as started:
+    """The embedded stack of this process, started when the first test asks for it.
+
+    In memory where there is room: a database is then copied for a test in a third of the time.
+    """
+    roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ENOUGH_BYTES
+    with (
+        TemporaryDirectory(prefix="cloudpriv-", dir=MEMORY if roomy else tmp_path_factory.mktemp("stack")) as folder,
+        running(Path(folder), durable=False) as started,
+    ):
         migrate_template(started)
         yield started
 
