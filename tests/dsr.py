@@ -19,7 +19,8 @@ from sqlalchemy import select
 
 from cloudpriv.bootstrap import ProcessorServices
 from cloudpriv.platform.clock import utc_now
-from cloudpriv.processor import deletions, opendsr
+from cloudpriv.processor.orders import deletions
+from cloudpriv.processor.subjects import opendsr
 from cloudpriv.processor.tables import LogTask
 from tests.logdata import Caller, carry_out, log_transaction
 

@@ -10,10 +10,11 @@ from sqlalchemy import select, update
 
 from cloudpriv.api.logdata.points_body import read_json
 from cloudpriv.bootstrap import ProcessorServices
-from cloudpriv.processor import accounts, chunks
-from cloudpriv.processor.append import Appender, append
-from cloudpriv.processor.columns import in_order
-from cloudpriv.processor.points import Batch
+from cloudpriv.processor import accounts
+from cloudpriv.processor.storage import chunks
+from cloudpriv.processor.storage.append import Appender, append
+from cloudpriv.processor.storage.columns import in_order
+from cloudpriv.processor.storage.points import Batch
 from cloudpriv.processor.tables import LogAccount, LogChunk
 from tests.factories import NOW
 from tests.logdata import device_actor, log_transaction

@@ -5,8 +5,8 @@ from datetime import datetime
 from uuid import UUID
 
 from cloudpriv.bootstrap import ProcessorServices
-from cloudpriv.processor import reading
-from cloudpriv.processor.chunks import Selection
+from cloudpriv.processor.query import reading
+from cloudpriv.processor.storage.chunks import Selection
 from tests.factories import NOW
 from tests.logdata import log_transaction
 from tests.points import send, sender

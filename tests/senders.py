@@ -9,9 +9,9 @@ import msgspec
 
 from cloudpriv.api.logdata.points_body import read_json
 from cloudpriv.bootstrap import ProcessorServices
-from cloudpriv.processor import reading
-from cloudpriv.processor.append import Appender, Verdict, append
-from cloudpriv.processor.chunks import Selection
+from cloudpriv.processor.query import reading
+from cloudpriv.processor.storage.append import Appender, Verdict, append
+from cloudpriv.processor.storage.chunks import Selection
 from tests.factories import NOW
 from tests.logdata import device_actor, log_transaction
 

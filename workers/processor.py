@@ -15,21 +15,14 @@ from cloudpriv.bootstrap import ProcessorServices
 from cloudpriv.platform import outbound
 from cloudpriv.platform.errors import BusyError, NotFoundError
 from cloudpriv.platform.keys import KeyFault
-from cloudpriv.processor import (
-    callbacks,
-    compaction,
-    deletions,
-    erasure,
-    exports,
-    fulfilment,
-    opendsr,
-    retention,
-    sweep,
-    tasks,
-)
-from cloudpriv.processor.callbacks import Teller
-from cloudpriv.processor.fulfilment import Fulfilment
+from cloudpriv.processor import tasks
+from cloudpriv.processor.orders import deletions, exports, retention
+from cloudpriv.processor.storage import compaction, sweep
+from cloudpriv.processor.subjects import callbacks, fulfilment, opendsr
+from cloudpriv.processor.subjects.callbacks import Teller
+from cloudpriv.processor.subjects.fulfilment import Fulfilment
 from cloudpriv.processor.tasks import Task
+from cloudpriv.processor.upkeep import erasure
 
 log = structlog.get_logger(__name__)
 

@@ -7,7 +7,7 @@ from cloudpriv.bootstrap import build_processor
 from cloudpriv.config import ProcessorSettings
 from cloudpriv.platform import watch as platform_watch
 from cloudpriv.platform.jobs import PROCESSOR_QUEUE, queue
-from cloudpriv.processor import restored
+from cloudpriv.processor.storage import restored
 from workers import processor
 from workers.loop import carry_out, closing
 

@@ -19,8 +19,11 @@ from cloudpriv.bootstrap import ProcessorServices
 from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.jobs import PROCESSOR_QUEUE, queue
 from cloudpriv.platform.watch import Watch
-from cloudpriv.processor import clocks, compaction, erasure, restored, retention, tasks, telling
-from cloudpriv.processor import sweep as orphans
+from cloudpriv.processor import tasks
+from cloudpriv.processor.orders import retention
+from cloudpriv.processor.storage import compaction, restored
+from cloudpriv.processor.storage import sweep as orphans
+from cloudpriv.processor.upkeep import clocks, erasure, telling
 from workers.schedule import ENOUGH, ROUND_SECONDS, Sweep, reported, waiting
 
 log = structlog.get_logger(__name__)

@@ -23,7 +23,7 @@ from cloudpriv.api.logdata.access import customer_of, runtime
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import DomainError, InvalidError, UnauthenticatedError, UnreadableError
 from cloudpriv.platform.objectstore import ObjectStore
-from cloudpriv.processor import mailbox, sync
+from cloudpriv.processor.datamailbox import mailbox, sync
 
 blueprint: Final = Blueprint("dmweb", __name__, url_prefix="/dmweb", description="The DataMailbox API.")
 READ: Final = "logdata:read"

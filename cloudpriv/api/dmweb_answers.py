@@ -7,9 +7,9 @@ from typing import Any, Final
 import pyarrow as pa
 from marshmallow import Schema, fields
 
-from cloudpriv.processor.columns import VALUES
+from cloudpriv.processor.datamailbox.mailbox import Kept, Read
 from cloudpriv.processor.devices import Device, Tag
-from cloudpriv.processor.mailbox import Kept, Read
+from cloudpriv.processor.storage.columns import VALUES
 
 TIME_ZONE: Final = "Etc/UTC"  # every time is told in it; what zone a device stands in nobody told us
 GOOD: Final = "good"  # of a point that came without a quality, as the original has it

@@ -29,9 +29,10 @@ from cloudpriv.api.opendsr_schemas import (
 )
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import DomainError
-from cloudpriv.processor import exports, identities, opendsr, results
-from cloudpriv.processor.callbacks import DOMAIN_HEADER, SIGNATURE_HEADER, signed_headers
-from cloudpriv.processor.opendsr import Order
+from cloudpriv.processor.orders import exports
+from cloudpriv.processor.subjects import identities, opendsr, results
+from cloudpriv.processor.subjects.callbacks import DOMAIN_HEADER, SIGNATURE_HEADER, signed_headers
+from cloudpriv.processor.subjects.opendsr import Order
 
 blueprint: Final = Blueprint(
     "opendsr", __name__, url_prefix=opendsr.PATH, description="OpenDSR 2.0: requests of data subjects."

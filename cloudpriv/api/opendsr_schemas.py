@@ -10,8 +10,8 @@ from cloudpriv.platform import outbound
 from cloudpriv.platform.certificate import Certificate
 from cloudpriv.platform.errors import NotFoundError
 from cloudpriv.platform.outbound import LONGEST, Network
-from cloudpriv.processor import identities, opendsr
-from cloudpriv.processor.identities import Identity
+from cloudpriv.processor.subjects import identities, opendsr
+from cloudpriv.processor.subjects.identities import Identity
 
 GUID: Final = Pattern(
     "^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$", "Must be a UUID of version 4 in lower case."

@@ -27,7 +27,7 @@ from cloudpriv.platform.actor import Actor
 from cloudpriv.platform.errors import BusyError, DomainError, NotFoundError, RestoredError
 from cloudpriv.platform.keys import KeyFault
 from cloudpriv.policy.reading import PolicyError
-from cloudpriv.processor import restored as log_data_restored
+from cloudpriv.processor.storage import restored as log_data_restored
 from cloudpriv.retention import restored
 from cloudpriv.retention.ledger import LedgerError
 

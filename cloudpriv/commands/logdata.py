@@ -12,8 +12,8 @@ import click
 from cloudpriv.client.holder import Holder
 from cloudpriv.commands.context import as_json, chosen_stack, operator, processor_services, report, report_one
 from cloudpriv.platform.actor import SERVICES
-from cloudpriv.processor import acceptance
 from cloudpriv.processor.tokens import KINDS
+from cloudpriv.processor.upkeep import acceptance
 
 TOKENS: Final = "/v1/logdata/tokens"
 PASSWORD: Final = "CLOUDPRIV_PASSWORD"  # noqa: S105  the name of a variable

@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 from cloudpriv.platform.classify import Category, classification_of
 from cloudpriv.platform.db import ControllerBase, Tx
 from cloudpriv.policy.register import Policy
-from cloudpriv.processor import erasure
+from cloudpriv.processor.upkeep import erasure
 from cloudpriv.retention import erase
 from cloudpriv.retention.ledger import Entry
 from cloudpriv.retention.tables import LedgerEntry, Purge

@@ -16,7 +16,7 @@ from cloudpriv.controller import log_data
 from cloudpriv.controller.tables import Account
 from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.db import Plane, Tx
-from cloudpriv.processor import erasure
+from cloudpriv.processor.upkeep import erasure
 from cloudpriv.retention.erase import hash_of
 from cloudpriv.retention.tables import LedgerEntry
 

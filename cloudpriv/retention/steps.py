@@ -19,7 +19,7 @@ from cloudpriv.platform import jobs
 from cloudpriv.platform.db import Plane, Tx, database_time
 from cloudpriv.platform.objectstore import ObjectStore
 from cloudpriv.policy.register import Policy
-from cloudpriv.processor import erasure
+from cloudpriv.processor.upkeep import erasure
 from cloudpriv.retention import certify, due, erase, holds, ledger, log_data, queued
 from cloudpriv.retention.lease import LEASE, PAUSE, Grip, Unit, release
 from cloudpriv.retention.ledger import Entry

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 
 from cloudpriv import config
 from cloudpriv.bootstrap import ProcessorServices, build_processor
-from cloudpriv.processor import columns
-from cloudpriv.processor.points import MAX_POINTS
+from cloudpriv.processor.storage import columns
+from cloudpriv.processor.storage.points import MAX_POINTS
 from tests.bench.load import post, requests_per_second
 from tests.bench.measure import Figure, beside, seconds
 from tests.bench.stage import Stage, server

@@ -21,9 +21,10 @@ from sqlalchemy import func, select
 from cloudpriv.bootstrap import ProcessorServices, build_processor
 from cloudpriv.config import load_processor
 from cloudpriv.platform.actor import WORKER
-from cloudpriv.processor import columns, tasks
-from cloudpriv.processor.append import Appender, append
-from cloudpriv.processor.points import Batch
+from cloudpriv.processor import tasks
+from cloudpriv.processor.storage import columns
+from cloudpriv.processor.storage.append import Appender, append
+from cloudpriv.processor.storage.points import Batch
 from cloudpriv.processor.tables import LogChunk
 from tests.bench.measure import Figure, beside, seconds
 from tests.bench.points import served

@@ -22,7 +22,7 @@ from cloudpriv.app import create_processor_app
 from cloudpriv.bootstrap import ProcessorServices, build_processor
 from cloudpriv.platform.errors import DomainError
 from cloudpriv.platform.logs import configure_logging
-from cloudpriv.processor import compaction
+from cloudpriv.processor.storage import compaction
 
 REFUSED: Final = 3
 FIRST: Final = 4  # are done by this process itself, as in `tests.faults.runner`: one of each kind, and again

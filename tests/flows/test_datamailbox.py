@@ -22,7 +22,7 @@ from pydatamailbox import DataMailbox, DataMailboxStatusError
 from sqlalchemy import Engine, text
 
 from cloudpriv.bootstrap import ProcessorServices
-from cloudpriv.processor import compaction
+from cloudpriv.processor.storage import compaction
 from cloudpriv.serving import await_answer
 from tests.logdata import carry_out, device_token, make_log_account, reader_token
 from tests.rawsearch import holding

@@ -23,7 +23,8 @@ from cloudpriv.config import DATABASE_SETTING, PREFIX, PROCESSOR_PREFIX, Process
 from cloudpriv.database import SCHEMAS
 from cloudpriv.embedded import stack
 from cloudpriv.metadata import PROCESSOR
-from cloudpriv.processor import erasure, tasks
+from cloudpriv.processor import tasks
+from cloudpriv.processor.upkeep import erasure
 from cloudpriv.serving import SIDE_BY_SIDE
 from tests.logdata import log_transaction, make_log_account
 from tests.stack import TestDatabase, every_row

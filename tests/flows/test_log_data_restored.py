@@ -11,8 +11,8 @@ from cloudpriv.bootstrap import ProcessorServices
 from cloudpriv.embedded.stack import of_plane
 from cloudpriv.platform.errors import RestoredError
 from cloudpriv.platform.ids import new_id
-from cloudpriv.processor import restored
-from cloudpriv.processor.restored import MARK, Mark
+from cloudpriv.processor.storage import restored
+from cloudpriv.processor.storage.restored import MARK, Mark
 from tests.factories import NOW
 from tests.logdata import make_log_account
 from tests.points import send, sender

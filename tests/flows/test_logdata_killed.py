@@ -18,8 +18,8 @@ import pytest
 
 from cloudpriv.embedded.stack import Stack
 from cloudpriv.platform.clock import utc_now
-from cloudpriv.processor import compaction, sweep
-from cloudpriv.processor.chunks import DAY
+from cloudpriv.processor.storage import compaction, sweep
+from cloudpriv.processor.storage.chunks import DAY
 from tests.faults.log_runner import REFUSED
 from tests.faults.log_stage import LogStage, staged
 from tests.faults.points import let_through

@@ -21,7 +21,9 @@ from cloudpriv.platform.actor import LOG_DATA_SCOPES, OPERATOR, Actor
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import BusyError, ForbiddenError, UnauthenticatedError
 from cloudpriv.platform.watch import Watch
-from cloudpriv.processor import events, figures, restored, tokens
+from cloudpriv.processor import events, tokens
+from cloudpriv.processor.storage import restored
+from cloudpriv.processor.upkeep import figures
 
 STRANGER: Final = Actor("client", "unauthenticated")
 CUSTOMERS: Final = frozenset({"device", "reader", "owner"})

@@ -13,9 +13,10 @@ from cloudpriv.api.logdata.access import account_of
 from cloudpriv.api.schemas import Strict, UtcTime, any_text
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import FieldError, InvalidError
-from cloudpriv.processor import accounts, deletions, events, scope
+from cloudpriv.processor import accounts, events
 from cloudpriv.processor.order_tables import LogDeletion
-from cloudpriv.processor.scope import Names, Scope
+from cloudpriv.processor.orders import deletions, scope
+from cloudpriv.processor.orders.scope import Names, Scope
 
 blueprint: Final = Blueprint(
     "log_deletions", __name__, url_prefix="/v1/logdata/deletions", description="The customer has log data deleted."

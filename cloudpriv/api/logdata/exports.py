@@ -14,9 +14,11 @@ from cloudpriv.api.endpoint import endpoint, transaction
 from cloudpriv.api.logdata.access import account_of, runtime
 from cloudpriv.api.schemas import PageArgs, Strict, UtcTime, after_id, any_text, page, page_of
 from cloudpriv.platform.db import Tx
-from cloudpriv.processor import accounts, exports, naming
-from cloudpriv.processor.naming import Wanted
+from cloudpriv.processor import accounts
 from cloudpriv.processor.order_tables import LogExport
+from cloudpriv.processor.orders import exports
+from cloudpriv.processor.query import naming
+from cloudpriv.processor.query.naming import Wanted
 
 blueprint: Final = Blueprint(
     "log_exports", __name__, url_prefix="/v1/logdata/exports", description="The customer takes log data along."

@@ -21,12 +21,13 @@ from cloudpriv.api.logdata.access import account_of, runtime
 from cloudpriv.api.schemas import NO_NUL, PageArgs, Strict, UtcTime, after, after_id, any_text, example, page, page_of
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import ForbiddenError, InvalidError
-from cloudpriv.processor import formats, instructions, reading
-from cloudpriv.processor.exports import FORMATS
-from cloudpriv.processor.formats import Names
-from cloudpriv.processor.instructions import KINDS, Instruction, Wanted
 from cloudpriv.processor.order_tables import LogDeletion
-from cloudpriv.processor.reading import Position, Snapshot
+from cloudpriv.processor.orders import instructions
+from cloudpriv.processor.orders.exports import FORMATS
+from cloudpriv.processor.orders.instructions import KINDS, Instruction, Wanted
+from cloudpriv.processor.query import formats, reading
+from cloudpriv.processor.query.formats import Names
+from cloudpriv.processor.query.reading import Position, Snapshot
 
 blueprint: Final = Blueprint(
     "log_instructions",

@@ -13,8 +13,8 @@ from cloudpriv.api.logdata.access import runtime
 from cloudpriv.api.logdata.points_body import MAX_BYTES, read_json, read_lines
 from cloudpriv.api.schemas import Strict
 from cloudpriv.platform.errors import UnsupportedTypeError
-from cloudpriv.processor.append import Appender, BatchKey, append
-from cloudpriv.processor.points import MAX_POINTS, Batch, Point
+from cloudpriv.processor.storage.append import Appender, BatchKey, append
+from cloudpriv.processor.storage.points import MAX_POINTS, Batch, Point
 
 blueprint: Final = Blueprint("log_points", __name__, url_prefix="/v1/logdata", description="Points that devices send.")
 READERS: Final = {"application/json": read_json, "application/x-ndjson": read_lines}

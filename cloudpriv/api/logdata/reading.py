@@ -34,13 +34,14 @@ from cloudpriv.api.schemas import (
 )
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import FieldError, InvalidError
-from cloudpriv.processor import accounts, aggregates, devices, events, formats, naming, reading
-from cloudpriv.processor.aggregates import Bucket
+from cloudpriv.processor import accounts, devices, events
 from cloudpriv.processor.devices import Device, Tag
-from cloudpriv.processor.exports import MEDIA_TYPES
-from cloudpriv.processor.formats import Names
-from cloudpriv.processor.naming import Wanted
-from cloudpriv.processor.reading import Position, Snapshot
+from cloudpriv.processor.orders.exports import MEDIA_TYPES
+from cloudpriv.processor.query import aggregates, formats, naming, reading
+from cloudpriv.processor.query.aggregates import Bucket
+from cloudpriv.processor.query.formats import Names
+from cloudpriv.processor.query.naming import Wanted
+from cloudpriv.processor.query.reading import Position, Snapshot
 
 blueprint: Final = Blueprint("log_reading", __name__, url_prefix="/v1/logdata", description="The customer reads log data.")
 MOST_POINTS: Final = 5_000_000  # of one answer: over that, an export is what is wanted

@@ -6,7 +6,7 @@ from marshmallow import fields, validate
 
 from cloudpriv.api.answers import LISTED
 from cloudpriv.api.schemas import CURSOR, NO_NUL, PageArgs, Pattern, QueryInteger, Strict, UtcTime
-from cloudpriv.processor import aggregates
+from cloudpriv.processor.query import aggregates
 
 JSON: Final = "application/json"
 MAX_PAGE: Final = 10_000

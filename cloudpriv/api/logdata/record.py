@@ -13,8 +13,8 @@ from cloudpriv.api.logdata.access import account_of, runtime
 from cloudpriv.api.schemas import Strict, UtcTime
 from cloudpriv.platform.db import Tx
 from cloudpriv.policy.register import choose_language
-from cloudpriv.processor import record
-from cloudpriv.processor.record import Facts
+from cloudpriv.processor.orders import record
+from cloudpriv.processor.orders.record import Facts
 
 blueprint: Final = Blueprint(
     "log_record", __name__, url_prefix="/v1/logdata/record", description="The processor's record for the customer."

@@ -10,8 +10,8 @@ from cloudpriv.api.endpoint import endpoint, etag, expected_version, transaction
 from cloudpriv.api.logdata.access import account_of, runtime
 from cloudpriv.api.schemas import NO_NUL, Strict, UtcTime, example, short_text
 from cloudpriv.platform.db import Tx
-from cloudpriv.processor import retention
-from cloudpriv.processor.retention import RuleIn, Rules
+from cloudpriv.processor.orders import retention
+from cloudpriv.processor.orders.retention import RuleIn, Rules
 
 blueprint: Final = Blueprint(
     "log_retention", __name__, url_prefix="/v1/logdata/retention", description="Customer-set retention of log data."

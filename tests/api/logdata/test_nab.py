@@ -17,8 +17,8 @@ from flask import Flask
 
 from cloudpriv.bootstrap import ProcessorServices
 from cloudpriv.platform.actor import WORKER
-from cloudpriv.processor import compaction
-from cloudpriv.processor.chunks import DAY, RAW
+from cloudpriv.processor.storage import compaction
+from cloudpriv.processor.storage.chunks import DAY, RAW
 from tests.factories import NOW
 from tests.logdata import Caller, carry_out, device_token
 from tests.points import chunks_of

@@ -17,9 +17,11 @@ from sqlalchemy import Engine, delete, text
 from cloudpriv.api.endpoint import EXTENSION
 from cloudpriv.bootstrap import ProcessorServices
 from cloudpriv.platform.ids import new_id
-from cloudpriv.processor import accounts, devices, exports, reading, tasks
-from cloudpriv.processor.chunks import Selection
-from cloudpriv.processor.columns import VALUES
+from cloudpriv.processor import accounts, devices, tasks
+from cloudpriv.processor.orders import exports
+from cloudpriv.processor.query import reading
+from cloudpriv.processor.storage.chunks import Selection
+from cloudpriv.processor.storage.columns import VALUES
 from cloudpriv.processor.tables import LogTask
 from cloudpriv.processor.tasks import Task
 from tests.dsr import (

@@ -8,7 +8,7 @@ from cloudpriv.api.endpoint import EXTENSION
 from cloudpriv.bootstrap import ProcessorServices
 from cloudpriv.platform.ids import new_id
 from cloudpriv.platform.watch import Watch
-from cloudpriv.processor.restored import MARK, Mark, write
+from cloudpriv.processor.storage.restored import MARK, Mark, write
 from tests.factories import NOW
 from tests.logdata import Caller
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cloudpriv.api.logdata.points_body import MAX_BYTES, read_json, read_lines
 from cloudpriv.platform.errors import TooLargeError, UnreadableError
-from cloudpriv.processor.points import MAX_POINTS, Batch
+from cloudpriv.processor.storage.points import MAX_POINTS, Batch
 from tests.factories import NOW
 
 GOOD = '{"tag":"t","time":"2026-01-01T12:00:00Z","value":1.5}'

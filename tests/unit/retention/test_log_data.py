@@ -16,7 +16,8 @@ from cloudpriv.platform.clock import utc_now
 from cloudpriv.platform.db import PROCESSOR_SCHEMA, Plane, connect
 from cloudpriv.platform.errors import BusyError, GoneError, NotFoundError
 from cloudpriv.platform.ids import new_id
-from cloudpriv.processor import accounts, erasure
+from cloudpriv.processor import accounts
+from cloudpriv.processor.upkeep import erasure
 from cloudpriv.retention import certify, erase, holds, ledger, log_data, replay
 from cloudpriv.retention.lease import LEASE, PAUSE
 from cloudpriv.retention.ledger import Entry

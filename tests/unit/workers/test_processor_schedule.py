@@ -12,7 +12,8 @@ from cloudpriv.bootstrap import ProcessorServices
 from cloudpriv.platform.db import Plane
 from cloudpriv.platform.errors import BusyError
 from cloudpriv.platform.jobs import PROCESSOR_QUEUE, QUEUE, queue
-from cloudpriv.processor import erasure, tasks
+from cloudpriv.processor import tasks
+from cloudpriv.processor.upkeep import erasure
 from tests.factories import NOW
 from tests.logdata import log_transaction, make_log_account
 from workers import processor_schedule

@@ -1,0 +1,1 @@
+"""Points as they are read: found, merged in order, counted, aggregated, named and written in the customer's formats."""
