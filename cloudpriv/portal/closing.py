@@ -8,7 +8,7 @@ from flask_babel import gettext as _
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import ConflictError
 from cloudpriv.platform.text import normalised
-from cloudpriv.portal import guard, own_requests, pages
+from cloudpriv.portal import guard, own_requests, pages, said
 from cloudpriv.rights import closure, own_restriction
 
 blueprint: Final = Blueprint("closing", __name__, url_prefix="/portal")
@@ -25,7 +25,7 @@ def show(_tx: Tx) -> Response:
         status_of_account=account.row.status,
         closes_at=account.row.closes_at,
         days=closure.COOLING_OFF.days,
-        undone=request.args.get("said") == "undone",
+        undone="undone" in said.heard(),
     )
 
 
@@ -65,7 +65,7 @@ def undo(tx: Tx) -> Response:
         closure.undo(tx, session.account_id)
     except ConflictError:  # somebody else undid it before
         return guard.redirected(PAGE)
-    return guard.redirected(f"{PAGE}?said=undone")
+    return said.led(PAGE, "undone")
 
 
 @blueprint.post("/restriction/lift")

@@ -3,18 +3,17 @@
 from dataclasses import dataclass
 from typing import Final
 
-from flask import Blueprint, Response, request, url_for
+from flask import Blueprint, Response, url_for
 
 from cloudpriv.api.runtime import runtime
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import InvalidError
-from cloudpriv.portal import guard, i18n, pages
+from cloudpriv.portal import guard, i18n, pages, said
 from cloudpriv.rights import consent_records, consents
 from cloudpriv.rights.consent_records import Offer
 from cloudpriv.rights.consents import ConsentEvent, ConsentState
 
 blueprint: Final = Blueprint("consents", __name__, url_prefix="/portal/consents")
-SAID: Final = frozenset({"asked", "withdrawn"})
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ def ask(tx: Tx, purpose: str) -> Response:
         consents.ask(tx, policy, session.account_id, session.person_id, purpose, language=i18n.language())
     except InvalidError:
         return _page(tx, without_address=purpose)
-    return guard.redirected(url_for("consents.show", said="asked"))
+    return said.led(url_for("consents.show"), "asked")
 
 
 @blueprint.post("/<purpose>/withdraw")
@@ -52,7 +51,7 @@ def withdraw(tx: Tx, purpose: str) -> Response:
     """Say no, with effect at once."""
     session, _account, _person = guard.signed_in()
     consents.withdraw(tx, runtime().services.policy, session.account_id, session.person_id, purpose)
-    return guard.redirected(url_for("consents.show", said="withdrawn"))
+    return said.led(url_for("consents.show"), "withdrawn")
 
 
 def _page(tx: Tx, without_address: str | None = None) -> Response:
@@ -70,12 +69,11 @@ def _page(tx: Tx, without_address: str | None = None) -> Response:
         for each in states
         if each.purpose in known
     ]
-    said = request.args.get("said")
     return pages.render(
         "consents.html",
         status=200 if without_address is None else 422,
         shown=shown,
         may_give=account.row.status == "active" and person.row.restricted_at is None,
-        said=said if said in SAID else None,
+        said=said.heard(),
         without_address=without_address,
     )

@@ -9,7 +9,7 @@ from cloudpriv.api.endpoint import now
 from cloudpriv.api.runtime import runtime
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import NotFoundError
-from cloudpriv.portal import guard, i18n, links, lists, own_requests, pages
+from cloudpriv.portal import guard, i18n, links, lists, own_requests, pages, said
 from cloudpriv.rights import requests
 from cloudpriv.rights.tables import Export
 
@@ -50,7 +50,7 @@ def begin(tx: Tx) -> Response:
 def show(tx: Tx, export_id: UUID) -> Response:
     """How far an export is, or where to fetch it."""
     export = requests.read_export(tx, export_id)
-    late = request.args.get("said") == LATE
+    late = LATE in said.heard()
     return pages.render("export.html", export=export, state=state_of(export), late=late, period=_kept())
 
 
@@ -82,7 +82,7 @@ def download(token: str) -> Response:
     if link is None:
         raise NotFoundError
     if link.expires_at <= now():
-        return guard.redirected(url_for("exports.show", export_id=link.export_id, said=LATE))
+        return said.led(url_for("exports.show", export_id=link.export_id), LATE)
     with guard.transaction() as tx:
         key = requests.open_archive(tx, link.export_id)
     size, content = runtime().services.exports.get_stream(key)

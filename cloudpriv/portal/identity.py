@@ -7,7 +7,7 @@ asks for the password again.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from flask import Blueprint, Response, current_app, redirect, request, url_for
+from flask import Blueprint, Response, request, url_for
 from flask_babel import LazyString
 from flask_babel import lazy_gettext as _l
 from marshmallow import Schema, ValidationError
@@ -19,7 +19,7 @@ from cloudpriv.controller.accounts import OpenedAccount
 from cloudpriv.controller.people import KnownPerson
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import StaleError
-from cloudpriv.portal import deeds, guard, i18n, pages
+from cloudpriv.portal import deeds, guard, i18n, pages, said
 from cloudpriv.rights import effects
 
 blueprint: Final = Blueprint("identity", __name__, url_prefix="/portal/identity")
@@ -48,7 +48,7 @@ def show(tx: Tx) -> Response:
 
 @blueprint.post("")
 @guard.page()
-def change(tx: Tx) -> Any:
+def change(tx: Tx) -> Response:
     """Rectify the person's own data but for the e-mail address; who was given it is told (Article 19)."""
     person, account = _read(tx)
     typed = {name: request.form.get(name, "") for name in OWN}
@@ -60,7 +60,7 @@ def change(tx: Tx) -> Any:
 
 @blueprint.post("/company")
 @guard.page(owner=True)
-def change_company(tx: Tx) -> Any:
+def change_company(tx: Tx) -> Response:
     """Rectify the company behind the account."""
     person, account = _read(tx)
     company = {name: request.form.get(name, "") for name in COMPANY}
@@ -87,7 +87,7 @@ def show_email(tx: Tx) -> Response:
 
 @blueprint.post("/email")
 @guard.page(fresh=True)
-def change_email(tx: Tx) -> Any:
+def change_email(tx: Tx) -> Response:
     """Rectify the address that mails and codes go to."""
     person, _account = _read(tx)
     typed = {"email": request.form.get("email", "")}
@@ -103,7 +103,9 @@ def change_email(tx: Tx) -> Any:
     return _done(*(wanted or [NOTHING]))
 
 
-def _rectified(tx: Tx, person: KnownPerson, account: OpenedAccount, fields: dict[str, Any], typed: dict[str, str]) -> Any:
+def _rectified(
+    tx: Tx, person: KnownPerson, account: OpenedAccount, fields: dict[str, Any], typed: dict[str, str]
+) -> Response:
     wanted = _different(fields, person.identity)
     if not wanted:
         return _done(NOTHING)
@@ -124,7 +126,7 @@ def _read(tx: Tx) -> tuple[KnownPerson, OpenedAccount]:
 def _page(person: KnownPerson, account: OpenedAccount, *, typed: dict[str, str] | None = None,
           company: dict[str, str] | None = None, errors: Mapping[str, Any] = {}, company_errors: Mapping[str, Any] = {},
           stale: bool = False, status: int = 200) -> Response:  # fmt: skip
-    changed = [name for name in request.args.get("changed", "").split(",") if name in {*FAULTS, NOTHING}]
+    changed = said.heard()
     return pages.render(
         "identity.html",
         status=status,
@@ -136,7 +138,7 @@ def _page(person: KnownPerson, account: OpenedAccount, *, typed: dict[str, str] 
         company_errors=_worded(company_errors),
         stale=stale,
         changed=[deeds.field(name) for name in changed if name != NOTHING],
-        unchanged=changed == [NOTHING],
+        unchanged=changed == (NOTHING,),
         locales=_locales(person.identity["locale"]),
         editable=account.row.status != "closing",
     )
@@ -178,8 +180,8 @@ def _version() -> int:
     return int(written)
 
 
-def _done(*names: str) -> Any:
-    return current_app.make_response(redirect(url_for("identity.show", changed=",".join(names)), 303))
+def _done(*names: str) -> Response:
+    return said.led(url_for("identity.show"), *names)
 
 
 def _locales(known: str | None) -> list[tuple[str, str]]:

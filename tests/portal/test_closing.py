@@ -1,6 +1,7 @@
 """Closing the account and undoing it; the banners above every page, and what ends what they tell of."""
 
 from datetime import timedelta
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import pytest
@@ -57,7 +58,7 @@ def test_an_owner_closes_the_account_and_undoes_it(kim: Holder, owner_engine: En
     time.pass_by(days=13)
     kim.sign_in()
     answer = kim.post(UNDO, PAGE)
-    assert (answer.status_code, answer.location) == (303, f"{PAGE}?said=undone")
+    assert (answer.status_code, urlsplit(str(answer.location)).path) == (303, PAGE)
     assert status(owner_engine) == "active"
     assert "The closing is undone" in kim.get(str(answer.location)).text
     with owner_engine.connect() as connection:

@@ -1,0 +1,43 @@
+"""What a page says about the change that led to it: words of ours in its address, signed for this session and page.
+
+Nobody can write such an address for somebody else, so no link makes the portal confirm what did not happen. The words are
+said for a minute; later, and in any other session, the page is shown without them.
+"""
+
+import hmac
+from datetime import timedelta
+from typing import Final
+from urllib.parse import urlencode
+from uuid import UUID
+
+from flask import Response, request
+
+from cloudpriv.api.endpoint import call
+from cloudpriv.portal import guard
+
+SAID: Final = "said"
+LASTS: Final = timedelta(minutes=1)
+BETWEEN: Final = "~"
+
+
+def led(path: str, *words: str) -> Response:
+    """Lead who is signed in to a page of ours, which then hears these words; none of them has a `~` in it."""
+    session, _account, _person = guard.signed_in()
+    told = BETWEEN.join((*words, str(int((call().now + LASTS).timestamp()))))
+    return guard.redirected(f"{path}?{urlencode({SAID: BETWEEN.join((told, _signed(session.session_id, path, told)))})}")
+
+
+def heard() -> tuple[str, ...]:
+    """The words that led to this page; none when it was opened in another way, or a while ago."""
+    session, _account, _person = guard.signed_in()
+    told, _, signature = request.args.get(SAID, "").rpartition(BETWEEN)
+    if not hmac.compare_digest(
+        signature.encode("utf-8", "replace"), _signed(session.session_id, request.path, told).encode()
+    ):
+        return ()
+    *words, until = told.split(BETWEEN)
+    return tuple(words) if call().now.timestamp() < int(until) else ()
+
+
+def _signed(session_id: UUID, path: str, told: str) -> str:
+    return call().run.services.plane.keys.blind_index("portal said", f"{session_id}\0{path}\0{told}").hex()
