@@ -1,7 +1,8 @@
 """The jobs, one function per name in `cloudpriv.platform.jobs.JOBS`.
 
 RQ calls them by name with one id; the worker has set what they work with. A job that meets something that is away, or wrong
-in keys or ledger, ends with a line in the log: its row is unfinished, and the schedule wakes a worker for it again.
+in keys or ledger, ends with a line in the log: its row is unfinished, and the schedule wakes a worker for it again. So does
+one that meets what nobody expected, and it is a failed job to RQ, which learns class and place of the fault alone.
 """
 
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from cloudpriv.platform.keys import KeyFault
 from cloudpriv.retention import purge
 from cloudpriv.retention.ledger import LedgerError
 from cloudpriv.rights import export, mail
+from workers import faults
 
 log = structlog.get_logger(__name__)
 
@@ -34,7 +36,8 @@ SERVICES: Final[ContextVar[Services]] = ContextVar("services")
 def _reported(job: str, subject: str) -> Iterator[None]:
     """What stops a job, which nobody waits for, is told in one line; its row is unfinished, and it is begun again."""
     try:
-        yield
+        with faults.told(job, subject, but=(BusyError, *FAULTS)):
+            yield
     except BusyError:
         log.warning("job_interrupted", job=job, subject=subject)
     except FAULTS as fault:
@@ -43,8 +46,8 @@ def _reported(job: str, subject: str) -> Iterator[None]:
 
 def run_export(export_id: str) -> None:
     """Produce an export's archive."""
-    services = SERVICES.get()
     with _reported("export", export_id):
+        services = SERVICES.get()
         key = services.require_proof_key()
         export.run(services.controller, services.exports, services.policy, UUID(export_id), services.clock, key=key)
 
@@ -54,8 +57,8 @@ def run_purge(purge_id: str) -> None:
 
     The jobs of those others then find nothing to do. It is a part only, so that other jobs have their turn.
     """
-    services = SERVICES.get()
-    chosen = [UUID(purge_id)]
+    with _reported("purge", purge_id):
+        services, chosen = SERVICES.get(), [UUID(purge_id)]
     with _reported("purge", purge_id), services.controller.transaction(WORKER, services.clock()) as tx:
         chosen += purge.waiting(tx, PURGES_A_JOB)
     # Each may need two connections, one of them to renew its lease, and the pool has one for each of these threads.
@@ -72,7 +75,7 @@ def _carry_on(services: Services, purge_id: UUID) -> None:
 
 def run_mail(mail_id: str) -> None:
     """Send a mail."""
-    services = SERVICES.get()
     with _reported("mail", mail_id):
+        services = SERVICES.get()
         known = mail.writers(services.post)
         outbox.deliver(services.controller, services.mailer, UUID(mail_id), services.clock, known)

@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Final
 
 import structlog
@@ -17,14 +17,17 @@ from redis import Redis
 from redis.exceptions import RedisError
 from rq import Queue, SimpleWorker
 from rq.exceptions import StopRequested
+from rq.executions import Execution
 from rq.job import Job
 from rq.serializers import JSONSerializer
 from sqlalchemy import Engine
 
 from cloudpriv.platform.errors import RestoredError
+from workers.faults import UnexpectedError, quieten
 
 log = structlog.get_logger(__name__)
 
+ExcInfo = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
 RECONNECT_SECONDS: Final = 2.0
 WORKER_TTL: Final = 20  # RQ waits 15 s less for a job, so this is how soon it looks after itself: every 5 s
 MAINTENANCE_SECONDS: Final = 60
@@ -49,6 +52,12 @@ class _Worker(SimpleWorker):
             self.refusal = refusal
             raise StopRequested from None  # RQ's way to end: it swallows whatever else is raised
         super().execute_job(job, queue)
+
+    def _finalize_failure(self, job: Job, queue: Queue, execution: Execution, exc_info: ExcInfo) -> None:
+        """Let RQ tell and keep of a failure no more than class and place."""
+        fault = exc_info[1]
+        known = fault if fault is None or isinstance(fault, UnexpectedError) else UnexpectedError(fault)
+        super()._finalize_failure(job, queue, execution, (type(known), known, None))
 
     def subscribe(self) -> None:
         """Listen to no commands."""
@@ -76,6 +85,7 @@ def closing(redis: Redis, engines: Iterable[Engine]) -> Iterator[None]:
 
 def carry_out(waiting: Queue, look: Callable[[], None], *, burst: bool) -> None:
     """Carry out the jobs of a queue, with a `look` before each, until told to stop, or with `burst` until it is empty."""
+    quieten("rq")
     while not _work(waiting, look, burst=burst):
         time.sleep(RECONNECT_SECONDS)
 

@@ -23,6 +23,7 @@ from cloudpriv.processor.subjects.callbacks import Teller
 from cloudpriv.processor.subjects.fulfilment import Fulfilment
 from cloudpriv.processor.tasks import Task
 from cloudpriv.processor.upkeep import erasure
+from workers import faults
 
 log = structlog.get_logger(__name__)
 
@@ -89,7 +90,8 @@ HANDLERS: Final[dict[str, Callable[[ProcessorServices, Task], None]]] = {
 def run_task(task_id: str) -> None:
     """Do a task. What stops it, which nobody waits for, is told in one line, and it is begun again."""
     try:
-        carry_out(SERVICES.get(), UUID(task_id))
+        with faults.told("task", task_id, but=(BusyError, NotFoundError, KeyFault)):
+            carry_out(SERVICES.get(), UUID(task_id))
     except BusyError:
         log.warning("task_interrupted", task=task_id)
     except (NotFoundError, KeyFault) as fault:
