@@ -5,6 +5,7 @@ Staff see what belongs to their service, an owner what belongs to the account, a
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -41,6 +42,14 @@ class KnownRequest:
         return self.export
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """How many requests wait for an answer, and the last day to give the one that is due first."""
+
+    number: int
+    due_on: date | None
+
+
 def read_request(tx: Tx, request_id: UUID) -> KnownRequest:
     """The request, audited. Raises NotFoundError, also for what the caller may not see."""
     found = tx.session.execute(_requests(tx).where(SubjectRequest.request_id == request_id)).one_or_none()
@@ -71,6 +80,16 @@ def list_latest(tx: Tx, account_id: UUID, *, exported: bool = False, before: UUI
     events.record(tx, "request.list", account_id=account_id)
     rows = tx.session.execute(query.order_by(SubjectRequest.request_id.desc()).limit(limit + 1))
     return [KnownRequest(row, export, open_details(account.key, row)) for row, export in rows]
+
+
+def count_open(tx: Tx, account_id: UUID) -> Waiting:
+    """What of the account waits for an answer and the caller may see, however much it is; audited as one read."""
+    accounts.find_account(tx, account_id)
+    query = select(func.count(), func.min(SubjectRequest.due_on)).select_from(SubjectRequest)
+    query = query.join(Account, Account.account_id == SubjectRequest.account_id).where(*deadlines.open_now())
+    query = query.where(SubjectRequest.account_id == account_id, *_seen(tx, SubjectRequest))
+    events.record(tx, "request.list", account_id=account_id)
+    return Waiting(*tx.session.execute(query).one())
 
 
 def list_open(tx: Tx, *, status: str | None = None, overdue: bool = False, nearly_due: bool = False, stuck: bool = False,

@@ -25,6 +25,7 @@ from cloudpriv.rights.request_exports import EXPORTED
 from cloudpriv.rights.request_grounds import GROUNDS, TYPES, RequestType, check_ground
 from cloudpriv.rights.request_reads import (
     KnownRequest,
+    count_open,
     list_latest,
     list_open,
     list_requests,
@@ -46,6 +47,7 @@ __all__ = [
     "begin",
     "complete",
     "conclude",
+    "count_open",
     "extend",
     "list_latest",
     "list_open",

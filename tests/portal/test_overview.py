@@ -1,10 +1,14 @@
 """The first page: the account, how it stands, when it goes, and who is in it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
 
 from flask import Flask
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 
+from cloudpriv.api.endpoint import EXTENSION
 from cloudpriv.bootstrap import Services
 from cloudpriv.platform.actor import HOLDER, Actor
 from cloudpriv.rights import requests
@@ -17,6 +21,22 @@ from tests.portal.reading import Page
 def overview(holder: Holder) -> Page:
     """The first page, as it is read after signing in."""
     return Page(holder.sign_in().get("/portal/").text)
+
+
+@contextmanager
+def queries(app: Flask) -> Iterator[list[str]]:
+    """What the app asks its database."""
+    engine = app.extensions[EXTENSION].services.controller.engine
+    seen: list[str] = []
+
+    def note(*given: Any) -> None:
+        seen.append(str(given[2]))
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
 
 
 def test_it_says_when_the_account_will_be_erased_and_why(app: Flask, services: Services, owner_engine: Engine) -> None:
@@ -62,6 +82,32 @@ def test_open_requests_are_counted_with_the_day_of_the_next_answer(kim: Holder, 
     asked = overview(kim).words("section", aria_labelledby="asked")
     assert asked.startswith("Open requests 1 ")
     assert "1 July 2026" in asked
+
+
+def test_a_member_is_told_of_their_own_requests_alone(kim: Holder, alex: Holder, services: Services) -> None:
+    for holder, person_id in ((kim, None), (kim, kim.person_id), (alex, alex.person_id)):
+        kind: Literal["owner", "member"] = "owner" if holder is kim else "member"
+        actor = Actor(kind, str(holder.person_id), "talk2m", frozenset({HOLDER}), holder.account_id)
+        identity = requests.Identity("password", str(holder.person_id))
+        asked = {"person_id": person_id, "channel": "portal", "identity": identity}
+        with transaction(services, actor) as tx:
+            requests.receive(tx, services.policy, holder.account_id, "objection", **asked)
+    assert overview(alex).words("section", aria_labelledby="asked").startswith("Open requests 1 ")
+    assert overview(kim).words("section", aria_labelledby="asked").startswith("Open requests 3 ")
+
+
+def test_it_takes_as_many_queries_for_many_requests_as_for_one(kim: Holder, services: Services, app: Flask) -> None:
+    kim.sign_in()
+    counted = []
+    for _ in range(2):
+        with transaction(services) as tx:
+            for _ in range(3):
+                requests.receive(tx, services.policy, kim.account_id, "objection", channel="letter")
+        with queries(app) as seen:
+            assert kim.get("/portal/").status_code == 200
+        counted.append(seen)
+    assert len(counted[0]) == len(counted[1])
+    assert not [query for query in counted[1] if "requests.details" in query], "no request is read itself"
 
 
 def test_a_restricted_account_says_so(kim: Holder, services: Services) -> None:
