@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
@@ -20,11 +20,15 @@ from sqlalchemy import select
 from cloudpriv.bootstrap import ProcessorServices
 from cloudpriv.platform.clock import utc_now
 from cloudpriv.processor.orders import deletions
+from cloudpriv.processor.query import reading
+from cloudpriv.processor.storage.chunks import Selection
+from cloudpriv.processor.storage.columns import VALUES
 from cloudpriv.processor.subjects import opendsr
 from cloudpriv.processor.tables import LogTask
 from tests.logdata import Caller, carry_out, log_transaction
 
 REQUESTS = "/opendsr/v2/requests"
+KIM = "kim@customer.example"
 SECOND = timedelta(seconds=1)
 
 
@@ -143,3 +147,19 @@ class Clock:
     def of(self, services: ProcessorServices) -> ProcessorServices:
         """The same services by this clock."""
         return ProcessorServices(**{**vars(services), "clock": lambda: self.now})
+
+
+def kept(processor: ProcessorServices, account_id: UUID) -> list[str]:
+    """The values of all points that the account has."""
+    with log_transaction(processor) as tx:
+        tables = list(reading.snapshot(tx, account_id, Selection()).points(processor.objects))
+    rows = [row for table in tables for row in table.select(VALUES).to_pylist()]
+    return sorted(str(value) for row in rows for value in row.values() if value is not None)
+
+
+def refusal(answer: Any) -> tuple[int, str]:
+    """Status and the first reason of a refusal, whose form is checked."""
+    error = answer.get_json()["error"]
+    assert answer.content_type == "application/json"
+    assert (error["code"], set(error)) == (answer.status_code, {"code", "message", "errors"})
+    return answer.status_code, error["errors"][0]["reason"]
