@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from cloudpriv.embedded.errors import StackError
 from cloudpriv.embedded.joining import joined
 from cloudpriv.embedded.signals import stop_on_sigterm
 from cloudpriv.platform.actor import Actor
+from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import BusyError, DomainError, NotFoundError, RestoredError
 from cloudpriv.platform.keys import KeyFault
 from cloudpriv.policy.reading import PolicyError
@@ -177,6 +178,11 @@ def require_current(log_data: ProcessorServices) -> None:
     except (BusyError, NotFoundError):
         line = "cannot be read, and without it nobody knows whether the database came from a backup"
         raise RestoredError(f"the bucket of log data {log_data.objects.bucket} {line}") from None
+
+
+def operating(built: Services) -> AbstractContextManager[Tx]:
+    """A unit of work on the controller plane of whoever sits at this terminal."""
+    return built.controller.transaction(operator(), built.clock())
 
 
 def operator() -> Actor:

@@ -13,7 +13,7 @@ from uuid import UUID
 import click
 
 from cloudpriv.bootstrap import Services
-from cloudpriv.commands.context import as_json, fail, operator, report_one, services
+from cloudpriv.commands.context import as_json, fail, operating, report_one, services
 from cloudpriv.mail_templates import LOCALES
 from cloudpriv.platform.errors import BusyError
 from cloudpriv.rights import archive_check, requests
@@ -56,7 +56,7 @@ def make(ctx: click.Context, /, account_id: UUID, output: Path | None, json_outp
         made = _made(built, export_id)
         if made.status == "failed":
             raise BusyError(f"The export has failed ({made.failure}).")
-        with built.controller.transaction(operator(), built.clock()) as tx:
+        with operating(built) as tx:
             key = requests.open_archive(tx, export_id)
         _save(built.exports.get_stream(key)[1], target)
     report_one({"archive": target, "size": made.size, "sha256": made.sha256}, json_output)
@@ -80,7 +80,7 @@ def verify(file: Path, vkeys: str, json_output: bool) -> None:
 
 def _asked(ctx: click.Context, account_id: UUID, *, person_id: UUID | None, language: str) -> UUID:
     """Ask for a copy on behalf of whoever sits here, who has seen to it who wants it; the id of the export."""
-    with services(ctx, "api") as built, built.controller.transaction(operator(), built.clock()) as tx:
+    with services(ctx, "api") as built, operating(built) as tx:
         identity = Identity("backend", f"{tx.actor.kind} {tx.actor.id}")
         asked = requests.receive(
             tx, built.policy, account_id, "access", person_id=person_id, identity=identity, language=language
@@ -93,7 +93,7 @@ def _made(built: Services, export_id: UUID) -> Export:
     key = built.require_proof_key()
     while True:
         exports.run(built.controller, built.exports, built.policy, export_id, built.clock, key=key)
-        with built.controller.transaction(operator(), built.clock()) as tx:
+        with operating(built) as tx:
             found = requests.read_export(tx, export_id)
         if found.status not in ("pending", "running"):
             return found

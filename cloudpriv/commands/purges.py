@@ -9,7 +9,7 @@ from uuid import UUID
 import click
 
 from cloudpriv.bootstrap import Services
-from cloudpriv.commands.context import as_json, fail, operator, report, report_one, require_replayed, services
+from cloudpriv.commands.context import as_json, fail, operating, report, report_one, require_replayed, services
 from cloudpriv.platform.actor import SERVICES
 from cloudpriv.retention import due, plans, runs, verdicts
 from cloudpriv.retention import purge as purges
@@ -34,7 +34,7 @@ def purge() -> None:
 def plan(ctx: click.Context, chosen: tuple[str, ...], limit: int, json_output: bool) -> None:
     """Show what is due, as a plan for each service; nothing is erased."""
     with services(ctx, "worker") as built:
-        with built.controller.transaction(operator(), built.clock()) as tx:
+        with operating(built) as tx:
             proposed = runs.propose(tx, built.terms(tx), services=chosen or SERVICES, limit=limit)
         shown = [_shown(built, run) for run in proposed]
     _report(shown, json_output, empty=f"Nothing is due by {due.rule_name(built.policy)}.")
@@ -51,7 +51,7 @@ def plan(ctx: click.Context, chosen: tuple[str, ...], limit: int, json_output: b
 def run_plan(ctx: click.Context, run_id: UUID, execute: bool, json_output: bool) -> None:
     """Erase the accounts of a plan, unless a guard stops it."""
     with services(ctx, "worker") as built:
-        with built.controller.transaction(operator(), built.clock()) as tx:
+        with operating(built) as tx:
             run = runs.read_run(tx, run_id)
         if execute:
             require_replayed(built)
@@ -71,7 +71,7 @@ def run_plan(ctx: click.Context, run_id: UUID, execute: bool, json_output: bool)
 def approve(ctx: click.Context, run_id: UUID, json_output: bool) -> None:
     """Let a plan go ahead that the guards stopped; not for whoever made it."""
     with services(ctx, "worker") as built:
-        with built.controller.transaction(operator(), built.clock()) as tx:
+        with operating(built) as tx:
             run = runs.approve(tx, built.terms(tx), run_id)
         shown = _shown(built, run)
     _report([shown], json_output)
@@ -86,7 +86,7 @@ def approve(ctx: click.Context, run_id: UUID, json_output: bool) -> None:
 @click.pass_context
 def list_plans(ctx: click.Context, limit: int, json_output: bool) -> None:
     """List plans and how they stand."""
-    with services(ctx, "worker") as built, built.controller.transaction(operator(), built.clock()) as tx:
+    with services(ctx, "worker") as built, operating(built) as tx:
         rows = [_summary(run) for run in runs.list_runs(tx, after=None, limit=limit)[:limit]]
     report(rows if json_output else [_listed(row) for row in rows], json_output, empty="No plans yet.")
 
@@ -97,7 +97,7 @@ def list_plans(ctx: click.Context, limit: int, json_output: bool) -> None:
 @click.pass_context
 def why(ctx: click.Context, account_id: UUID, json_output: bool) -> None:
     """Say whether an account would be erased now, and what stands in the way."""
-    with services(ctx, "worker") as built, built.controller.transaction(operator(), built.clock()) as tx:
+    with services(ctx, "worker") as built, operating(built) as tx:
         found = verdicts.judge(tx, built.policy, account_id)
     if json_output:
         report([asdict(found)], True)
@@ -108,10 +108,10 @@ def why(ctx: click.Context, account_id: UUID, json_output: bool) -> None:
 def _execute(built: Services, run: PurgeRun) -> PurgeRun:
     """Have the plan judged, unless it was before, and carry out what may begin."""
     if run.status == "proposed":
-        with built.controller.transaction(operator(), built.clock()) as tx:
+        with operating(built) as tx:
             run = runs.execute(tx, built.terms(tx), run.run_id)
             tx.wake.clear()  # carried out here; the sweep finds what this process leaves
-    with built.controller.transaction(operator(), built.clock()) as tx:
+    with operating(built) as tx:
         found = plans.contents(tx, built.policy, run.run_id)
     for each in found:
         if each.status in ("planned", "running"):
@@ -120,7 +120,7 @@ def _execute(built: Services, run: PurgeRun) -> PurgeRun:
 
 
 def _shown(built: Services, run: PurgeRun) -> dict[str, Any]:
-    with built.controller.transaction(operator(), built.clock()) as tx:
+    with operating(built) as tx:
         accounts = [asdict(each) for each in plans.contents(tx, built.policy, run.run_id)]
         erased = purges.list_purges(tx, after=None, limit=LIMIT, run_id=run.run_id)
     certificates = [{"purge_id": row.purge_id, "certificate_id": row.certificate_id} for row in erased if row.certificate_id]

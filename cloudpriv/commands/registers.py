@@ -15,7 +15,7 @@ from cloudpriv.commands.context import (
     chosen_stack,
     fail,
     of_planes,
-    operator,
+    operating,
     report,
     report_one,
     screen,
@@ -94,7 +94,7 @@ def create_client(ctx: click.Context, name: str, service: Service, scopes: tuple
     granted = sorted(clients.SCOPES - BY_NAME if wanted == {"all"} else wanted)
     if not granted or not clients.SCOPES.issuperset(granted):
         raise click.BadParameter(f"choose from all, {', '.join(sorted(clients.SCOPES))}", param_hint="'--scope'")
-    with services(ctx, "migration") as built, built.controller.transaction(operator(), built.clock()) as tx:
+    with services(ctx, "migration") as built, operating(built) as tx:
         made, secret = clients.register_client(tx, name, service, granted)
         shown: dict[str, Any] = {"client_id": made.client_id, "client_secret": secret, "service": service}
     report_one({**shown, "scope": " ".join(granted)}, json_output)
@@ -105,7 +105,7 @@ def create_client(ctx: click.Context, name: str, service: Service, scopes: tuple
 @click.pass_context
 def list_clients(ctx: click.Context, json_output: bool) -> None:
     """List backends."""
-    with services(ctx, "migration") as built, built.controller.transaction(operator(), built.clock()) as tx:
+    with services(ctx, "migration") as built, operating(built) as tx:
         rows = [
             {
                 "client_id": c.client_id,
@@ -124,7 +124,7 @@ def list_clients(ctx: click.Context, json_output: bool) -> None:
 @click.pass_context
 def revoke_client(ctx: click.Context, client_id: str) -> None:
     """Take a backend's right to new tokens; running ones end within ten minutes."""
-    with services(ctx, "migration") as built, built.controller.transaction(operator(), built.clock()) as tx:
+    with services(ctx, "migration") as built, operating(built) as tx:
         try:
             clients.revoke_client(tx, client_id)
         except NotFoundError:

@@ -11,9 +11,10 @@ import click
 
 from cloudpriv.api.request_schemas import shown, summary
 from cloudpriv.bootstrap import Services
-from cloudpriv.commands.context import as_json, operator, report, report_one, services
+from cloudpriv.commands.context import as_json, operating, report, report_one, services
 from cloudpriv.platform.db import Tx
-from cloudpriv.rights import handling, request_case, states
+from cloudpriv.platform.errors import WrongCodeError
+from cloudpriv.rights import handling, request_case, request_codes, states
 from cloudpriv.rights import requests as subject_requests
 from cloudpriv.rights.requests import Identity, KnownRequest
 
@@ -36,7 +37,7 @@ def requests() -> None:
 @click.pass_context
 def list_open(ctx: click.Context, /, limit: int, json_output: bool, **chosen: Any) -> None:
     """List the requests that wait for an answer, oldest first."""
-    with services(ctx, "api") as built, _transaction(built) as tx:
+    with services(ctx, "api") as built, operating(built) as tx:
         found = subject_requests.list_open(tx, **chosen, after=None, limit=limit)
         rows = [summary(each) for each in found[:limit]]
     report(rows if json_output else [_short(row) for row in rows], json_output, empty="No request waits for an answer.")
@@ -50,25 +51,44 @@ def list_open(ctx: click.Context, /, limit: int, json_output: bool, **chosen: An
 @click.pass_context
 def show(ctx: click.Context, request_id: UUID, json_output: bool) -> None:
     """Show a request with what was asked and said."""
-    with services(ctx, "api") as built, _transaction(built) as tx:
+    with services(ctx, "api") as built, operating(built) as tx:
         found = shown(subject_requests.read_request(tx, request_id))
     report_one(found, json_output)
 
 
 @requests.command()
 @ID
-@click.option("--note", required=True, help="Which documents were looked at, and how they were checked.")
+@click.option("--person", "person_id", type=click.UUID, help="Of a whole account: the owner who asked for it.")
+@as_json
+@click.pass_context
+def code(ctx: click.Context, request_id: UUID, person_id: UUID | None, json_output: bool) -> None:
+    """Mail a one-time code to the asker's registered address, to verify with; at most every ten minutes."""
+    with services(ctx, "api") as built, operating(built) as tx:
+        made = request_codes.send_code(tx, request_id, person_id)
+        found = {"code_id": made.sent.code_id, "person_id": made.person_id, "expires_at": made.sent.expires_at}
+    report_one({**found, "mailed": made.sent.mailed}, json_output)
+    if not made.sent.mailed and not json_output:
+        click.echo("A code was mailed less than ten minutes ago: that one still fits.")
+
+
+@requests.command()
+@ID
+@click.option("--note", help="Which documents were looked at, and how they were checked.")
+@click.option("--code", "typed", help="The code that was mailed to the asker, with --code-id.")
+@click.option("--code-id", type=click.UUID, help="What `requests code` told.")
 @EXECUTE
 @as_json
 @click.pass_context
-def verify(ctx: click.Context, request_id: UUID, note: str, execute: bool, json_output: bool) -> None:
-    """Note how the asker was identified; what was asked for is carried out unless staff has to decide."""
-    with services(ctx, "api") as built, _transaction(built) as tx:
+def verify(ctx: click.Context, /, request_id: UUID, execute: bool, json_output: bool, **shown_by: Any) -> None:
+    """Note how the asker was identified, by documents or by a code; what was asked for is carried out unless staff decides."""
+    words = _identifying(**shown_by)
+    with services(ctx, "api") as built, operating(built) as tx:
         dry = _is_dry(tx, request_id, execute, "verify")
-        identity = Identity("documents", f"{tx.actor.kind} {tx.actor.id}", note)
-        known = _read(tx, request_id) if dry else handling.verify(tx, built.policy, request_id, identity)
-        found = shown(known)
-    _told(ctx, found, json_output, dry, f"requests verify {request_id} --note {shlex.quote(note)}")
+        known = _read(tx, request_id) if dry else _verified(tx, built, request_id, **shown_by)
+        found = None if known is None else shown(known)
+    if found is None:
+        raise WrongCodeError  # after the try was counted
+    _told(ctx, found, json_output, dry, f"requests verify {request_id} {words}")
 
 
 @requests.command()
@@ -84,7 +104,7 @@ def verify(ctx: click.Context, request_id: UUID, note: str, execute: bool, json_
 def decide(ctx: click.Context, /, request_id: UUID, execute: bool, json_output: bool, **decision: str | None) -> None:
     """Grant a request that waits for staff, or refuse one; the person is told by letter."""
     _check(decision)
-    with services(ctx, "api") as built, _transaction(built) as tx:
+    with services(ctx, "api") as built, operating(built) as tx:
         dry = decision["decision"] == "grant" and _is_dry(tx, request_id, execute, "begin")
         known = _read(tx, request_id) if dry else _decided(tx, built, request_id, decision)
         found = shown(known)
@@ -98,7 +118,7 @@ def decide(ctx: click.Context, /, request_id: UUID, execute: bool, json_output: 
 @click.pass_context
 def extend(ctx: click.Context, request_id: UUID, reason: str, json_output: bool) -> None:
     """Put off the answer by two months: once, and inside the first month."""
-    with services(ctx, "api") as built, _transaction(built) as tx:
+    with services(ctx, "api") as built, operating(built) as tx:
         found = shown(subject_requests.extend(tx, built.policy, request_id, reason))
     report_one(found, json_output)
 
@@ -109,7 +129,7 @@ def extend(ctx: click.Context, request_id: UUID, reason: str, json_output: bool)
 @click.pass_context
 def withdraw(ctx: click.Context, request_id: UUID, json_output: bool) -> None:
     """End a request on its asker's word; an account that it was closing stays."""
-    with services(ctx, "api") as built, _transaction(built) as tx:
+    with services(ctx, "api") as built, operating(built) as tx:
         found = shown(handling.withdraw(tx, request_id))
     report_one(found, json_output)
 
@@ -120,13 +140,9 @@ def withdraw(ctx: click.Context, request_id: UUID, json_output: bool) -> None:
 @click.pass_context
 def restart(ctx: click.Context, request_id: UUID, json_output: bool) -> None:
     """Begin the export of a request anew whose last one failed, or takes over an hour."""
-    with services(ctx, "api") as built, _transaction(built) as tx:
+    with services(ctx, "api") as built, operating(built) as tx:
         found = shown(subject_requests.restart_export(tx, request_id))
     report_one(found, json_output)
-
-
-def _transaction(built: Services) -> Any:
-    return built.controller.transaction(operator(), built.clock())
 
 
 def _read(tx: Tx, request_id: UUID) -> KnownRequest:
@@ -141,6 +157,23 @@ def _is_dry(tx: Tx, request_id: UUID, execute: bool, event: states.Event) -> boo
     request_case.check_own_answer(row)
     states.next_state(row.status, event)
     return True
+
+
+def _identifying(note: str | None, typed: str | None, code_id: UUID | None) -> str:
+    """How the asker is identified, as it is typed once more. Raises UsageError for neither documents nor a code, or both."""
+    if (note is None) == (typed is None) or (typed is None) != (code_id is None):
+        raise click.UsageError("say --note, or --code and --code-id")
+    return f"--note {shlex.quote(note)}" if note is not None else f"--code {shlex.quote(typed or '')} --code-id {code_id}"
+
+
+def _verified(
+    tx: Tx, built: Services, request_id: UUID, note: str | None, typed: str | None, code_id: UUID | None
+) -> KnownRequest | None:
+    """None for a wrong code."""
+    if typed is not None and code_id is not None:
+        return request_codes.verify_by_code(tx, built.policy, request_id, code_id, typed)
+    identity = Identity("documents", f"{tx.actor.kind} {tx.actor.id}", note)
+    return handling.verify(tx, built.policy, request_id, identity)
 
 
 def _decided(tx: Tx, built: Services, request_id: UUID, decision: dict[str, str | None]) -> KnownRequest:
