@@ -1,5 +1,7 @@
 """/v1/exports: how far an export is, and the archive that it makes."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Final
 from uuid import UUID
 
@@ -41,9 +43,12 @@ def download_archive(export_id: UUID) -> Response:
     return archive_of(export_id)
 
 
-def archive_of(export_id: UUID) -> Response:
-    """The archive of a ready export that the caller may see, streamed. Raises NotReadyError, GoneError, NotFoundError."""
-    with transaction() as tx:
+def archive_of(export_id: UUID, unit: Callable[[], AbstractContextManager[Tx]] = transaction) -> Response:
+    """The archive of a ready export that the caller may see, streamed. Raises NotReadyError, GoneError, NotFoundError.
+
+    It is looked up in a transaction of its own, which ends before anything is sent.
+    """
+    with unit() as tx:
         key = requests.open_archive(tx, export_id)
     size, content = runtime().services.exports.get_stream(key)
     told = {"Content-Length": str(size), "Content-Disposition": f'attachment; filename="{export_id}.zip"'}

@@ -10,8 +10,9 @@ from typing import Final
 import msgspec
 
 from cloudpriv.api.bulk_body import read_one, take_apart
-from cloudpriv.controller.traffic_records import Batch, Record, Rejection
+from cloudpriv.controller.traffic_records import Batch, Record
 from cloudpriv.platform.errors import TooLargeError
+from cloudpriv.platform.rejections import Rejection
 
 MAX_BYTES: Final = 8 * 1024 * 1024
 MAX_RECORDS: Final = 10_000

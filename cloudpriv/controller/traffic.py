@@ -15,8 +15,9 @@ import psycopg
 
 from cloudpriv.audit import events
 from cloudpriv.controller.traffic_places import UNKNOWN_ACCOUNT, find_places
-from cloudpriv.controller.traffic_records import Batch, Fault, Lines, Rejection, times_of
+from cloudpriv.controller.traffic_records import Batch, Lines, times_of
 from cloudpriv.platform.db import Tx
+from cloudpriv.platform.rejections import Fault, Rejection
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 CLOSING: Final = Fault("account_closing", "account is being erased")

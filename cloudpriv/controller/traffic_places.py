@@ -13,9 +13,10 @@ from cloudpriv.controller import accounts
 from cloudpriv.controller.devices import common_name_index, serial_index
 from cloudpriv.controller.people import username_index
 from cloudpriv.controller.tables import Account, AccountKey, Device, DirectoryEntry, Person
-from cloudpriv.controller.traffic_records import NULL, Fault
+from cloudpriv.controller.traffic_records import NULL
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.keys import DataKey, WrappedKey
+from cloudpriv.platform.rejections import Fault
 
 UNKNOWN_ACCOUNT: Final = Fault("unknown_account", "account is no account of this service")
 UNKNOWN_DEVICE: Final = Fault("unknown_device", "device is no device of the account")

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta, Struct
+
+from cloudpriv.platform.rejections import Fault, Rejection
 
 NULL: Final = r"\N"
 # A source's clock may be this much ahead of ours (design, section 4).
@@ -53,21 +55,6 @@ class Record(Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
 
 Times = tuple[datetime | None, str, str | None]
 """When a session ended, if it did; its start and its end as texts."""
-
-
-class Rejection(Struct, order=True, frozen=True):
-    """A record that is not taken: its index in the batch, a stable code, and which member is wrong; never a value."""
-
-    index: int
-    code: str
-    detail: str
-
-
-class Fault(NamedTuple):
-    """Why a record is not taken."""
-
-    code: str
-    detail: str
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from uuid import UUID
 from flask import Blueprint, Response, jsonify, request, url_for
 
 from cloudpriv.api.endpoint import now
+from cloudpriv.api.exports import archive_of
 from cloudpriv.api.runtime import runtime
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import NotFoundError
@@ -83,11 +84,7 @@ def download(token: str) -> Response:
         raise NotFoundError
     if link.expires_at <= now():
         return said.led(url_for("exports.show", export_id=link.export_id), LATE)
-    with guard.transaction() as tx:
-        key = requests.open_archive(tx, link.export_id)
-    size, content = runtime().services.exports.get_stream(key)
-    told = {"Content-Length": str(size), "Content-Disposition": f'attachment; filename="{link.export_id}.zip"'}
-    return Response(content, content_type="application/zip", headers=told)
+    return archive_of(link.export_id, guard.transaction)
 
 
 def state_of(export: Export) -> str:

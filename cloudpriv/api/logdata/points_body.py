@@ -13,8 +13,9 @@ import pyarrow as pa
 
 from cloudpriv.api.bulk_body import read_one, take_apart
 from cloudpriv.platform.errors import TooLargeError
+from cloudpriv.platform.rejections import Rejection
 from cloudpriv.processor.storage import columns
-from cloudpriv.processor.storage.points import MAX_POINTS, Batch, Point, Rejection, Sent, as_batch, in_time, read_times
+from cloudpriv.processor.storage.points import MAX_POINTS, Batch, Point, Sent, as_batch, in_time, read_times
 
 MAX_BYTES: Final = 8 * 1024 * 1024
 # Commas that a body may hold: more than its points have use for, and few enough to take apart in memory.

@@ -19,11 +19,12 @@ from cloudpriv.platform.errors import BusyError, ForbiddenError, IdempotencyMism
 from cloudpriv.platform.ids import new_id
 from cloudpriv.platform.keys import DataKey, WrappedKey
 from cloudpriv.platform.objectstore import ObjectStore
+from cloudpriv.platform.rejections import Fault, Rejection
 from cloudpriv.processor import accounts, devices
 from cloudpriv.processor.devices import NewTag
 from cloudpriv.processor.storage import chunks
 from cloudpriv.processor.storage.chunks import Stored
-from cloudpriv.processor.storage.points import KINDS, Batch, Fault, Rejection
+from cloudpriv.processor.storage.points import KINDS, Batch
 
 BATCH_KEY: Final = "batch key"
 BATCH_BODY: Final = "batch body"

@@ -5,13 +5,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final
 
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Meta, Struct
 
+from cloudpriv.platform.rejections import Fault, Rejection
 from cloudpriv.processor.storage import columns
 
 MAX_POINTS: Final = 10_000
@@ -48,21 +49,6 @@ class Sent(Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     value: bool | Whole | float | Text
     quality: Word | None = None
     unit: Word | None = None
-
-
-class Rejection(Struct, order=True, frozen=True):
-    """A point that is not taken: its index in the batch, a stable code, and which member is wrong; never a value."""
-
-    index: int
-    code: str
-    detail: str
-
-
-class Fault(NamedTuple):
-    """Why a point is not taken."""
-
-    code: str
-    detail: str
 
 
 TIME_FAULTS: Final = {
