@@ -186,4 +186,5 @@ def _passwords(services: Services) -> Passwords:
         memory_kib=settings.argon2_memory_kib,
         parallelism=settings.argon2_parallelism,
         concurrency=settings.hash_concurrency,
+        breached=Path(settings.breached_passwords_file) if settings.breached_passwords_file else None,
     )

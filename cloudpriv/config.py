@@ -15,7 +15,7 @@ from environs import Env, EnvValidationError, validate
 from limits import parse
 from marshmallow import ValidationError
 
-from cloudpriv.platform import mail
+from cloudpriv.platform import breached, mail
 
 PREFIX = "CLOUDPRIV_"
 PROCESSOR_PREFIX = "CLOUDPRIV_PROCESSOR_"
@@ -100,6 +100,17 @@ def _file(value: str) -> None:
         raise ValidationError("names no readable file")
 
 
+def _hash_list(value: str) -> None:
+    try:
+        breached.check_file(Path(value))
+    except OSError:
+        raise ValidationError("names no readable file") from None
+    except ValueError as fault:
+        raise ValidationError(
+            f"must be SHA-1 hashes in order, each with its count, as Have I Been Pwned has them: {fault}"
+        ) from None
+
+
 def _folder(value: str) -> None:
     if not Path(value).is_dir():
         raise ValidationError("names no folder")
@@ -165,6 +176,13 @@ class Settings:
     argon2_parallelism: int = _setting("Argon2id lanes", kind="int", default=4, check=AT_LEAST_ONE)
     hash_concurrency: int = _setting(
         "Password hashes computed at once in a process", kind="int", default=2, check=AT_LEAST_ONE
+    )
+    breached_passwords_file: str | None = _setting(
+        "List of breached passwords, in which no new password may be: SHA-1 hashes in order, one `HASH:COUNT` a line, as "
+        "Have I Been Pwned has them to download (see docs/production.md). Read by the API; unset, this is not checked",
+        default=None,
+        check=_hash_list,
+        only="api",
     )
     purge_automatically: bool = _setting(
         "Whether the schedule has accounts erased once they are due; otherwise only `purge run --execute` and the API do",

@@ -11,7 +11,7 @@ from cloudpriv.api.body import Blueprint
 from cloudpriv.api.endpoint import endpoint, etag, expected_version, transaction
 from cloudpriv.api.runtime import runtime
 from cloudpriv.api.schemas import PageArgs, Pattern, Strict, after_id, any_text, example, page, page_of, short_text
-from cloudpriv.controller import credentials, people
+from cloudpriv.controller import credentials, new_passwords, people
 from cloudpriv.controller.people import KnownPerson
 from cloudpriv.platform.db import Tx
 from cloudpriv.rights import effects
@@ -128,10 +128,15 @@ def remove_person(tx: Tx, account_id: UUID, person_id: UUID) -> Any:
 @blueprint.arguments(CredentialsIn)
 @blueprint.response(204)
 def set_credentials(body: dict[str, Any], account_id: UUID, person_id: UUID) -> None:
-    """Replace a person's password and hint."""
+    """Replace a person's password and hint.
+
+    A password that is easily guessed, or is known to be public, is refused (422), whoever chose it.
+    """
     credentials.check_hint(body["password"], body["hint"])
     with transaction() as tx:
         credentials.check_settable(tx, account_id, person_id)
+        known = new_passwords.read_about(tx, account_id, person_id)
+    new_passwords.check(runtime().passwords, body["password"], known)
     password_hash = runtime().passwords.hash(body["password"])
     with transaction() as tx:
         credentials.set_credentials(tx, account_id, person_id, password_hash, body["hint"])

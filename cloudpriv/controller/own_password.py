@@ -3,29 +3,12 @@
 An account that is restricted or about to be closed is used by nobody, but its people have to get in to use their rights.
 """
 
-from typing import Final, Literal
 from uuid import UUID
 
 from cloudpriv.audit import events
 from cloudpriv.controller import accounts, people, sessions
 from cloudpriv.controller.tables import PASSWORD, Credential
 from cloudpriv.platform.db import Tx
-from cloudpriv.platform.text import normalised
-
-Weakness = Literal["too_short", "too_long", "has_name"]
-SHORTEST: Final = 8
-LONGEST: Final = 1024
-TELLING: Final = 4  # characters from which a name in a password says something
-
-
-def weakness(password: str, *names: str) -> Weakness | None:
-    """Why a password is not to be taken: it is too short or too long, or has one of these names in it."""
-    if len(password) < SHORTEST:
-        return "too_short"
-    if len(password) > LONGEST:
-        return "too_long"
-    told = normalised(password)
-    return "has_name" if any(len(name) >= TELLING and normalised(name) in told for name in names) else None
 
 
 def set_own_password(tx: Tx, account_id: UUID, person_id: UUID, password_hash: str) -> None:

@@ -1,21 +1,31 @@
-"""Password hashing: argon2id by argon2-cffi (RFC 9106), so many at once and no more."""
+"""Password hashing: argon2id by argon2-cffi (RFC 9106), so many at once and no more; and what is too easy to be hashed."""
 
+from collections.abc import Iterable
+from pathlib import Path
 from threading import BoundedSemaphore
+from typing import Literal
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from cloudpriv.platform.breached import is_breached
 from cloudpriv.platform.errors import BusyError
+from cloudpriv.platform.guessable import is_guessable
 
 WAIT_SECONDS = 3.0  # longer queues than this are refused: each hash takes some 0.1 s of CPU
 
 
 class Passwords:
-    """Hashes and checks passwords; raises BusyError rather than queue without end."""
+    """Hashes, checks and judges passwords; raises BusyError rather than queue without end.
 
-    def __init__(self, *, time_cost: int, memory_kib: int, parallelism: int, concurrency: int) -> None:
+    `breached` is the file of passwords that became public, if there is one.
+    """
+
+    def __init__(self, *, time_cost: int, memory_kib: int, parallelism: int, concurrency: int,
+                 breached: Path | None = None) -> None:  # fmt: skip
         self._hasher = PasswordHasher(time_cost=time_cost, memory_cost=memory_kib, parallelism=parallelism)
         self._slots = BoundedSemaphore(concurrency)
+        self._breached = breached
         self._decoy = self._hasher.hash("no account has this password")
 
     def hash(self, password: str) -> str:
@@ -34,6 +44,16 @@ class Passwords:
     def is_outdated(self, stored: str) -> bool:
         """Whether `stored` was hashed with other parameters than today's."""
         return self._hasher.check_needs_rehash(stored)
+
+    def fault(self, password: str, about: Iterable[str]) -> Literal["guessable", "breached"] | None:
+        """Why a new password is none: few guesses find it, with what is known `about` the person, or it became public.
+
+        Raises BusyError also while the file of breached passwords cannot be read.
+        """
+        with self._slot():
+            if is_guessable(password, about):
+                return "guessable"
+            return "breached" if self._breached is not None and is_breached(self._breached, password) else None
 
     def _slot(self) -> "_Slot":
         return _Slot(self._slots)

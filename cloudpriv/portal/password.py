@@ -12,10 +12,11 @@ from flask_babel import gettext as _
 
 from cloudpriv.api.endpoint import now
 from cloudpriv.api.runtime import runtime
-from cloudpriv.controller import credentials, outbox, own_password, people, sessions
+from cloudpriv.controller import credentials, new_passwords, outbox, own_password, people, sessions
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import InvalidCredentialsError
-from cloudpriv.portal import cookies, guard, pages, throttle
+from cloudpriv.portal import cookies, guard, pages, password_words, throttle
+from cloudpriv.portal.password_words import NotTakenError
 from cloudpriv.portal.sign_in import LONGEST_PASSWORD, Names, led, let_in, names_given, services, waiting
 from cloudpriv.rights import codes
 
@@ -61,11 +62,12 @@ def show_change(_tx: Tx) -> Response:
 @guard.page(fresh=True, unit=False)
 def change_own() -> Response:
     """Set a new password, sign out everywhere, and begin a new session here."""
-    session, _account, _person = guard.signed_in()
+    session, account, person = guard.signed_in()
     names, password = _own_names(), request.form.get("password", "")
-    fault = _weakness(names, password)
-    if fault is not None:
-        return pages.render("change_password.html", status=422, wrong={"password": fault})
+    try:
+        password_words.check(new_passwords.about(account, person.identity))
+    except NotTakenError as fault:
+        return pages.render("change_password.html", status=422, wrong={"password": str(fault)})
     password_hash = runtime().passwords.hash(password)
     with guard.transaction() as tx:
         _set(tx, session.account_id, session.person_id, password_hash, session.session_id)
@@ -108,9 +110,15 @@ def change() -> Response:
     names, code_id = names_given(), code_id_given()
     if names is None or code_id is None:
         return guard.redirected(CODE)
-    fault = _weakness(names, request.form.get("password", ""))
-    if fault is not None:
-        return _new_password(names, code_id, status=422, wrong={"password": fault})
+    try:
+        return _taken(names, code_id)
+    except NotTakenError as fault:
+        return _new_password(names, code_id, status=422, wrong={"password": str(fault)})
+
+
+def _taken(names: Names, code_id: UUID) -> Response:
+    """Raises NotTakenError. Until the right code is typed, by the names that were given alone: they tell nothing new."""
+    password_words.check(new_passwords.About(names))
     wait = throttle.take(throttle.counts_of_code())
     if wait:
         return waiting(_new_password(names, code_id, status=429, wait=wait), wait)
@@ -127,6 +135,7 @@ def _changed(names: Names, code_id: UUID) -> Response | None:
         used = codes.use(tx, account_id or code_id, code_id, request.form.get("code", ""), purpose="password")
         if used is None or account_id is None or used.person_id != person_id:
             return None
+        password_words.check(new_passwords.read_about(tx, account_id, used.person_id))  # a fault leaves the code unused
         _set(tx, account_id, used.person_id, password_hash, code_id)
         role = people.find_person(tx, account_id, used.person_id).role
     throttle.forgive(throttle.own_count(*names))
@@ -153,19 +162,6 @@ def _check(names: Names, password: str) -> None:
     session, _account, _person = guard.signed_in()
     if (found.account_id, found.person_id) != (session.account_id, session.person_id):
         raise InvalidCredentialsError
-
-
-def _weakness(names: Names, password: str) -> str | None:
-    """Why a new password is not taken, in words."""
-    if request.form.get("again", "") != password:
-        return str(_("The two are not the same."))
-    words: dict[own_password.Weakness, str] = {
-        "too_short": _("It needs at least 8 characters; several words are a good choice."),
-        "too_long": _("It is longer than 1024 characters."),
-        "has_name": _("It has the name of the service, of the account or your own in it."),
-    }
-    fault = own_password.weakness(password, *names)
-    return None if fault is None else words[fault]
 
 
 def code_id_given() -> UUID | None:

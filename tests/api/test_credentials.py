@@ -1,6 +1,7 @@
 """Passwords: set, checked, rehashed; a hint that gives nothing away."""
 
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 from flask import Flask
@@ -8,7 +9,8 @@ from sqlalchemy import Engine, select, text
 
 from cloudpriv.app import create_app
 from cloudpriv.bootstrap import Services
-from cloudpriv.controller import accounts, tables
+from cloudpriv.controller import accounts, credentials, tables
+from cloudpriv.platform.passwords import Passwords
 from tests import factories
 from tests.backend import Backend
 from tests.stack import TestDatabase
@@ -120,3 +122,19 @@ def test_checks_of_one_account_are_limited(services: Services, database: TestDat
 @pytest.mark.parametrize("password", ["short", "", None, "x" * 1025, 12345678])
 def test_a_password_out_of_bounds_is_refused(backend: Backend, person: str, password: object) -> None:
     assert backend.send("PUT", f"{person}/credentials", {"password": password}).status_code == 422
+
+
+@pytest.mark.parametrize("password", ["password123", "robin-robin", "Acme-Water!", "qwertzuiop"])
+def test_a_password_that_is_easily_guessed_is_refused_at_its_member(backend: Backend, person: str, password: str) -> None:
+    answer = backend.send("PUT", f"{person}/credentials", {"password": password, "hint": "zebra"})
+    assert (answer.status_code, [each["pointer"] for each in answer.get_json()["errors"]]) == (422, ["/password"])
+    assert password not in answer.text
+    assert verify(backend)[0] == 200
+
+
+def test_a_password_that_was_stored_before_the_rule_still_lets_in(services: Services, backend: Backend, person: str) -> None:
+    account_id, person_id = (UUID(part) for part in person.split("/")[3::2])
+    hashed = Passwords(time_cost=1, memory_kib=8, parallelism=1, concurrency=1).hash("password123")
+    with factories.transaction(services) as tx:
+        credentials.set_credentials(tx, account_id, person_id, hashed, None)
+    assert verify(backend, password="password123")[0] == 200

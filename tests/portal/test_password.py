@@ -4,6 +4,7 @@ import re
 from html import unescape
 
 import pytest
+from flask import Flask
 from sqlalchemy import Engine, text
 from werkzeug.test import TestResponse
 
@@ -16,7 +17,7 @@ from cloudpriv.portal.throttle import FREE
 from cloudpriv.rights import codes
 from cloudpriv.rights.mail import writers
 from tests.factories import transaction
-from tests.holders import Holder, Time
+from tests.holders import Holder, Time, make_holder
 from tests.mailbox import Mailbox
 
 NEW = "quite another set of words"
@@ -139,8 +140,9 @@ def test_a_wrong_code_sets_no_password_and_five_of_them_end_the_right_one(
 
 @pytest.mark.parametrize(
     ("password", "again"),
-    [("short", "short"), ("x" * 1025, "x" * 1025), (NEW, "not the same"), ("my name is Acme-Water 7", None)],
-)
+    [("short", "short"), ("x" * 1025, "x" * 1025), (NEW, "not the same"), ("my name is Acme-Water 7", None),
+     ("password123", None)],
+)  # fmt: skip
 def test_a_password_that_is_not_taken_uses_up_no_code(
     kim: Holder, postman: Services, mailbox: Mailbox, time: Time, services: Services, password: str, again: str | None
 ) -> None:
@@ -155,6 +157,25 @@ def test_a_password_that_is_not_taken_uses_up_no_code(
         assert refused.status_code == 422
     assert password not in refused.text
     assert change(kim, code_id, code_in(mailbox)).status_code == 303
+
+
+def test_a_password_of_the_persons_own_name_is_refused_after_the_right_code_alone_and_leaves_it_good(
+    app: Flask, services: Services, postman: Services, mailbox: Mailbox, time: Time
+) -> None:
+    robin = make_holder(app, services, username="robin", name="Xuthos Zyx")
+    code_id, guessed = code_id_of(ask(robin)), "xuthoszyx"
+    deliver_all(postman, time)
+    assert change(robin, code_id, "AAAA-AAAA", guessed).status_code == 403, "a stranger learns no name by it"
+    assert change(robin, code_id, code_in(mailbox), guessed).status_code == 422
+    assert change(robin, code_id, code_in(mailbox)).status_code == 303
+
+
+def test_nobody_changes_to_a_password_that_is_easily_guessed(kim: Holder) -> None:
+    kim.sign_in()
+    for guessed in ("password123", "KimExample1"):
+        refused = kim.post("/portal/change-password", password=guessed, again=guessed)
+        assert (refused.status_code, "easily guessed" in refused.text, guessed in refused.text) == (422, True, False)
+    assert kim.elsewhere().attempt().status_code == 303
 
 
 def test_asking_answers_the_same_whether_somebody_is_there_or_not(kim: Holder) -> None:
