@@ -20,7 +20,7 @@ from cloudpriv.policy.register import Policy
 from cloudpriv.policy.register import load as load_policy
 from cloudpriv.retention.guards import Limits, Terms, read_clocks
 from cloudpriv.retention.steps import Stores
-from cloudpriv.rights import telling
+from cloudpriv.rights import farewell
 from cloudpriv.rights.post import Post
 
 PURGES_AT_ONCE: Final = 4  # of one worker, each of which may ask for the erasure of its log data
@@ -54,7 +54,7 @@ class Services:
     @property
     def stores(self) -> Stores:
         """What erasures reach beside the database. Raises KeyFault without the key that certifies them."""
-        return Stores(self.exports, self.redis, self.ledger, self.require_proof_key(), self.eraser, telling.before_erasure)
+        return Stores(self.exports, self.redis, self.ledger, self.require_proof_key(), self.eraser, farewell.before_erasure)
 
     @property
     def post(self) -> Post:

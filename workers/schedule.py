@@ -34,7 +34,7 @@ from cloudpriv.retention.duties import DAILY, OFTEN, Slots, Standing
 from cloudpriv.retention.log_data import is_older, unknown
 from cloudpriv.retention.log_data import order_returned as order_again
 from cloudpriv.retention.restored import Watch
-from cloudpriv.rights import announcements, closure, consents, export, letters, owners, telling
+from cloudpriv.rights import announcements, closure, consents, export, letters, owners, restriction_ends, telling
 from cloudpriv.rights import clocks as clocks_of_rights
 
 log = structlog.get_logger(__name__)
@@ -193,6 +193,11 @@ def close_accounts(services: Services) -> None:
     closure.advance(services.controller, services.policy, services.clock)
 
 
+def end_restrictions(services: Services) -> None:
+    """End restrictions whose end was announced, and has come."""
+    restriction_ends.advance(services.controller, services.clock)
+
+
 def replace_owners(services: Services) -> None:
     """Make those owners whose waiting time is over."""
     owners.advance(services.controller, services.clock)
@@ -239,6 +244,7 @@ def every_duty(sweep: Sweep, services: Services) -> Iterator[Duty]:
     yield Duty("closings", close_accounts, OFTEN)
     yield Duty("recipients", settle_notices, OFTEN)
     yield Duty("owners", replace_owners, OFTEN)
+    yield Duty("restrictions", end_restrictions, OFTEN)
     yield Duty("requests_pressing", tell_of_requests, DAILY)
     yield Duty("notices", give_notices, DAILY)
     yield Duty("consents_expired", expire_consents, DAILY)

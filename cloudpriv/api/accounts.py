@@ -58,6 +58,9 @@ class AccountOut(Strict):
     closes_at = UtcTime(
         required=True, allow_none=True, metadata={"description": "Until when a closing that was asked for can be undone."}
     )
+    restriction_ends_at = UtcTime(
+        required=True, allow_none=True, metadata={"description": "When a restriction ends, once that was announced."}
+    )
     purge_due_on = fields.Date(
         required=True,
         metadata={"description": "From this day (00:00 UTC) it may be erased, unless traffic comes before."},
@@ -152,5 +155,6 @@ def shown(account: OpenedAccount) -> dict[str, Any]:
         "created_at": row.created_at,
         "last_traffic_at": row.last_traffic_at,
         "closes_at": row.closes_at,
+        "restriction_ends_at": row.restriction_ends_at,
         "purge_due_on": due.purge_due_on(runtime().services.policy, row.created_at, row.last_traffic_at),
     }

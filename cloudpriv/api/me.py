@@ -42,6 +42,9 @@ class MeOut(PersonOut):
         allow_none=True,
         metadata={"description": "Since when the processing of the person's data is restricted."},
     )
+    restriction_ends_at = UtcTime(
+        required=True, allow_none=True, metadata={"description": "When that ends, once it was announced."}
+    )
 
 
 class MePatch(IdentityFields):
@@ -137,4 +140,5 @@ def list_own_consents(tx: Tx) -> Any:
 
 
 def _answer(person: KnownPerson) -> Any:
-    return {**people_api.shown(person), "restricted_at": person.row.restricted_at}, 200, etag(person.row.version)
+    times = {name: getattr(person.row, name) for name in ("restricted_at", "restriction_ends_at")}
+    return {**people_api.shown(person), **times}, 200, etag(person.row.version)

@@ -25,7 +25,7 @@ blueprint: Final = Blueprint("me_requests", __name__, url_prefix="/v1/me", descr
 ABOUT: Final = ("account", "person")
 WRONG_PASSWORD: Final = "No valid session, or the password is wrong."  # noqa: S105  a description
 NOT_SEEN: Final = "It is none that the person may see; members ask about themselves alone."
-ERASING: Final = "What is asked for cannot be done now: the account is being erased."
+CONFLICT: Final = "What is asked for cannot be done as it is asked: a name is taken, for one."
 
 
 class OwnRequestIn(AskedFields):
@@ -62,8 +62,7 @@ class PasswordIn(Strict):
 @blueprint.response(201, RequestOut, headers=CREATED)
 @blueprint.alt_response(401, description=WRONG_PASSWORD)
 @blueprint.alt_response(404, description=NOT_SEEN)
-@blueprint.alt_response(409, description=ERASING)
-@blueprint.alt_response(423, description="A restricted account is not erased: the restriction is lifted first.")
+@blueprint.alt_response(409, description=CONFLICT)
 def ask(tx: Tx, body: dict[str, Any]) -> Any:
     """Make a request, carried out at once unless staff has to decide; an account's erasure can be undone for 14 days."""
     request = _received(tx, body["type"], body["about"], body["language"], asked_for(body))
@@ -106,7 +105,6 @@ def withdraw_own_request(tx: Tx, request_id: UUID) -> Any:
 @blueprint.response(202, ExportOut, headers=STARTED)
 @blueprint.alt_response(401, description=WRONG_PASSWORD)
 @blueprint.alt_response(404, description=NOT_SEEN)
-@blueprint.alt_response(409, description=ERASING)
 def start_export(tx: Tx, body: dict[str, Any]) -> Any:
     """Ask for a copy of the data (GDPR Article 15); its progress is at Location."""
     about = body.get("about") or ("account" if tx.actor.kind == "owner" else "person")

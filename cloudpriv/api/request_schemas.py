@@ -82,7 +82,14 @@ class RequestOut(RequestSummary):
     """A request under GDPR Articles 7(3) and 15 to 22."""
 
     text = fields.String(required=True, allow_none=True)
-    changes = fields.Nested(ChangesSchema, required=True, allow_none=True)
+    changes = fields.Nested(
+        ChangesSchema, required=True, allow_none=True, metadata={"description": "Kept until the request has ended."}
+    )
+    fields_changed = fields.List(
+        fields.String(),
+        required=True,
+        metadata={"description": "Of a rectification that has ended: which fields it was about, not their values."},
+    )
     restrict = fields.Boolean(required=True)
     identity_note = fields.String(required=True, allow_none=True)
     extension_reason = fields.String(required=True, allow_none=True)
@@ -133,7 +140,8 @@ def summary(request: KnownRequest) -> dict[str, Any]:
     return {
         "id": row.request_id,
         **{name: getattr(row, name) for name in members},
-        "identity": _identity(row),
+        "ground": row.ground if request.is_told else None,
+        "identity": _identity(row) if request.is_told else None,
         "export_id": request.export.export_id if request.export else None,
     }
 
@@ -145,6 +153,7 @@ def shown(request: KnownRequest) -> dict[str, Any]:
         **summary(request),
         "text": said.get("text"),
         "changes": said.get("changes"),
+        "fields_changed": said.get("fields", []),
         "restrict": bool(said.get("restrict")),
         "identity_note": said.get("identity", {}).get("note"),
         "extension_reason": said.get("extension", {}).get("reason"),

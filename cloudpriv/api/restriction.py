@@ -1,17 +1,53 @@
 """/v1/…/restriction: the processing of an account or of a person's data restricted, and free again (GDPR Article 18)."""
 
-from typing import Final
+from typing import Any, Final, get_args
 from uuid import UUID
+
+from marshmallow import fields, validate
 
 from cloudpriv.api.body import Blueprint
 from cloudpriv.api.endpoint import endpoint
+from cloudpriv.api.schemas import Strict, UtcTime, example
 from cloudpriv.platform.db import Tx
 from cloudpriv.rights import restriction
+from cloudpriv.rights.restriction import Standing
 
 blueprint: Final = Blueprint(
     "restriction", __name__, url_prefix="/v1/accounts/<uuid:account_id>", description="Restriction of processing."
 )
 OF_PERSON: Final = "/people/<uuid:person_id>/restriction"
+
+
+class EndArgs(Strict):
+    """Query of an end."""
+
+    ground = fields.String(
+        required=True,
+        validate=validate.OneOf(restriction.GROUNDS),
+        metadata={"description": "Why, as whoever obtained it is told.", **example("accuracy_verified")},
+    )
+
+
+class RestrictionOut(Strict):
+    """How something is restricted."""
+
+    restricted_for = fields.List(
+        fields.String(validate=validate.OneOf(get_args(restriction.Cause))),
+        required=True,
+        metadata={"description": "By staff, by a granted request, or while an objection is looked into; empty when free."},
+    )
+    restriction_ends_at = UtcTime(
+        required=True, allow_none=True, metadata={"description": "When it is lifted, once that was announced."}
+    )
+    ground = fields.String(required=True, allow_none=True, validate=validate.OneOf(restriction.GROUNDS))
+
+
+@blueprint.route("/restriction", methods=["GET"])
+@endpoint("privacy:read")
+@blueprint.response(200, RestrictionOut)
+def read_account_restriction(tx: Tx, account_id: UUID) -> Any:
+    """Read what an account is restricted for, and when that ends."""
+    return _shown(restriction.read(tx, account_id, None))
 
 
 @blueprint.route("/restriction", methods=["POST"])
@@ -24,10 +60,22 @@ def restrict_account(tx: Tx, account_id: UUID) -> None:
 
 @blueprint.route("/restriction", methods=["DELETE"])
 @endpoint("privacy:write")
-@blueprint.response(204)
-def lift_account(tx: Tx, account_id: UUID) -> None:
-    """End the restriction of an account; whoever obtained it has been told before (GDPR Article 18(3))."""
-    restriction.lift_account(tx, account_id)
+@blueprint.arguments(EndArgs, location="query")
+@blueprint.response(200, RestrictionOut)
+def lift_account(tx: Tx, query: dict[str, Any], account_id: UUID) -> Any:
+    """End the restriction of an account for staff's own cause, else for the next.
+
+    The last cause ends after seven days: every owner is told by mail when and why (GDPR Article 18(3)).
+    """
+    return _shown(restriction.lift_account(tx, account_id, query["ground"]))
+
+
+@blueprint.route(OF_PERSON, methods=["GET"])
+@endpoint("privacy:read")
+@blueprint.response(200, RestrictionOut)
+def read_person_restriction(tx: Tx, account_id: UUID, person_id: UUID) -> Any:
+    """Read what a person's data is restricted for, and when that ends."""
+    return _shown(restriction.read(tx, account_id, person_id))
 
 
 @blueprint.route(OF_PERSON, methods=["POST"])
@@ -40,7 +88,16 @@ def restrict_person(tx: Tx, account_id: UUID, person_id: UUID) -> None:
 
 @blueprint.route(OF_PERSON, methods=["DELETE"])
 @endpoint("privacy:write")
-@blueprint.response(204)
-def lift_person(tx: Tx, account_id: UUID, person_id: UUID) -> None:
-    """End the restriction of a person's data; whoever obtained it has been told before (GDPR Article 18(3))."""
-    restriction.lift_person(tx, account_id, person_id)
+@blueprint.arguments(EndArgs, location="query")
+@blueprint.response(200, RestrictionOut)
+def lift_person(tx: Tx, query: dict[str, Any], account_id: UUID, person_id: UUID) -> Any:
+    """End the restriction of a person's data, as that of an account; the person is told."""
+    return _shown(restriction.lift_person(tx, account_id, person_id, query["ground"]))
+
+
+def _shown(standing: Standing) -> dict[str, Any]:
+    return {
+        "restricted_for": list(standing.causes),
+        "restriction_ends_at": standing.ends_at,
+        "ground": standing.ground,
+    }

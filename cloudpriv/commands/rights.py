@@ -10,6 +10,7 @@ from cloudpriv.commands.context import as_json, operator, report, report_one, se
 from cloudpriv.rights import owners as replacements
 from cloudpriv.rights import restriction as restrictions
 from cloudpriv.rights.owners import Evidence
+from cloudpriv.rights.restriction import Ground, Standing
 
 ACCOUNT: Final = click.argument("account_id", metavar="ACCOUNT", type=click.UUID)
 PERSON: Final = click.option("--person", "person_id", type=click.UUID, help="Only what is about this person of the account.")
@@ -78,15 +79,35 @@ def impose(ctx: click.Context, account_id: UUID, person_id: UUID | None) -> None
 @restriction.command()
 @ACCOUNT
 @PERSON
+@click.option(
+    "--ground", required=True, type=click.Choice(restrictions.GROUNDS), help="Why, as whoever obtained it is told."
+)
 @click.pass_context
-def lift(ctx: click.Context, account_id: UUID, person_id: UUID | None) -> None:
-    """End a restriction, after whoever obtained it was told (GDPR Article 18(3))."""
+def lift(ctx: click.Context, account_id: UUID, person_id: UUID | None, ground: Ground) -> None:
+    """End a restriction for one cause, staff's own first; the last one after a week: whoever obtained it is told before."""
     with services(ctx, "api") as built, built.controller.transaction(operator(), built.clock()) as tx:
         if person_id is None:
-            done = restrictions.lift_account(tx, account_id)
+            standing = restrictions.lift_account(tx, account_id, ground)
         else:
-            done = restrictions.lift_person(tx, account_id, person_id)
-    click.echo("Lifted." if done else "There was no restriction.")
+            standing = restrictions.lift_person(tx, account_id, person_id, ground)
+    click.echo(_told(standing))
+
+
+@restriction.command("show")
+@ACCOUNT
+@PERSON
+@click.pass_context
+def show_restriction(ctx: click.Context, account_id: UUID, person_id: UUID | None) -> None:
+    """Show what an account, or a person in it, is restricted for, and when that ends."""
+    with services(ctx, "api") as built, built.controller.transaction(operator(), built.clock()) as tx:
+        standing = restrictions.read(tx, account_id, person_id)
+    click.echo(_told(standing))
+
+
+def _told(standing: Standing) -> str:
+    if standing.ends_at is not None:
+        return f"Restricted until {standing.ends_at:%Y-%m-%d %H:%M} UTC; whoever obtained it is told by mail."
+    return f"Restricted for: {', '.join(standing.causes)}." if standing.causes else "There is no restriction."
 
 
 def _short(row: dict[str, Any]) -> dict[str, Any]:

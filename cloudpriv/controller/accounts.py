@@ -38,7 +38,7 @@ FIND: Final = (
     "AND (%(service)s::text IS NULL OR a.service = %(service)s::text)"
 )
 # What may not be used is not read: nothing is told of it.
-USABLE: Final = "SELECT FROM found WHERE status <> 'restricted' OR %(own_rights)s::boolean"
+USABLE: Final = "SELECT FROM found WHERE (status <> 'restricted' AND restricted_for IS NULL) OR %(own_rights)s::boolean"
 READ: Final = f"WITH found AS ({FIND}), usable AS ({USABLE}), {events.told_with('usable')} SELECT * FROM found"  # noqa: S608  as said
 TO_CHANGE: Final = (
     select(Account, AccountKey)
@@ -119,7 +119,7 @@ def list_accounts(tx: Tx, *, after: UUID | None, limit: int) -> list[OpenedAccou
     Restricted ones are left out: to list them would be to use them.
     """
     query = select(Account, AccountKey).join(AccountKey, AccountKey.account_id == Account.account_id)
-    query = query.where(Account.status.not_in(("purging", "restricted")))
+    query = query.where(Account.status.not_in(("purging", "restricted")), Account.restricted_for.is_(None))
     if tx.actor.service is not None:
         query = query.where(Account.service == tx.actor.service)
     if after is not None:
@@ -133,7 +133,7 @@ def change_account(tx: Tx, account_id: UUID, version: int, changes: Mapping[str,
                    restricted: bool = False) -> OpenedAccount:  # fmt: skip
     """Set `customer` members or the account's name; raises StaleError unless `version` is the current one.
 
-    With `restricted` also those of a restricted account: for its rectification, which its holder asked for.
+    With `restricted` also those of a restricted or closing account: for its rectification, which its holder asked for.
     """
     account = lock_account(tx, account_id, restricted=restricted)
     check_version(account.row.version, version)
@@ -170,10 +170,11 @@ def find_usable(tx: Tx, account_id: UUID) -> OpenedAccount:
 def lock_account(tx: Tx, account_id: UUID, *, restricted: bool = False) -> OpenedAccount:
     """The account, locked, for a change. Raises AccountClosingError or AccountRestrictedError when it takes none.
 
-    With `restricted` a restricted account takes the change too: for what its holder has a right to (GDPR Article 18(2)).
+    With `restricted` a restricted account takes the change too, and a closing one: for what people have a right to (GDPR
+    Article 18(2)), and since a closing may be undone.
     """
     account = find_account(tx, account_id, lock=True)
-    if not (restricted and account.row.status == "restricted"):
+    if not restricted:
         check_writable(account.row)
     return account
 
@@ -204,8 +205,13 @@ def check_usable(tx: Tx, row: Account) -> None:
     While it is restricted, only its holders use it, who consent by asking (GDPR Article 18(2)); storage, exports and legal
     claims do not come here.
     """
-    if row.status == "restricted" and not uses_own_rights(tx):
+    if is_restricted(row) and not uses_own_rights(tx):
         raise AccountRestrictedError
+
+
+def is_restricted(row: Account) -> bool:
+    """Whether the account's processing is restricted: also while it is closing, and when that is undone."""
+    return row.status == "restricted" or bool(row.restricted_for)
 
 
 def uses_own_rights(tx: Tx) -> bool:

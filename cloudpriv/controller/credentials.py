@@ -84,7 +84,7 @@ def set_credentials(tx: Tx, account_id: UUID, person_id: UUID, password_hash: st
 def open_hint(tx: Tx, account: accounts.OpenedAccount, person_id: UUID) -> str | None:
     """A person's hint, for the mail to that person and nothing else; None while account or person is restricted."""
     row = tx.session.get(Credential, (account.row.account_id, person_id))
-    if row is None or row.hint is None or account.row.status == "restricted":
+    if row is None or row.hint is None or accounts.is_restricted(account.row):
         return None
     if people.find_person(tx, account.row.account_id, person_id).restricted_at is not None:
         return None
@@ -131,7 +131,8 @@ def _find(tx: Tx, service: str, account_name: str, username: str) -> _Found:
         return _Found(None if account is None else account.row.account_id)
     password_hash = None if stored is None else _opened(account, stored)
     restricted = person.restricted_at is not None
-    return _Found(person.account_id, person.person_id, person.role, account.row.status, password_hash, restricted)
+    status = "restricted" if accounts.is_restricted(account.row) else account.row.status  # closing or not
+    return _Found(person.account_id, person.person_id, person.role, status, password_hash, restricted)
 
 
 def _account(tx: Tx, service: str, account_name: str) -> accounts.OpenedAccount | None:

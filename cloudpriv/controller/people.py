@@ -81,7 +81,8 @@ def change_person(tx: Tx, account_id: UUID, person_id: UUID, version: int, chang
                   restricted: bool = False) -> KnownPerson:  # fmt: skip
     """Rectify members of the identity or set the role (GDPR Article 16). Raises StaleError, ConflictError.
 
-    With `restricted` also while the account or the person is restricted: for a rectification that the person asked for.
+    With `restricted` also while the account or the person is restricted, or the account is closing: for a rectification that
+    the person asked for.
     """
     account = accounts.lock_account(tx, account_id, restricted=restricted)
     row = _row(tx, account_id, person_id) if restricted else find_usable(tx, account_id, person_id)
@@ -176,6 +177,12 @@ def restricted_among(tx: Tx, account_id: UUID) -> set[UUID]:
     """The restricted people of an account."""
     query = select(Person.person_id).where(Person.account_id == account_id, Person.restricted_at.is_not(None))
     return set(tx.session.scalars(query))
+
+
+def owners_of(tx: Tx, account_id: UUID) -> list[UUID]:
+    """The account's owners, but for whom only a legal hold keeps."""
+    query = select(Person.person_id).where(Person.account_id == account_id, Person.role == "owner")
+    return list(tx.session.scalars(query.where(Person.erasure_requested_at.is_(None)).order_by(Person.person_id)))
 
 
 def open_identity(key: DataKey, row: Person) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Final
 from uuid import UUID
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     CheckConstraint,
     DateTime,
@@ -56,6 +57,7 @@ class Account(ControllerBase):
         CheckConstraint("status IN ('active', 'restricted', 'closing', 'purging')", name="status"),
         Index(None, "service", "account_id"),
         Index("ix_accounts_activity", text("GREATEST(created_at, last_traffic_at)")),
+        Index("ix_accounts_restriction", "restriction_ends_at", postgresql_where=text("restriction_ends_at IS NOT NULL")),
         about(Erasure.ROWS, member="account.json"),
     )
 
@@ -67,6 +69,16 @@ class Account(ControllerBase):
     last_traffic_at: Mapped[datetime | None] = exported(Category.TRAFFIC, UTC_TIME, nullable=True, name="last_traffic_at")
     # While it is closing: the end of the cooling-off, until which its owner may undo it.
     closes_at: Mapped[datetime | None] = exported(Category.ACCOUNT, UTC_TIME, nullable=True, name="closes_at")
+    # By whom its processing is restricted, also while it is closing; and when and why that ends, once it has been decided.
+    restricted_for: Mapped[list[str] | None] = exported(
+        Category.ACCOUNT, ARRAY(String), nullable=True, name="restricted_for"
+    )
+    restriction_ends_at: Mapped[datetime | None] = exported(
+        Category.ACCOUNT, UTC_TIME, nullable=True, name="restriction_ends_at"
+    )
+    restriction_end_ground: Mapped[str | None] = exported(
+        Category.ACCOUNT, String, nullable=True, name="restriction_end_ground"
+    )
     version: Mapped[int] = withheld(Category.OPERATION, Integer, why=INTERNAL)
 
 
@@ -101,6 +113,7 @@ class Person(ControllerBase):
         CheckConstraint("role IN ('owner', 'member')", name="role"),
         Index("uq_people_username", "account_id", "username_index", unique=True),
         Index("ix_people_erasure", "erasure_requested_at", postgresql_where=text("erasure_requested_at IS NOT NULL")),
+        Index("ix_people_restriction", "restriction_ends_at", postgresql_where=text("restriction_ends_at IS NOT NULL")),
         about(Erasure.ROWS, member="people.json"),
     )
 
@@ -113,6 +126,16 @@ class Person(ControllerBase):
     version: Mapped[int] = withheld(Category.OPERATION, Integer, why=INTERNAL)
     # Since when the processing of this person's data is restricted (GDPR Article 18).
     restricted_at: Mapped[datetime | None] = exported(Category.ACCOUNT, UTC_TIME, nullable=True, name="restricted_at")
+    # As of an account.
+    restricted_for: Mapped[list[str] | None] = exported(
+        Category.ACCOUNT, ARRAY(String), nullable=True, name="restricted_for"
+    )
+    restriction_ends_at: Mapped[datetime | None] = exported(
+        Category.ACCOUNT, UTC_TIME, nullable=True, name="restriction_ends_at"
+    )
+    restriction_end_ground: Mapped[str | None] = exported(
+        Category.ACCOUNT, String, nullable=True, name="restriction_end_ground"
+    )
     # Set while a hold keeps what was asked to be erased: nobody uses it meanwhile, and it goes when the hold ends.
     erasure_requested_at: Mapped[datetime | None] = withheld(
         Category.OPERATION, UTC_TIME, nullable=True, why="whoever has it set is in no export"

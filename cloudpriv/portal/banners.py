@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from cloudpriv.controller import accounts
 from cloudpriv.controller.accounts import OpenedAccount
 from cloudpriv.controller.people import KnownPerson
 from cloudpriv.controller.sessions import Session
@@ -19,6 +20,8 @@ class Banners:
     closes_at: datetime | None = None
     account_restricted: bool = False
     person_restricted: bool = False
+    account_ends_at: datetime | None = None  # when a restriction ends, once that was announced
+    person_ends_at: datetime | None = None
     may_lift_account: bool = False
     may_lift_person: bool = False
     replacement_id: UUID | None = None  # told to owners
@@ -32,15 +35,16 @@ def read(tx: Tx, session: Session, account: OpenedAccount, person: KnownPerson) 
     """What there is to say to who is signed in."""
     row, restricted_at, owner = account.row, person.row.restricted_at, session.role == "owner"
     waiting = owners.find_waiting(tx, row.account_id) if owner else None
-    restricted = row.status == "restricted"
+    restricted = accounts.is_restricted(row)
     return Banners(
         closing=row.status == "closing",
         closes_at=row.closes_at,
         account_restricted=restricted,
         person_restricted=restricted_at is not None,
-        may_lift_account=owner and restricted and own_restriction.obtained_of_account(tx, row.account_id),
-        may_lift_person=restricted_at is not None
-        and own_restriction.obtained_of_person(tx, row.account_id, session.person_id, restricted_at),
+        account_ends_at=row.restriction_ends_at,
+        person_ends_at=person.row.restriction_ends_at,
+        may_lift_account=owner and own_restriction.is_obtained(row),
+        may_lift_person=own_restriction.is_obtained(person.row),
         replacement_id=waiting.replacement_id if waiting else None,
         replaced_at=waiting.effective_at if waiting else None,
     )

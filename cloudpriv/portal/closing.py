@@ -39,7 +39,7 @@ def show_confirm(_tx: Tx) -> Response:
 @blueprint.post("/closing/confirm")
 @guard.page(owner=True, fresh=True)
 def close(tx: Tx) -> Response:
-    """Begin to close the account, if its name was written. Raises AccountRestrictedError: a restriction is lifted first."""
+    """Begin to close the account, if its name was written; one that staff restricted waits for staff's decision."""
     _session, account, _person = guard.signed_in()
     if account.row.status == "closing":
         return guard.redirected(PAGE)
@@ -76,7 +76,7 @@ def lift(tx: Tx) -> Response:
     if request.form.get("about") == "account":
         own_restriction.lift_account(tx, session.account_id)
     elif person.row.restricted_at is not None:
-        own_restriction.lift_person(tx, session.account_id, session.person_id, person.row.restricted_at)
+        own_restriction.lift_person(tx, session.account_id, session.person_id)
     return guard.redirected(guard.HOME)
 
 

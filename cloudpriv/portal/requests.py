@@ -76,7 +76,7 @@ def show(tx: Tx, request_id: UUID) -> Response:
         row=row,
         export=known.export,
         details=known.details,
-        changes=[deeds.field(name) for name in known.details.get("changes") or {}],
+        changes=[deeds.field(name) for name in known.details.get("fields") or known.details.get("changes") or ()],
         kind=KINDS[cast(RequestType, row.type)],
         channel=request_words.CHANNELS[row.channel],
         method=request_words.METHODS[row.identity_method] if row.identity_method else None,
@@ -144,12 +144,13 @@ def _answer(known: KnownRequest) -> dict[str, Any]:
     """What was decided, in words, and whom to complain to."""
     row, details = known.row, known.details
     authority, language = runtime().services.policy.supervisory_authority, i18n.language()
-    outcome = details.get("outcome")
+    reason = details.get("decision", {}).get("reason")
+    outcome, ground = details.get("outcome"), row.ground if known.is_told else None
     return {
         "outcome": None if outcome is None else request_words.phrase("outcomes", outcome),
-        "ground": None if row.ground is None else request_words.phrase("grounds", row.ground),
-        "article": None if row.ground is None else GROUNDS[row.ground][row.type],
-        "reason": details.get("decision", {}).get("reason"),
+        "ground": None if ground is None else request_words.phrase("grounds", ground),
+        "article": None if ground is None else GROUNDS[ground][row.type],
+        "reason": None if reason is None else request_words.phrase("reasons", reason),
         "extension": details.get("extension", {}).get("reason"),
         "authority": authority,
         "authority_name": authority.name.get(language, authority.name["en"]),

@@ -31,6 +31,7 @@ from cloudpriv.controller.tables import Account, Person
 from cloudpriv.platform.classify import Category, classification_of, exported_columns
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import NotFoundError
+from cloudpriv.rights.tables import SubjectRequest
 
 PERSON: Final = "person_id"
 CONCERNS: Final = "concerns"  # whom a row is about that hangs on one which is everybody's
@@ -75,7 +76,12 @@ class Scope:
         return select(*columns).select_from(table).where(shown)
 
     def told(self, table: Table, row: dict[str, Any]) -> dict[str, Any]:
-        """The same row, and of the account's own documents only what a person in it is told."""
+        """The same row, and of the account's own documents only what a person in it is told.
+
+        Who verified an identity is told by kind, not by id; what others asked about themselves, by what and when alone.
+        """
+        if table.name == SubjectRequest.__tablename__:
+            return self._request(row)
         if (
             self.person_id is None
             or row.get(PERSON) == self.person_id
@@ -83,6 +89,12 @@ class Scope:
         ):
             return row
         return {name: _reduced(value) for name, value in row.items()}
+
+    def _request(self, row: dict[str, Any]) -> dict[str, Any]:
+        verified_by = row["identity_verified_by"]
+        row = {**row, "identity_verified_by": verified_by and verified_by.partition(" ")[0]}
+        own = self.person_id is not None or row["scope"] == "account"
+        return row if own else {**row, "details": None, "ground": None}
 
     def _named(self, column: Column[Any]) -> ColumnElement[Any]:
         """The column; where rows stay that name people who are hidden, without naming them."""

@@ -16,7 +16,7 @@ from sqlalchemy import exists, select
 from cloudpriv import mail_templates
 from cloudpriv.audit import events
 from cloudpriv.audit import log as audit_log
-from cloudpriv.controller import accounts, outbox, sessions
+from cloudpriv.controller import accounts, outbox, people, sessions
 from cloudpriv.controller.accounts import OpenedAccount
 from cloudpriv.controller.outbox import DroppedError, Mail, Writer
 from cloudpriv.controller.tables import Account, Person
@@ -27,7 +27,7 @@ from cloudpriv.platform.errors import AccountClosingError, ConflictError
 from cloudpriv.policy.register import Policy
 from cloudpriv.retention import runs
 from cloudpriv.retention.tables import OPEN, Purge
-from cloudpriv.rights import requests, states
+from cloudpriv.rights import requests, restriction, states
 from cloudpriv.rights.post import Post
 from cloudpriv.rights.tables import SubjectRequest
 from cloudpriv.rights.telling import FAREWELL
@@ -44,11 +44,14 @@ FINAL: Final = ("request", "replay")  # of purges that a closing changes nothing
 def close(tx: Tx, _: Policy, account_id: UUID, request: SubjectRequest) -> datetime:
     """Begin to close an account on a request for its erasure; when the cooling-off ends, which `request` then says too.
 
-    Sessions of others end, and every owner is told by mail. Raises NotFoundError, AccountClosingError, and
-    AccountRestrictedError: a restriction is lifted first.
+    Sessions of others end, and every owner is told by mail. A restriction goes on meanwhile. Raises NotFoundError,
+    AccountClosingError.
     """
-    account = accounts.lock_account(tx, account_id).row
+    account = accounts.lock_account(tx, account_id, restricted=True).row
+    if account.status == "closing":
+        raise AccountClosingError
     ends = tx.now + COOLING_OFF
+    account.restricted_for = list(restriction.causes(account)) or None
     account.status, account.closes_at, account.version = "closing", ends, account.version + 1
     request.effective_at = ends
     for person_id in _people(tx, account_id):
@@ -69,7 +72,8 @@ def undo(tx: Tx, account_id: UUID) -> None:
         raise ConflictError("The account is not being closed.")
     if account.closes_at is None or account.closes_at <= tx.now or _is_planned(tx, account_id):
         raise AccountClosingError
-    account.status, account.closes_at, account.version = "active", None, account.version + 1
+    account.status = "restricted" if account.restricted_for else "active"
+    account.closes_at, account.version = None, account.version + 1
     undone = _open_requests(tx, account_id)
     for request_id in undone:
         requests.withdraw(tx, request_id)
@@ -183,14 +187,12 @@ def _open_requests(tx: Tx, account_id: UUID) -> Sequence[UUID]:
     return tx.session.scalars(query).all()
 
 
-def _people(tx: Tx, account_id: UUID, *, owners: bool = False) -> list[UUID]:
+def _people(tx: Tx, account_id: UUID) -> list[UUID]:
     query = select(Person.person_id).where(Person.account_id == account_id, Person.erasure_requested_at.is_(None))
-    if owners:
-        query = query.where(Person.role == "owner")
     return list(tx.session.scalars(query.order_by(Person.person_id)))
 
 
 def _tell_owners(tx: Tx, kind: str, account_id: UUID, request_id: UUID | None = None) -> None:
     """By the request, so that a second closing soon after a first is told, too: the outbox sends nothing twice in a row."""
-    for person_id in _people(tx, account_id, owners=True):
+    for person_id in people.owners_of(tx, account_id):
         outbox.queue_mail(tx, kind, account_id, person_id, request_id)

@@ -70,7 +70,7 @@ def state_of(tx: Tx, url: str, account_id: UUID, person_id: UUID) -> list[Consen
     """
     account, person = accounts.find_account(tx, account_id), people.find_person(tx, account_id, person_id)
     _check_reader(tx, person_id)
-    if HOLDER not in tx.actor.scopes and (account.row.status == "restricted" or person.restricted_at is not None):
+    if HOLDER not in tx.actor.scopes and (accounts.is_restricted(account.row) or person.restricted_at is not None):
         raise AccountRestrictedError
     rows = consent_history.rows_of(tx, account_id, person_id)
     events.record(tx, "consent.read", account_id=account_id, subject_id=person_id)

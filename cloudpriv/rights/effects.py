@@ -4,8 +4,7 @@ What is done here goes on in the transaction of the request, so that neither sta
 are told of it (GDPR Article 19). Who asks has been identified; whoever objects to the processing waits for a decision.
 """
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 from uuid import UUID
 
@@ -20,10 +19,12 @@ from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import FieldError, InvalidError
 from cloudpriv.policy.register import Policy
 from cloudpriv.rights import closure, consents, erasure, restriction, states, telling
-from cloudpriv.rights.request_details import add_details, open_details
+from cloudpriv.rights.request_details import open_details
+from cloudpriv.rights.restriction import Cause
 from cloudpriv.rights.tables import SubjectRequest
 
 # Outcomes, as letters and pages word them.
+DONE: Final = "done"  # by staff itself
 RECTIFIED: Final = "rectified"
 ERASED: Final = "erased"
 HELD: Final = "erased_but_held"  # the rest goes when a legal hold ends
@@ -40,41 +41,42 @@ ACCOUNT_DATA: Final = frozenset({"username", "account_name"})
 def carry_out(tx: Tx, policy: Policy, request: SubjectRequest, details: Mapping[str, Any]) -> str | None:
     """Do what a request asks for whose asker is identified: its outcome, or None when it goes on.
 
-    It goes on where staff has to decide (an objection; a rectification that names no `changes`) and while the cooling-off
-    of an account's erasure lasts. Raises what the services do that it calls: InvalidError for changes of what is not one's
-    own to change, AccountClosingError, AccountRestrictedError, ConflictError, NotFoundError.
+    It goes on where staff has to decide, and while the cooling-off of an account's erasure lasts. Staff decides about
+    objections, about rectifications that name no `changes`, about the restriction of an account that is closing, and about
+    the erasure of what staff itself restricted. Raises what the services do that it calls: InvalidError for changes of what
+    is not one's own to change, ConflictError, NotFoundError.
     """
-    work = {
-        "rectification": _rectify,
-        "erasure": _erase,
-        "restriction": _restrict,
-        "objection": _object,
-        "consent_withdrawal": _withdraw_consents,
-    }[request.type]
-    return work(tx, policy, request, details)
+    waits = {"erasure": _is_restricted_by_staff, "restriction": _is_closing}.get(request.type)
+    if waits is not None and waits(tx, request):
+        return None
+    return WORK[request.type](tx, policy, request, details)
 
 
-def uphold(tx: Tx, request: SubjectRequest) -> str:
-    """Grant an objection (GDPR Article 21(1)): the processing objected to stops, so what it is about is restricted."""
+def uphold(tx: Tx, policy: Policy, request: SubjectRequest, details: Mapping[str, Any]) -> str | None:
+    """Do what staff granted that had waited for it: its outcome, or None when it goes on.
+
+    The processing that somebody objects to stops (GDPR Article 21(1)), so what the objection is about is restricted. Raises
+    AccountClosingError for the restriction of an account that is closing: that is undone before.
+    """
+    if request.type != "objection":
+        return WORK[request.type](tx, policy, request, details) or (None if request.type == "erasure" else DONE)
     _restrict_scope(tx, request)
+    _end_objection(tx, request)
     return UPHELD
 
 
-def override(tx: Tx, request: SubjectRequest, details: Mapping[str, Any]) -> None:
+def let_go(tx: Tx, request: SubjectRequest, details: Mapping[str, Any], *, at_once: bool) -> None:
     """Undo what an objection that has ended had restricted itself while it was looked into (Article 18(1)(d)).
 
-    It goes on for another that is looked into and asks for the same. A restriction of another origin stays: one that staff
-    placed, or that was granted since.
+    Not before its asker was told (Article 18(3)), unless the asker wants it `at_once`. It goes on for another that is looked
+    into and asks for the same, and for other causes.
     """
-    begun = details.get("restricted_at")
-    if begun is None:
+    if not details.get("restrict") or request.identity_method is None:
         return
-    key = accounts.find_account(tx, request.account_id).key
-    heir = next((each for each in _looked_into(tx, request) if open_details(key, each).get("restrict")), None)
-    if heir is not None:
-        add_details(key, heir, restricted_at=begun)
-    elif restriction.since(tx, request.account_id, request.person_id) == datetime.fromisoformat(begun):
-        _lift(tx, request, datetime.fromisoformat(begun))
+    if at_once:
+        _end_objection(tx, request)
+    elif _holds_alone(tx, request):
+        restriction.override(tx, request.account_id, request.person_id)
 
 
 def rectify_person(tx: Tx, account_id: UUID, person_id: UUID, version: int, changes: Mapping[str, Any], *,
@@ -112,6 +114,7 @@ def _rectify(tx: Tx, _: Policy, request: SubjectRequest, details: Mapping[str, A
 
 
 def _erase(tx: Tx, policy: Policy, request: SubjectRequest, _: Mapping[str, Any]) -> str | None:
+    """Whether or not it is restricted: whoever asks for it wants neither the restriction nor the data any more."""
     if request.scope == "account":
         closure.close(tx, policy, request.account_id, request)
         return None
@@ -130,9 +133,12 @@ def _restrict(tx: Tx, _: Policy, request: SubjectRequest, __: Mapping[str, Any])
 
 
 def _object(tx: Tx, _: Policy, request: SubjectRequest, details: Mapping[str, Any]) -> None:
-    """Have it wait for a decision; until then what it is about is restricted, if that was asked for (Article 18(1)(d))."""
-    if details.get("restrict") and _restrict_scope(tx, request):
-        add_details(accounts.find_account(tx, request.account_id).key, request, restricted_at=tx.now.isoformat())
+    """Have it wait for a decision; until then what it is about is restricted, if that was asked for (Article 18(1)(d)).
+
+    Not an account that is closing: nothing of it is used meanwhile.
+    """
+    if details.get("restrict") and not _is_closing(tx, request):
+        _restrict_scope(tx, request, "objection")
 
 
 def _withdraw_consents(tx: Tx, policy: Policy, request: SubjectRequest, _: Mapping[str, Any]) -> str:
@@ -143,29 +149,38 @@ def _withdraw_consents(tx: Tx, policy: Policy, request: SubjectRequest, _: Mappi
     return WITHDRAWN
 
 
-def _restrict_scope(tx: Tx, request: SubjectRequest) -> bool:
-    if request.person_id is None:
-        return restriction.restrict_account(tx, request.account_id, request_id=request.request_id)
-    return restriction.restrict_person(tx, request.account_id, request.person_id, request_id=request.request_id)
+def _restrict_scope(tx: Tx, request: SubjectRequest, cause: Cause = "request") -> None:
+    account_id, request_id = request.account_id, request.request_id
+    if request.scope == "account":
+        restriction.restrict_account(tx, account_id, request_id=request_id, cause=cause)
+    elif request.person_id is not None:
+        restriction.restrict_person(tx, account_id, request.person_id, request_id=request_id, cause=cause)
 
 
-def _lift(tx: Tx, request: SubjectRequest, begun: datetime) -> None:
-    """End a restriction that began then, unless one was granted since: it found it restricted already."""
-    granted = _others(request).where(SubjectRequest.status == "completed", SubjectRequest.completed_at >= begun)
-    granted = granted.where(SubjectRequest.type.in_(("restriction", "objection")))
-    if tx.session.scalars(granted.limit(1)).first() is not None:
-        return
-    if request.person_id is None:
-        restriction.lift_account(tx, request.account_id)
-    else:
-        restriction.lift_person(tx, request.account_id, request.person_id)
+def _end_objection(tx: Tx, request: SubjectRequest) -> None:
+    if _holds_alone(tx, request):
+        restriction.end(tx, request.account_id, request.person_id, "objection")
 
 
-def _looked_into(tx: Tx, request: SubjectRequest) -> Sequence[SubjectRequest]:
-    """Other objections that wait for a decision of their own, eldest first."""
+def _holds_alone(tx: Tx, request: SubjectRequest) -> bool:
+    """Whether whoever asked is there, and no other objection waits for a decision until which the same is restricted."""
+    if request.scope == "person" and request.person_id is None:
+        return False
+    key = accounts.find_account(tx, request.account_id).key
     running = _others(request).where(SubjectRequest.type == "objection", SubjectRequest.status.in_(states.RUNNING))
     running = running.where(SubjectRequest.duplicate_of.is_(None))
-    return tx.session.scalars(running.order_by(SubjectRequest.request_id)).all()
+    return not any(open_details(key, each).get("restrict") for each in tx.session.scalars(running))
+
+
+def _is_closing(tx: Tx, request: SubjectRequest) -> bool:
+    """Whether it is about an account that is closing, as a whole."""
+    return request.scope == "account" and accounts.find_account(tx, request.account_id).row.status == "closing"
+
+
+def _is_restricted_by_staff(tx: Tx, request: SubjectRequest) -> bool:
+    """Whether staff restricted what is to be erased: it may be needed for legal claims (Articles 17(3)(e) and 18(2))."""
+    about = {None, request.person_id}
+    return any("staff" in restriction.standing(tx, request.account_id, each).causes for each in about)
 
 
 def _others(request: SubjectRequest) -> Select[SubjectRequest]:
@@ -194,3 +209,13 @@ def _check_members(changes: Mapping[str, Any], known: frozenset[str]) -> None:
         raise InvalidError(
             errors=tuple(FieldError("/changes", f"{len(wrong)} of them cannot be changed") for _ in wrong[:1])
         )
+
+
+Work = Callable[[Tx, Policy, SubjectRequest, Mapping[str, Any]], str | None]
+WORK: Final[Mapping[str, Work]] = {
+    "rectification": _rectify,
+    "erasure": _erase,
+    "restriction": _restrict,
+    "objection": _object,
+    "consent_withdrawal": _withdraw_consents,
+}

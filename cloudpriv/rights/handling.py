@@ -23,8 +23,8 @@ def receive(tx: Tx, policy: Policy, account_id: UUID, type_: str, *, person_id: 
             identity: Identity | None = None, language: str = "en") -> KnownRequest:  # fmt: skip
     """Take a request as `requests.receive` does, and carry it out if who asks is identified.
 
-    Raises what that does and `effects.carry_out`: then nothing was taken. Who wants to keep a request that cannot be carried
-    out as it is takes it without an identity.
+    What cannot be done now waits for staff. Raises what that does and `effects.carry_out`, for what makes no sense as it was
+    asked: then nothing was taken. Who wants to keep such a request takes it without an identity.
     """
     known = requests.receive(
         tx, policy, account_id, type_, person_id=person_id, channel=channel, received_at=received_at, details=details,
@@ -42,7 +42,7 @@ def verify(tx: Tx, policy: Policy, request_id: UUID, identity: Identity) -> Know
 
 
 def grant(tx: Tx, policy: Policy, request_id: UUID, outcome: str | None = None) -> KnownRequest:
-    """Decide for a request that waits for staff: an objection stops the processing, what staff did itself is noted as done.
+    """Decide for a request that waits for staff: it is carried out, and what staff did itself is noted as done.
 
     `outcome` says what was done, where no machine did it. Raises ConflictError for what ends by itself (a copy by its
     export, the closing of an account by its time), ForbiddenError for an account holder, NotFoundError.
@@ -55,18 +55,20 @@ def grant(tx: Tx, policy: Policy, request_id: UUID, outcome: str | None = None) 
     if case.row.type in EXPORTED or _is_closing(case.row):
         raise ConflictError("The request ends by itself.")
     states.next_state(case.row.status, "complete")
-    done = effects.uphold(tx, case.row) if case.row.type == "objection" else "done"
-    return requests.complete(tx, policy, request_id, outcome or done)
+    if case.row.type == "rectification":  # one with changes has been carried out
+        return requests.complete(tx, policy, request_id, outcome or effects.DONE)
+    done = effects.uphold(tx, policy, case.row, case.details)
+    return case.known(tx) if done is None else requests.conclude(tx, case.row, outcome or done)
 
 
 def refuse(tx: Tx, policy: Policy, request_id: UUID, ground: str, reason: str) -> KnownRequest:
-    """Decide against a request as `requests.refuse`; what an objection had restricted meanwhile is free again.
+    """Decide against a request as `requests.refuse`; what an objection had restricted is free again once its asker was told.
 
     Raises ConflictError, too, for the erasure of an account that is closing: that is undone, not refused.
     """
     if _is_closing(request_case.find(tx, request_id).row):
         raise ConflictError("The account is closing; that can be undone by withdrawing the request.")
-    return _let_go(tx, requests.refuse(tx, policy, request_id, ground, reason))
+    return _let_go(tx, requests.refuse(tx, policy, request_id, ground, reason), at_once=False)
 
 
 def withdraw(tx: Tx, request_id: UUID) -> KnownRequest:
@@ -78,7 +80,7 @@ def withdraw(tx: Tx, request_id: UUID) -> KnownRequest:
     case = request_case.find(tx, request_id)
     check_own_word(tx, case.row)
     if not _is_closing(case.row):
-        return _let_go(tx, requests.withdraw(tx, request_id))
+        return _let_go(tx, requests.withdraw(tx, request_id), at_once=True)
     closure.undo(tx, case.row.account_id)
     return request_case.find(tx, request_id).known(tx)
 
@@ -99,8 +101,8 @@ def _is_closing(row: SubjectRequest) -> bool:
     return (row.type, row.scope, row.status) == ("erasure", "account", "in_progress") and row.effective_at is not None
 
 
-def _let_go(tx: Tx, known: KnownRequest) -> KnownRequest:
+def _let_go(tx: Tx, known: KnownRequest, *, at_once: bool) -> KnownRequest:
     """Undo what an objection that has ended had restricted."""
     if known.row.type == "objection":
-        effects.override(tx, known.row, known.details)
+        effects.let_go(tx, known.row, known.details, at_once=at_once)
     return known

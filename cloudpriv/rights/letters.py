@@ -7,16 +7,13 @@ from collections.abc import Callable, Mapping
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import select
-
 from cloudpriv import mail_templates
-from cloudpriv.controller import outbox
+from cloudpriv.controller import outbox, people
 from cloudpriv.controller.accounts import OpenedAccount
 from cloudpriv.controller.outbox import DroppedError, Letter, Mail, Values, Writer
-from cloudpriv.controller.tables import Person
 from cloudpriv.platform.db import Tx
 from cloudpriv.policy.register import Policy
-from cloudpriv.policy.schema import Text
+from cloudpriv.policy.schema import Authority, Text
 from cloudpriv.rights import deadlines
 from cloudpriv.rights.post import Post
 from cloudpriv.rights.request_details import open_details
@@ -34,6 +31,7 @@ DIGEST: Final = "request_digest"
 
 WORDS: Final = "request_words"
 OUTCOMES: Final = mail_templates.phrases(WORDS, "outcomes")
+REASONS: Final = mail_templates.phrases(WORDS, "reasons")  # of refusals that nobody decided
 IDS_TOLD: Final = 20  # of each kind in the day's list; all of them are in the list of open requests
 
 # What a request must be for a letter of the kind to be true.
@@ -61,29 +59,23 @@ def queue_digest(tx: Tx, privacy_address: str | None) -> bool:
     return True
 
 
+def told_of(authority: Authority) -> Values:
+    """The authority to complain to, as letters give it."""
+    return {
+        "authority": _in_every_language(authority.name),
+        "authority_address": ", ".join(authority.address),
+        "authority_country": _in_every_language(authority.country_name),
+        "authority_website": authority.website,
+    }
+
+
 def writers(post: Post) -> Mapping[str, Writer]:
     """How its mails are written, for `outbox.deliver`."""
     return {DIGEST: _digest(post), **{kind: outbox.to_person(_content(post, kind)) for kind in TRUE_WHILE}}
 
 
-def _readers(tx: Tx, row: SubjectRequest) -> list[UUID]:
-    if row.scope == "person":
-        return [] if row.person_id is None else [row.person_id]
-    owners = select(Person.person_id).where(Person.account_id == row.account_id, Person.role == "owner")
-    return list(tx.session.scalars(owners.where(Person.erasure_requested_at.is_(None)).order_by(Person.person_id)))
-
-
-def _content(post: Post, kind: str) -> outbox.Content:
-    def told(tx: Tx, account: OpenedAccount, mail: Mail) -> Values:
-        row = tx.session.get(SubjectRequest, (account.row.account_id, mail.subject_id))
-        if row is None or not TRUE_WHILE[kind](row):
-            raise DroppedError("not_so_any_more")
-        return {**_of_request(post, account, row), **_said(post.policy, account, row)}
-
-    return told
-
-
-def _of_request(post: Post, account: OpenedAccount, row: SubjectRequest) -> Values:
+def about_request(post: Post, account: OpenedAccount, row: SubjectRequest) -> Values:
+    """Which request a letter is about, when it is due, and whom to write to."""
     controller = post.policy.controller_of(account.row.service)
     return {
         "asked": _phrase("types", row.type),
@@ -97,20 +89,33 @@ def _of_request(post: Post, account: OpenedAccount, row: SubjectRequest) -> Valu
     }
 
 
+def _readers(tx: Tx, row: SubjectRequest) -> list[UUID]:
+    if row.scope == "person":
+        return [] if row.person_id is None else [row.person_id]
+    return people.owners_of(tx, row.account_id)
+
+
+def _content(post: Post, kind: str) -> outbox.Content:
+    def told(tx: Tx, account: OpenedAccount, mail: Mail) -> Values:
+        row = tx.session.get(SubjectRequest, (account.row.account_id, mail.subject_id))
+        if row is None or not TRUE_WHILE[kind](row):
+            raise DroppedError("not_so_any_more")
+        return {**about_request(post, account, row), **_said(post.policy, account, row)}
+
+    return told
+
+
 def _said(policy: Policy, account: OpenedAccount, row: SubjectRequest) -> Values:
     """What of it only some letters say: why it takes longer, what was done, or why it was refused, and where to complain."""
-    details, authority = open_details(account.key, row), policy.supervisory_authority
-    outcome = details.get("outcome", "done")
+    details = open_details(account.key, row)
+    outcome, reason = details.get("outcome", "done"), details.get("decision", {}).get("reason", "")
     return {
         "extension": details.get("extension", {}).get("reason", ""),
         "outcome": _phrase("outcomes", outcome) if outcome in OUTCOMES else outcome,
         "ground": _phrase("grounds", row.ground) if row.ground else "",
         "article": GROUNDS[row.ground][row.type] if row.ground else "",
-        "reason": details.get("decision", {}).get("reason", ""),
-        "authority": _in_every_language(authority.name),
-        "authority_address": ", ".join(authority.address),
-        "authority_country": _in_every_language(authority.country_name),
-        "authority_website": authority.website,
+        "reason": _phrase("reasons", reason) if reason in REASONS else reason,
+        **told_of(policy.supervisory_authority),
     }
 
 

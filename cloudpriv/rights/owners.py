@@ -21,7 +21,7 @@ from cloudpriv.controller.tables import Account, Person
 from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.clock import APART
 from cloudpriv.platform.db import Plane, Tx, database_time
-from cloudpriv.platform.errors import ConflictError, ForbiddenError, NotFoundError
+from cloudpriv.platform.errors import AccountClosingError, ConflictError, ForbiddenError, NotFoundError
 from cloudpriv.platform.ids import new_id
 from cloudpriv.rights.post import Post
 from cloudpriv.rights.tables import REPLACEMENT, OwnerReplacement
@@ -56,6 +56,8 @@ def start_replacement(tx: Tx, account_id: UUID, person_id: UUID, evidence: Evide
     AccountClosingError for an account that is being erased.
     """
     account = accounts.lock_account(tx, account_id, restricted=True)
+    if account.row.status == "closing":
+        raise AccountClosingError
     if people.find_person(tx, account_id, person_id).role == "owner":
         raise ConflictError("The person is an owner already.")
     if find_waiting(tx, account_id) is not None:

@@ -13,9 +13,9 @@ from cloudpriv.controller.accounts import OpenedAccount
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import ConflictError
 from cloudpriv.rights import request_exports, states
-from cloudpriv.rights.request_details import add_details, asked, open_details
+from cloudpriv.rights.request_details import add_details, asked, forget_values, open_details
 from cloudpriv.rights.request_exports import EXPORTED
-from cloudpriv.rights.request_reads import KnownRequest, find_row
+from cloudpriv.rights.request_reads import KnownRequest, find_row, known_to
 from cloudpriv.rights.states import Event
 from cloudpriv.rights.tables import Export, SubjectRequest
 
@@ -50,7 +50,7 @@ class Case:
     def known(self, tx: Tx) -> KnownRequest:
         """The request as those see it who asked for the work."""
         tx.session.flush()
-        return KnownRequest(self.row, _answering(tx, self.row), self.details)
+        return known_to(tx, self.account, self.row, _answering(tx, self.row))
 
     def step(self, tx: Tx, event: Event) -> None:
         """Take it to its next state, audited. Raises ConflictError where there is none."""
@@ -59,6 +59,7 @@ class Case:
         row.version += 1
         if row.status in states.ENDED:
             row.completed_at = tx.now
+            forget_values(self.account.key, row)
         events.record(tx, ACTIONS[event], account_id=row.account_id, subject_id=row.request_id)
 
     def decided(self, tx: Tx) -> None:
@@ -135,6 +136,8 @@ def _running(tx: Tx, case: Case) -> SubjectRequest | None:
 
 
 def _asks_the_same(tx: Tx, case: Case, other: SubjectRequest) -> bool:
+    if other.effective_at is not None:  # an account is closed once
+        return True
     if other.extended_at is not None and other.due_on > case.row.due_on:
         return False  # whoever asks now was told nothing of the later day
     if case.row.type in BY_CONTENT:

@@ -4,24 +4,21 @@ from datetime import datetime
 from uuid import UUID
 
 from cloudpriv.controller import people
-from cloudpriv.controller.tables import Account
 from cloudpriv.platform.db import Tx
-from cloudpriv.platform.errors import AccountClosingError, FieldError, ForbiddenError, InvalidError, NotFoundError
+from cloudpriv.platform.errors import FieldError, ForbiddenError, InvalidError, NotFoundError
 from cloudpriv.rights.request_grounds import TYPES
 from cloudpriv.rights.tables import SubjectRequest
 
 
-def check_not_erased(row: Account, now: datetime) -> None:
-    """Raises AccountClosingError once the erasure of the account cannot be undone any more."""
-    if row.status == "closing" and (row.closes_at is None or row.closes_at <= now):
-        raise AccountClosingError
-
-
 def check_may_ask(tx: Tx, account_id: UUID, person_id: UUID | None) -> None:
-    """Raises NotFoundError for a person who is none of the account, and for a member who asks about more than themselves."""
+    """Raises NotFoundError for a person who is none of the account, and for a holder who asks for somebody else.
+
+    A member asks about themselves, an owner about the account too.
+    """
     if person_id is not None:
         people.find_person(tx, account_id, person_id)
-    if tx.actor.kind == "member" and str(person_id) != tx.actor.id:
+    whole = person_id is None and tx.actor.kind == "owner"
+    if tx.actor.kind in ("owner", "member") and not whole and str(person_id) != tx.actor.id:
         raise NotFoundError
 
 

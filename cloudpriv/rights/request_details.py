@@ -7,7 +7,7 @@ from cloudpriv.platform.keys import DataKey
 from cloudpriv.rights.tables import REQUEST, SubjectRequest
 
 # The rest is what was asked.
-OURS: Final = frozenset({"identity", "extension", "decision", "outcome", "language", "restricted_at"})
+OURS: Final = frozenset({"identity", "extension", "decision", "outcome", "language"})
 
 
 def open_details(key: DataKey, row: SubjectRequest) -> dict[str, Any]:
@@ -23,6 +23,14 @@ def seal_details(key: DataKey, row: SubjectRequest, details: Mapping[str, Any]) 
 def add_details(key: DataKey, row: SubjectRequest, **said: Any) -> None:
     """Have the row hold these beside what it holds."""
     seal_details(key, row, {**open_details(key, row), **said})
+
+
+def forget_values(key: DataKey, row: SubjectRequest) -> None:
+    """Have the row hold which fields were to be rectified, and no more the values: neither what was done nor not."""
+    details = open_details(key, row)
+    changes = details.pop("changes", None)
+    if changes is not None:
+        seal_details(key, row, {**details, "fields": sorted(changes)})
 
 
 def asked(details: Mapping[str, Any]) -> dict[str, Any]:

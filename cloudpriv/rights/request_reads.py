@@ -1,6 +1,7 @@
 """Looking at requests and exports: each look is audited, and shows a caller what is theirs to see and nothing else.
 
-Staff see what belongs to their service, an owner what belongs to the account, a member what is about that person.
+Staff see what belongs to their service, an owner what belongs to the account, a member what is about that person. Of what
+others of the account ask about themselves, an owner sees that they asked and how it stands, and neither words nor copy.
 """
 
 from collections.abc import Iterator
@@ -9,11 +10,12 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, func, select
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.orm import aliased
 
 from cloudpriv.audit import events
 from cloudpriv.controller import accounts
+from cloudpriv.controller.accounts import OpenedAccount
 from cloudpriv.controller.tables import Account
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import GoneError, NotFoundError, NotReadyError
@@ -33,6 +35,7 @@ class KnownRequest:
     row: SubjectRequest
     export: Export | None
     details: dict[str, Any]
+    is_told: bool = True  # False: an owner sees that a member asked, and how it stands, but not what was asked and said
 
     @property
     def answer(self) -> Export:
@@ -58,7 +61,7 @@ def read_request(tx: Tx, request_id: UUID) -> KnownRequest:
     row, export = found
     account = accounts.find_account(tx, row.account_id)
     events.record(tx, "request.read", account_id=row.account_id, subject_id=request_id)
-    return KnownRequest(row, export, open_details(account.key, row))
+    return known_to(tx, account, row, export)
 
 
 def list_requests(tx: Tx, account_id: UUID, *, after: UUID | None, limit: int) -> list[KnownRequest]:
@@ -66,7 +69,7 @@ def list_requests(tx: Tx, account_id: UUID, *, after: UUID | None, limit: int) -
     account = accounts.find_account(tx, account_id)
     query = _page(_requests(tx).where(SubjectRequest.account_id == account_id), after, limit)
     events.record(tx, "request.list", account_id=account_id)
-    return [KnownRequest(row, export, open_details(account.key, row)) for row, export in tx.session.execute(query)]
+    return [known_to(tx, account, row, export) for row, export in tx.session.execute(query)]
 
 
 def list_latest(tx: Tx, account_id: UUID, *, exported: bool = False, before: UUID | None, limit: int) -> list[KnownRequest]:
@@ -79,7 +82,7 @@ def list_latest(tx: Tx, account_id: UUID, *, exported: bool = False, before: UUI
         query = query.where(SubjectRequest.request_id < before)
     events.record(tx, "request.list", account_id=account_id)
     rows = tx.session.execute(query.order_by(SubjectRequest.request_id.desc()).limit(limit + 1))
-    return [KnownRequest(row, export, open_details(account.key, row)) for row, export in rows]
+    return [known_to(tx, account, row, export) for row, export in rows]
 
 
 def count_open(tx: Tx, account_id: UUID) -> Waiting:
@@ -90,6 +93,14 @@ def count_open(tx: Tx, account_id: UUID) -> Waiting:
     query = query.where(SubjectRequest.account_id == account_id, *_seen(tx, SubjectRequest))
     events.record(tx, "request.list", account_id=account_id)
     return Waiting(*tx.session.execute(query).one())
+
+
+def known_to(tx: Tx, account: OpenedAccount, row: SubjectRequest, export: Export | None) -> KnownRequest:
+    """The request as the caller may see it."""
+    others = tx.actor.kind == "owner" and row.scope == "person" and str(row.person_id) != tx.actor.id
+    if others:
+        return KnownRequest(row, None, {}, is_told=False)
+    return KnownRequest(row, export, open_details(account.key, row))
 
 
 def list_open(tx: Tx, *, status: str | None = None, overdue: bool = False, nearly_due: bool = False, stuck: bool = False,
@@ -164,13 +175,17 @@ def _requests(tx: Tx) -> Select[SubjectRequest, Export]:
     theirs = select(made.export_id).where(made.account_id == SubjectRequest.account_id, made.request_id == answering)
     counts = theirs.order_by(*counting(made)).limit(1).scalar_subquery()
     query = select(SubjectRequest, Export).join(Account, Account.account_id == SubjectRequest.account_id)
-    query = query.outerjoin(Export, (Export.account_id == SubjectRequest.account_id) & (Export.export_id == counts))
+    query = query.outerjoin(
+        Export,
+        and_(Export.account_id == SubjectRequest.account_id, Export.export_id == counts, *_answers(tx)),
+    )
     return query.where(*_seen(tx, SubjectRequest))
 
 
 def _find_export(tx: Tx, export_id: UUID) -> tuple[Export, str]:
     query = select(Export, Account.status).join(Account, Account.account_id == Export.account_id)
-    found = tx.session.execute(query.where(Export.export_id == export_id, *_seen(tx, Export))).one_or_none()
+    query = query.where(Export.export_id == export_id, *_seen(tx, Export), *_answers(tx))
+    found = tx.session.execute(query).one_or_none()
     if found is None:
         raise NotFoundError
     return found[0], found[1]
@@ -184,6 +199,12 @@ def _seen(tx: Tx, table: type[SubjectRequest] | type[Export]) -> Iterator[Column
         yield table.account_id == tx.actor.account_id
     if tx.actor.kind == "member":
         yield and_(table.scope == "person", table.person_id == UUID(tx.actor.id))
+
+
+def _answers(tx: Tx) -> Iterator[ColumnElement[bool]]:
+    """Which exports the caller may see: those of people's own data are theirs alone, and staff's to look after."""
+    if tx.actor.kind == "owner":
+        yield or_(Export.scope == "account", Export.person_id == UUID(tx.actor.id))
 
 
 def _page(query: Select[SubjectRequest, Export], after: UUID | None, limit: int) -> Select[SubjectRequest, Export]:

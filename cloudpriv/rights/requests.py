@@ -19,7 +19,7 @@ from cloudpriv.policy.periods import answer_due_on, extended_due_on
 from cloudpriv.policy.register import Policy
 from cloudpriv.rights import letters, request_case, request_exports, states
 from cloudpriv.rights.request_case import Case, check_own_answer, find, succeed, tie, tied_to
-from cloudpriv.rights.request_checks import check_may_ask, check_not_erased, check_reason, check_staff, check_values
+from cloudpriv.rights.request_checks import check_may_ask, check_reason, check_staff, check_values
 from cloudpriv.rights.request_details import seal_details
 from cloudpriv.rights.request_exports import EXPORTED
 from cloudpriv.rights.request_grounds import GROUNDS, TYPES, RequestType, check_ground
@@ -84,11 +84,10 @@ def receive(tx: Tx, policy: Policy, account_id: UUID, type_: str, *, person_id: 
 
     With an `identity` it is verified at once, and a copy of the data begun or the request tied to a running one; without,
     it waits for `verify`. `received_at` may lie in the past: a letter counts from its receipt. `details` is what was asked
-    ({text, changes, …}); `language` that of the archive. A restricted account is served too (Article 18(2)), a closing one
-    as long as it can be undone. Raises AccountClosingError, InvalidError, NotFoundError.
+    ({text, changes, …}); `language` that of the archive. A restricted account is served too (Article 18(2)), and a closing
+    one: what is open when its erasure begins is answered then. Raises InvalidError, NotFoundError.
     """
     account = accounts.find_account(tx, account_id, lock=True)
-    check_not_erased(account.row, tx.now)
     check_may_ask(tx, account_id, person_id)
     received = received_at or tx.now
     check_values(type_, received, tx.now)

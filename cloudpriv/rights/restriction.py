@@ -3,87 +3,209 @@
 What is restricted is stored, exported and used for legal claims, and nothing else: whatever backends do with it is refused
 by the services of the controller (`accounts.check_usable`, `people.check_usable`). Account holders go on using their rights:
 they consent to that by asking (Article 18(2)). See docs/restriction.md.
+
+It may be restricted for several causes at once, and stays so until the last has ended. Whoever obtained it ends it at once;
+for others its end is announced, and comes a week later (`rights.restriction_ends`).
 """
 
-from datetime import datetime
-from typing import Final
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Final, Literal, NamedTuple, get_args
 from uuid import UUID
 
-from sqlalchemy import select
-
 from cloudpriv.audit import events
-from cloudpriv.audit.events import AuditEvent
-from cloudpriv.controller import accounts, idempotency, people
+from cloudpriv.controller import accounts, idempotency, outbox, people
+from cloudpriv.controller.tables import Account, Person
 from cloudpriv.platform.classify import exported_categories
 from cloudpriv.platform.db import ControllerBase, Tx
+from cloudpriv.platform.errors import AccountClosingError
 from cloudpriv.rights import telling
+
+# By staff, by a granted request (or an upheld objection), or while an objection is looked into (Article 18(1)(d)).
+Cause = Literal["staff", "request", "objection"]
+Ground = Literal["accuracy_verified", "processing_lawful", "claims_settled", "objection_decided", "reason_ended"]
+GROUNDS: Final[tuple[Ground, ...]] = get_args(Ground)  # why a restriction ends, as letters word them
+
+# From the letter that announces the end to the end: time to read it, and to complain or to ask for another restriction.
+NOTICE: Final = timedelta(days=7)
+ENDS: Final = "restriction_ends"  # the letter
+OF_ACCOUNT: Final[Mapping[str, str]] = {
+    "announce": "account.lift_announce",
+    "remove": "account.lift_cause",
+    "lift": "account.lift",
+    "read": "account.read_restriction",
+}
+OF_PERSON: Final[Mapping[str, str]] = {
+    "announce": "person.lift_announce",
+    "remove": "person.lift_cause",
+    "lift": "person.lift",
+    "read": "person.read_restriction",
+}
 
 check_usable: Final = accounts.check_usable
 
 
-def restrict_account(tx: Tx, account_id: UUID, *, request_id: UUID | None = None) -> bool:
-    """Restrict the processing of an account; False, and nothing done, when it is restricted already.
+class Standing(NamedTuple):
+    """What something is restricted for, nothing when it is not, and when and why that ends if it has been decided."""
 
-    Recipients of its data are told. Raises NotFoundError, AccountClosingError.
-    """
-    account = accounts.lock_account(tx, account_id, restricted=True).row
-    if account.status == "restricted":
-        return False
-    account.status, account.version = "restricted", account.version + 1
-    events.record(tx, "account.restrict", account_id=account_id, subject_id=request_id)
-    telling.notify(tx, account_id, "restriction", _categories(), request_id=request_id)
-    return True
+    causes: tuple[str, ...] = ()
+    ends_at: datetime | None = None
+    ground: str | None = None
 
 
-def lift_account(tx: Tx, account_id: UUID) -> bool:
-    """End the restriction of an account; False when there is none. Raises NotFoundError.
+def restrict_account(tx: Tx, account_id: UUID, *, request_id: UUID | None = None, cause: Cause | None = None) -> bool:
+    """Restrict the processing of an account; False when it is restricted already: then the cause is added, and audited.
 
-    Whoever obtained it is to be told before (Article 18(3)).
+    The cause is the request's, staff without one. It cancels an end that was announced. Recipients of the data are told.
+    Raises NotFoundError, AccountClosingError.
     """
     account = accounts.find_account(tx, account_id, lock=True).row
-    if account.status != "restricted":
-        return False
-    account.status, account.version = "active", account.version + 1
-    events.record(tx, "account.lift", account_id=account_id)
-    return True
+    if account.status == "closing":
+        raise AccountClosingError
+    begun = not accounts.is_restricted(account)
+    if _add(account, cause or _cause(request_id)):
+        account.status, account.version = "restricted", account.version + 1
+        events.record(tx, "account.restrict", account_id=account_id, subject_id=request_id)
+    if begun:
+        telling.notify(tx, account_id, "restriction", _categories(), request_id=request_id)
+    return begun
 
 
-def restrict_person(tx: Tx, account_id: UUID, person_id: UUID, *, request_id: UUID | None = None) -> bool:
-    """Restrict the processing of a person's data, while the account goes on; False when it is restricted already.
+def restrict_person(tx: Tx, account_id: UUID, person_id: UUID, *, request_id: UUID | None = None,
+                    cause: Cause | None = None) -> bool:  # fmt: skip
+    """Restrict the processing of a person's data, while the account goes on, or closes; otherwise as `restrict_account`.
 
     New traffic that names the person is kept without the name. Copies of answers that tell of the person are erased.
-    Recipients are told. Raises NotFoundError, AccountClosingError.
+    Recipients are told. Raises NotFoundError.
     """
-    account = accounts.lock_account(tx, account_id, restricted=True)  # ingest, which names people, locks it too
+    account = accounts.find_account(tx, account_id, lock=True)  # ingest, which names people, locks it too
     person = people.find_person(tx, account_id, person_id)
-    if person.restricted_at is not None:
-        return False
-    person.restricted_at, person.version = tx.now, person.version + 1
-    idempotency.forget_person(tx, account, person_id)
-    events.record(tx, "person.restrict", account_id=account_id, subject_id=person_id)
-    telling.notify(tx, account_id, "restriction", _categories(), person_id=person_id, request_id=request_id)
-    return True
+    begun = person.restricted_at is None
+    if _add(person, cause or _cause(request_id)):
+        person.restricted_at, person.version = person.restricted_at or tx.now, person.version + 1
+        events.record(tx, "person.restrict", account_id=account_id, subject_id=person_id)
+    if begun:
+        idempotency.forget_person(tx, account, person_id)
+        telling.notify(tx, account_id, "restriction", _categories(), person_id=person_id, request_id=request_id)
+    return begun
 
 
-def lift_person(tx: Tx, account_id: UUID, person_id: UUID) -> bool:
-    """End the restriction of a person's data; False when there is none. Raises NotFoundError; see `lift_account`."""
-    accounts.find_account(tx, account_id, lock=True)
-    person = people.find_person(tx, account_id, person_id)
-    if person.restricted_at is None:
-        return False
-    person.restricted_at, person.version = None, person.version + 1
-    events.record(tx, "person.lift", account_id=account_id, subject_id=person_id)
-    return True
+def lift_account(tx: Tx, account_id: UUID, ground: Ground) -> Standing:
+    """Have staff end the restriction of an account; how it stands then. Raises NotFoundError.
+
+    Staff's own cause goes first, then what a request obtained. The last one ends after `NOTICE`: every owner is told by mail
+    when and why before it is lifted (Article 18(3)).
+    """
+    row = accounts.find_account(tx, account_id, lock=True).row
+    return _decide(tx, row, None, next(iter(_in_turn(row)), None), ground)
 
 
-def since(tx: Tx, account_id: UUID, person_id: UUID | None) -> datetime | None:
-    """Since when an account, or a person's data, is restricted; None when it is not. Raises NotFoundError."""
+def lift_person(tx: Tx, account_id: UUID, person_id: UUID, ground: Ground) -> Standing:
+    """Have staff end the restriction of a person's data, as `lift_account` does; the person is told."""
+    row = _locked(tx, account_id, person_id)
+    return _decide(tx, row, person_id, next(iter(_in_turn(row)), None), ground)
+
+
+def override(tx: Tx, account_id: UUID, person_id: UUID | None) -> Standing:
+    """End what an objection that was refused had restricted, after `NOTICE` unless it stays for another cause."""
+    return _decide(tx, _locked(tx, account_id, person_id), person_id, "objection", "objection_decided")
+
+
+def end(tx: Tx, account_id: UUID, person_id: UUID | None, cause: Cause) -> Standing:
+    """End a restriction for one cause at once, on the word of whoever obtained it; for others it stays.
+
+    Raises NotFoundError.
+    """
+    row = _locked(tx, account_id, person_id)
+    if cause in causes(row):
+        remove(tx, row, person_id, cause)
+    return _standing(row)
+
+
+def read(tx: Tx, account_id: UUID, person_id: UUID | None) -> Standing:
+    """As `standing`, for staff to look at: audited."""
+    found = standing(tx, account_id, person_id)
+    _record(tx, account_id, person_id, "read")
+    return found
+
+
+def standing(tx: Tx, account_id: UUID, person_id: UUID | None) -> Standing:
+    """How an account, or a person's data, is restricted. Raises NotFoundError."""
     if person_id is not None:
-        return people.find_person(tx, account_id, person_id).restricted_at
-    if accounts.find_account(tx, account_id).row.status != "restricted":
-        return None
-    begun = select(AuditEvent.at).where(AuditEvent.account_id == account_id, AuditEvent.action == "account.restrict")
-    return tx.session.scalar(begun.order_by(AuditEvent.event_id.desc()).limit(1))
+        accounts.find_account(tx, account_id)
+        return _standing(people.find_person(tx, account_id, person_id))
+    return _standing(accounts.find_account(tx, account_id).row)
+
+
+def causes(row: Account | Person) -> tuple[str, ...]:
+    """What it is restricted for; what was restricted before causes were kept, staff had restricted."""
+    restricted = row.restricted_at is not None if isinstance(row, Person) else row.status == "restricted"
+    return tuple(row.restricted_for or (("staff",) if restricted else ()))
+
+
+def remove(tx: Tx, row: Account | Person, person_id: UUID | None, cause: str) -> None:
+    """End one cause of a restriction, of a row that is locked; it is lifted with the last. Audited."""
+    left = [each for each in causes(row) if each != cause]
+    row.restricted_for, row.version = left or None, row.version + 1
+    if not left:
+        row.restriction_ends_at = row.restriction_end_ground = None
+        if isinstance(row, Person):
+            row.restricted_at = None
+        elif row.status == "restricted":
+            row.status = "active"
+    _record(tx, row.account_id, person_id, "remove" if left else "lift")
+
+
+def announce(tx: Tx, row: Account | Person, person_id: UUID | None, ends_at: datetime) -> None:
+    """Have a restriction end then, and tell whoever obtained it: the person, or every owner of the account. Audited."""
+    row.restriction_ends_at, row.version = ends_at, row.version + 1
+    _record(tx, row.account_id, person_id, "announce")
+    told = people.owners_of(tx, row.account_id) if person_id is None else [person_id]
+    for each in told:
+        outbox.queue_mail(tx, ENDS, row.account_id, each, person_id or row.account_id)
+
+
+def _decide(tx: Tx, row: Account | Person, person_id: UUID | None, cause: str | None, ground: Ground) -> Standing:
+    if cause is None or cause not in causes(row):
+        return _standing(row)
+    if len(causes(row)) > 1:
+        remove(tx, row, person_id, cause)
+    elif row.restriction_ends_at is None:
+        row.restriction_end_ground = ground
+        announce(tx, row, person_id, tx.now + NOTICE)
+    return _standing(row)
+
+
+def _add(row: Account | Person, cause: str) -> bool:
+    """Whether the row changes: an end that was announced is cancelled, and what would have ended then has."""
+    known = () if row.restriction_ends_at is not None else causes(row)
+    if cause in known:
+        return False
+    row.restricted_for = sorted({*known, cause})
+    row.restriction_ends_at = row.restriction_end_ground = None
+    return True
+
+
+def _in_turn(row: Account | Person) -> list[str]:
+    return sorted(causes(row), key=get_args(Cause).index)
+
+
+def _cause(request_id: UUID | None) -> Cause:
+    return "staff" if request_id is None else "request"
+
+
+def _locked(tx: Tx, account_id: UUID, person_id: UUID | None) -> Account | Person:
+    account = accounts.find_account(tx, account_id, lock=True).row
+    return account if person_id is None else people.find_person(tx, account_id, person_id)
+
+
+def _standing(row: Account | Person) -> Standing:
+    return Standing(causes(row), row.restriction_ends_at, row.restriction_end_ground)
+
+
+def _record(tx: Tx, account_id: UUID, person_id: UUID | None, what: str) -> None:
+    action = (OF_ACCOUNT if person_id is None else OF_PERSON)[what]
+    events.record(tx, action, account_id=account_id, subject_id=person_id)
 
 
 def _categories() -> frozenset[str]:

@@ -26,6 +26,7 @@ from cloudpriv.platform.ids import new_id
 from cloudpriv.platform.keys import KeyFault
 from cloudpriv.platform.mail import check_address
 from cloudpriv.policy.register import Policy
+from cloudpriv.rights import letters
 from cloudpriv.rights.post import Post
 from cloudpriv.rights.tables import RecipientNotice
 
@@ -33,7 +34,8 @@ log = structlog.get_logger(__name__)
 
 KINDS: Final = ("rectification", "erasure", "restriction")
 MAIL: Final = "recipient_"  # and the kind: how the mails are called
-FAREWELL: Final = "closing_ended"  # the last mail to an account's owners, which its erasure waits for too
+FAREWELL: Final = "closing_ended"  # the last mail to an account's owners
+LAST: Final = (FAREWELL, letters.COMPLETED, letters.REFUSED)  # mails that its erasure waits for too
 WAIT: Final = timedelta(days=3)  # at most, from a notice to the erasure of what its mail is written from
 AT_ONCE: Final = 500
 WAITING: Final = ("pending", "by_staff")
@@ -66,9 +68,9 @@ def notify(tx: Tx, account_id: UUID, kind: str, categories: Collection[str], *, 
 
 
 def before_erasure(tx: Tx, account_id: UUID) -> bool:
-    """Whether the erasure of an account may begin, as far as its recipients and owners have been told; tells them if not.
+    """Whether the erasure of an account may begin, as far as recipients and people have been told; tells the former if not.
 
-    For `steps.Stores`, under the account's lock. One query for an account whose data nobody was given.
+    For `rights.farewell`, under the account's lock. One query for an account whose data nobody was given.
     """
     if not _has_anybody_to_tell(tx, account_id):
         return True
@@ -218,7 +220,7 @@ def _has_anybody_to_tell(tx: Tx, account_id: UUID) -> bool:
 
 def _farewell_queued(account_id: UUID, since: Any) -> Any:
     return exists().where(
-        Mail.account_id == account_id, Mail.kind == FAREWELL, Mail.status == "queued", Mail.created_at > since
+        Mail.account_id == account_id, Mail.kind.in_(LAST), Mail.status == "queued", Mail.created_at > since
     )
 
 

@@ -75,6 +75,17 @@ def _widen() -> None:
     )
     op.add_column("outbox", sa.Column("subject_id", sa.Uuid(), nullable=True))
     op.add_column("people", sa.Column("restricted_at", sa.DateTime(timezone=True), nullable=True))
+    for table in ("accounts", "people"):
+        op.add_column(table, sa.Column("restricted_for", sa.ARRAY(sa.String()), nullable=True))
+        op.add_column(table, sa.Column("restriction_ends_at", sa.DateTime(timezone=True), nullable=True))
+        op.add_column(table, sa.Column("restriction_end_ground", sa.String(), nullable=True))
+        op.create_index(
+            f"ix_{table}_restriction",
+            table,
+            ["restriction_ends_at"],
+            unique=False,
+            postgresql_where=sa.text("restriction_ends_at IS NOT NULL"),
+        )
     op.add_column("requests", sa.Column("person_id", sa.Uuid(), nullable=True))
     op.add_column("requests", sa.Column("scope", sa.String(), nullable=False, server_default="account"))
     op.add_column("requests", sa.Column("channel", sa.String(), nullable=False, server_default="backend"))
@@ -210,6 +221,8 @@ def _create_tables() -> None:
         sa.Column("person_id", sa.Uuid(), nullable=False),
         sa.Column("purpose", sa.String(), nullable=False),
         sa.Column("subject_id", sa.Uuid(), nullable=True),
+        sa.Column("known", sa.Boolean(), nullable=False),
+        sa.Column("mailed", sa.Boolean(), nullable=False),
         sa.Column("tries", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
