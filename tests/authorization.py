@@ -49,6 +49,7 @@ NEEDS: Final[dict[str, str]] = {
     **dict.fromkeys(("place_hold", "release_hold"), "holds:write"),
     **dict.fromkeys(("list_holds", "read_hold"), "holds:read"),
     **dict.fromkeys(("receive_request", "verify_request", "decide_request", "extend_request"), "privacy:write"),
+    "send_request_code": "privacy:write",
     **dict.fromkeys(("withdraw_request", "restart_request"), "privacy:write"),
     **dict.fromkeys(("list_requests", "list_open_requests", "read_request", "read_export"), "privacy:read"),
     "download_archive": "privacy:read",
@@ -62,6 +63,7 @@ NEEDS: Final[dict[str, str]] = {
     **dict.fromkeys(("read_me", "change_me", "read_own_account", "list_own_devices", "list_own_traffic"), HOLDER),
     **dict.fromkeys(("list_own_access", "list_own_consents", "ask", "list_own_requests", "read_own_request"), HOLDER),
     **dict.fromkeys(("withdraw_own_request", "start_export", "read_own_export", "download_own_archive"), HOLDER),
+    "sign_out": HOLDER,
     "list_events": "audit:read",
     **dict.fromkeys(("read_certificate", "read_checkpoint", "read_key", "read_policy"), OPEN),
     **dict.fromkeys(("sign_in", "issue_token", "key_set", "metadata"), OPEN),
@@ -133,6 +135,7 @@ BODIES: Final[dict[str, Callable[[Ids], Any]]] = {
     "place_hold": lambda _: {"scope": "account", "authority": "Example District Court", "reference": "T 1"},
     "receive_request": lambda _: {"type": "access"},
     "verify_request": lambda _: {"method": "backend"},
+    "send_request_code": lambda ids: {"person_id": ids["person_id"]},
     "decide_request": lambda _: {"decision": "refuse", "ground": "excessive", "reason": "It is the hundredth."},
     "extend_request": lambda _: {"reason": "Many people are concerned."},
     "record_disclosure": lambda _: {

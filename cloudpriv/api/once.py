@@ -37,7 +37,9 @@ def answer_once(tx: Tx, view: Callable[..., Any], kwargs: dict[str, Any], policy
     return response
 
 
-def _named(response: Response) -> UUID:
+def _named(response: Response) -> UUID | None:
+    if response.status_code >= 400:  # a refusal that is kept, since what it counts is: it tells of nobody
+        return None
     told = response.get_json()
     return UUID(told.get("account_id", told["id"]))
 

@@ -33,6 +33,7 @@ STATUS: Final[dict[type[DomainError], int]] = {
     errors.TooLargeError: 413,
     errors.UnsupportedTypeError: 415,
     errors.InvalidError: 422,
+    errors.WrongCodeError: 422,
     errors.TransferRefusedError: 422,
     errors.UnreadableError: 422,
     errors.IdempotencyMismatchError: 422,
@@ -76,7 +77,8 @@ def refuse(error: DomainError) -> Response:
     if challenge is not None:
         response.headers["WWW-Authenticate"] = challenge
     if isinstance(error, errors.BusyError | errors.RateLimitedError):
-        response.headers["Retry-After"] = RETRY_SECONDS
+        waiting = isinstance(error, errors.RateLimitedError) and error.after
+        response.headers["Retry-After"] = str(waiting or RETRY_SECONDS)
     return response
 
 

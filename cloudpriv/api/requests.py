@@ -9,6 +9,7 @@ from marshmallow import fields, validate
 from cloudpriv.api.answers import CREATED, LISTED, VERSIONED
 from cloudpriv.api.body import Blueprint
 from cloudpriv.api.endpoint import endpoint, etag
+from cloudpriv.api.request_askers import AskerIdentityIn, identified
 from cloudpriv.api.request_schemas import (
     LONGEST_TEXT,
     AskedFields,
@@ -27,13 +28,6 @@ from cloudpriv.rights.requests import Channel, Identity, KnownRequest
 
 blueprint: Final = Blueprint("subject_requests", __name__, url_prefix="/v1", description="Requests of data subjects.")
 ENDED: Final = "It is in a state in which that cannot be done, or is answered with another."
-
-
-class AskerIdentityIn(Strict):
-    """How the asker was identified: by the backend that has them signed in, or by documents that staff looked at."""
-
-    method = fields.String(required=True, validate=validate.OneOf(["backend", "documents"]), metadata=example("documents"))
-    note = any_text("Extract of the register of companies", longest=LONGEST_TEXT)
 
 
 class RequestIn(AskedFields):
@@ -121,23 +115,11 @@ def read_request(tx: Tx, request_id: UUID) -> Any:
     return _answer(requests.read_request(tx, request_id))
 
 
-@blueprint.route("/requests/<uuid:request_id>/verify", methods=["POST"])
-@endpoint("privacy:write", answer_names_account=True)
-@blueprint.arguments(AskerIdentityIn)
-@blueprint.response(200, RequestOut, headers=VERSIONED)
-@blueprint.alt_response(409, description=ENDED)
-@blueprint.alt_response(423, description="What is asked for has to wait for the end of a restriction.")
-def verify_request(tx: Tx, body: dict[str, Any], request_id: UUID) -> Any:
-    """Note how the asker was identified. What was asked for is carried out, an erasure too, unless a decision is needed."""
-    return _answer(handling.verify(tx, runtime().services.policy, request_id, _identified(tx, body, "/note")))
-
-
 @blueprint.route("/requests/<uuid:request_id>/decide", methods=["POST"])
 @endpoint("privacy:write", answer_names_account=True)
 @blueprint.arguments(DecisionIn)
 @blueprint.response(200, RequestOut, headers=VERSIONED)
 @blueprint.alt_response(409, description=ENDED)
-@blueprint.alt_response(423, description="What is asked for has to wait for the end of a restriction.")
 def decide_request(tx: Tx, body: dict[str, Any], request_id: UUID) -> Any:
     """Grant a request that waits for staff, or refuse one; the person is told by letter."""
     _check_decision(body)
@@ -182,16 +164,9 @@ def _answer(request: KnownRequest) -> Any:
 def _identity_in(tx: Tx, body: dict[str, Any]) -> Identity | None:
     """How the asker of a new request was identified, if anybody did that."""
     if "identity" not in body and body["channel"] == "backend":
-        return _identified(tx, {"method": "backend"}, "")
+        return identified(tx, {"method": "backend"}, "")
     given = body.get("identity")
-    return None if given is None else _identified(tx, given, "/identity/note")
-
-
-def _identified(tx: Tx, given: dict[str, Any], pointer: str) -> Identity:
-    """Raises InvalidError for documents that nobody says anything of."""
-    if given["method"] == "documents" and "note" not in given:
-        raise InvalidError(errors=(FieldError(pointer, "is needed: which documents, and how they were checked"),))
-    return Identity(given["method"], f"{tx.actor.kind} {tx.actor.id}", given.get("note"))
+    return None if given is None else identified(tx, given, "/identity/note")
 
 
 def _check_decision(body: dict[str, Any]) -> None:

@@ -80,11 +80,11 @@ def code(ctx: click.Context, request_id: UUID, person_id: UUID | None, json_outp
 @as_json
 @click.pass_context
 def verify(ctx: click.Context, /, request_id: UUID, execute: bool, json_output: bool, **shown_by: Any) -> None:
-    """Note how the asker was identified, by documents or by a code; what was asked for is carried out unless staff decides."""
+    """Note how the asker was identified, by documents or by a code; then it is carried out, unless staff has to decide."""
     words = _identifying(**shown_by)
     with services(ctx, "api") as built, operating(built) as tx:
         dry = _is_dry(tx, request_id, execute, "verify")
-        known = _read(tx, request_id) if dry else _verified(tx, built, request_id, **shown_by)
+        known = _read(tx, request_id) if dry else _verified(tx, built, request_id, shown_by)
         found = None if known is None else shown(known)
     if found is None:
         raise WrongCodeError  # after the try was counted
@@ -166,13 +166,11 @@ def _identifying(note: str | None, typed: str | None, code_id: UUID | None) -> s
     return f"--note {shlex.quote(note)}" if note is not None else f"--code {shlex.quote(typed or '')} --code-id {code_id}"
 
 
-def _verified(
-    tx: Tx, built: Services, request_id: UUID, note: str | None, typed: str | None, code_id: UUID | None
-) -> KnownRequest | None:
+def _verified(tx: Tx, built: Services, request_id: UUID, shown_by: dict[str, Any]) -> KnownRequest | None:
     """None for a wrong code."""
-    if typed is not None and code_id is not None:
-        return request_codes.verify_by_code(tx, built.policy, request_id, code_id, typed)
-    identity = Identity("documents", f"{tx.actor.kind} {tx.actor.id}", note)
+    if shown_by["note"] is None:
+        return request_codes.verify_by_code(tx, built.policy, request_id, shown_by["code_id"], shown_by["typed"])
+    identity = Identity("documents", f"{tx.actor.kind} {tx.actor.id}", shown_by["note"])
     return handling.verify(tx, built.policy, request_id, identity)
 
 

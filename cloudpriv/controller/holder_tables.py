@@ -6,6 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
+    Boolean,
     CheckConstraint,
     DateTime,
     ForeignKeyConstraint,
@@ -66,7 +67,9 @@ class HolderSession(ControllerBase):
 class OneTimeCode(ControllerBase):
     """A one-time code that is mailed to a person: good for one use and a few tries, until `expires_at`.
 
-    The code itself stands nowhere, nor a hash that could be guessed at: it follows from its id under the account's key.
+    The code itself stands nowhere, nor a hash that could be guessed at: it follows from its id under the account's key. One
+    that is not `mailed` is a form alone, where codes that were mailed are typed. `known` ones were asked for in a browser that
+    the person signed in from before.
     """
 
     __tablename__ = "one_time_codes"
@@ -82,6 +85,8 @@ class OneTimeCode(ControllerBase):
     person_id: Mapped[UUID] = withheld(Category.OPERATION, Uuid, why=GUARD)
     purpose: Mapped[str] = withheld(Category.OPERATION, String, why=GUARD)
     subject_id: Mapped[UUID | None] = withheld(Category.OPERATION, Uuid, nullable=True, why=GUARD)
+    known: Mapped[bool] = withheld(Category.OPERATION, Boolean, why=GUARD)
+    mailed: Mapped[bool] = withheld(Category.OPERATION, Boolean, why=GUARD)
     tries: Mapped[int] = withheld(Category.OPERATION, Integer, why=GUARD)
     created_at: Mapped[datetime] = withheld(Category.OPERATION, UTC_TIME, why=GUARD)
     expires_at: Mapped[datetime] = withheld(Category.OPERATION, UTC_TIME, why=GUARD)

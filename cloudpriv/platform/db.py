@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from typing import cast as typed
@@ -62,6 +62,10 @@ class Tx:
     wake: list[tuple[str, UUID]] = field(default_factory=list)
     endings: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     _sessions: list[Session] = field(default_factory=list)
+
+    def on_behalf_of(self, actor: Actor) -> "Tx":
+        """The same unit of work, on behalf of somebody who has shown in it who they are."""
+        return replace(self, actor=actor)
 
     @property
     def session(self) -> Session:

@@ -85,6 +85,13 @@ class InvalidCredentialsError(DomainError):
     detail = "Account name, username or password is wrong."
 
 
+class WrongCodeError(DomainError):
+    """The one-time code does not fit, or is no longer good; deliberately not said which."""
+
+    code = "wrong_code"
+    detail = "This code does not fit, or is no longer good."
+
+
 class AccountClosingError(DomainError):
     """The account is being erased and takes no changes any more."""
 
@@ -128,10 +135,14 @@ class IdempotencyRunningError(DomainError):
 
 
 class RateLimitedError(DomainError):
-    """The caller sent more than its share."""
+    """The caller sent more than its share; `after` is how many seconds to wait, where the rule that refuses knows."""
 
     code = "rate_limited"
     detail = "Too many requests; wait as Retry-After says."
+
+    def __init__(self, detail: str | None = None, *, after: int | None = None) -> None:
+        super().__init__(detail)
+        self.after = after
 
 
 class BusyError(DomainError):

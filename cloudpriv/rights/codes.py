@@ -1,41 +1,37 @@
-"""One-time codes to the registered address: 15 minutes, five tries, one use.
+"""One-time codes to the registered address: 15 minutes, one use; five tries in each form.
 
 A code stands nowhere: it follows from its id under the account's key (docs/adr/0029-codes-that-stand-nowhere.md). Looking
-at a page uses none up, since mail scanners open every link; only typing one does. A new one ends those before it.
+at a page uses none up, since mail scanners open every link; only typing one does. Whoever knows somebody's names may ask in
+that one's name, so asking ends no code, and wrong tries use up the form that they were typed in and nothing else: any code
+fits that was mailed to the person for the same and is still good.
 """
 
 import hmac
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any, Final, Literal
+from datetime import datetime, timedelta
+from typing import Final, Literal
 from uuid import UUID
 
-from sqlalchemy import func, insert, literal, select, update
+from sqlalchemy import ColumnElement, and_, func, insert, literal, select, update
 from sqlalchemy.dialects.postgresql import TIMESTAMP
-from sqlalchemy.types import Integer, String, Uuid
+from sqlalchemy.types import Boolean, Integer, String, Uuid
 
 from cloudpriv.audit import events
 from cloudpriv.controller import accounts, outbox, people
 from cloudpriv.controller.accounts import OpenedAccount
 from cloudpriv.controller.holder_tables import OneTimeCode
-from cloudpriv.controller.outbox import DroppedError, Mail, Values, Writer
 from cloudpriv.controller.tables import Person
 from cloudpriv.platform.db import Tx
-from cloudpriv.platform.errors import NotFoundError, RateLimitedError
+from cloudpriv.platform.errors import NotFoundError
 from cloudpriv.platform.ids import new_id
 from cloudpriv.platform.keys import DataKey
-from cloudpriv.rights.post import Post
+from cloudpriv.rights.code_mails import OF_IDENTITY, OF_REQUEST, written
 
 Purpose = Literal["identity", "password"]
-KIND: Final = "identity_code"
-CHANGED: Final = "password_changed"  # the mail that tells a person of it, whoever it was
 LASTS: Final = timedelta(minutes=15)
-TRIES: Final = 5
-MOST: Final = 6  # to one person within HOUR, so that nobody floods a mailbox; the last of them stays good
-HOUR: Final = timedelta(hours=1)
-ALPHABET: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # 32 letters and digits, without I, O, 0 and 1
-LENGTH: Final = 8  # of 5 bits each
+PAUSE: Final = timedelta(minutes=10)  # between mails, so that nobody floods a mailbox: shorter than a code lasts
+TRIES: Final = 5  # in a form
+FORMS: Final = 200  # of a person at a time for one purpose, which nobody but those can use up who make 1,000 tries
 UTC_TIME: Final = TIMESTAMP(timezone=True)
 
 
@@ -47,33 +43,46 @@ class UsedCode:
     subject_id: UUID | None
 
 
-def send(tx: Tx, account_id: UUID, person_id: UUID, purpose: Purpose, subject_id: UUID | None = None) -> UUID:
-    """Have a new code mailed to a person of the account, audited; its id. It may be used for `purpose` alone.
+@dataclass(frozen=True)
+class SentCode:
+    """The id of a form to type a code in, until when, and whether a mail was queued for it or the one before still fits."""
 
-    Raises NotFoundError, and RateLimitedError when the person was sent MOST of them within the hour.
+    code_id: UUID
+    expires_at: datetime
+    mailed: bool
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is counted together: forms of a person for one purpose, and strangers' apart from those of a known browser."""
+
+    account_id: UUID
+    person_id: UUID
+    purpose: Purpose
+    subject_id: UUID | None
+    known: bool
+
+
+def send(tx: Tx, account_id: UUID, person_id: UUID, purpose: Purpose, subject_id: UUID | None = None) -> SentCode:
+    """Have a code mailed to a person of the account, audited, to be used for `purpose` and `subject_id` alone.
+
+    No mail is sent within PAUSE of the one before, unless its code was used: that one still fits. Raises NotFoundError.
     """
     accounts.find_account(tx, account_id)
     people.find_person(tx, account_id, person_id)
-    code_id = _make(tx, account_id, person_id, purpose, subject_id)
-    if code_id is None:
-        raise RateLimitedError
-    _queue(tx, account_id, person_id, code_id)
-    return code_id
+    return _sent(tx, _Asked(account_id, person_id, purpose, subject_id, known=False))
 
 
-def ask(tx: Tx, service: str, account_name: str, username: str, purpose: Purpose, *,
-        subject_id: UUID | None = None) -> UUID:  # fmt: skip
-    """Have a new code mailed to whoever has these names, audited; an id to type it for.
+def ask(tx: Tx, service: str, account_name: str, username: str, purpose: Purpose, *, known: bool = False) -> UUID:
+    """Have a code mailed to whoever has these names, audited, as `send`; the id of a form to type it in.
 
-    By the same statements, and with an id of the same kind, whether they are anybody's or not, and whether that one was sent
-    too many within the hour: so the answer tells nobody who exists. The actor of `tx` has to see the service's accounts.
+    By the same statements, and with an id of the same kind, whether they are anybody's or not, and whether a mail is due or
+    not: so the answer tells nobody who exists. `known` says that it is asked in a browser which the person signed in from
+    before; those have forms and mails of their own, that strangers cannot use up. The actor of `tx` has to see the service's
+    accounts.
     """
     account_id, person_id = find_by_names(tx, service, account_name, username)
-    code_id = _make(tx, account_id or new_id(), person_id or new_id(), purpose, subject_id)
-    made = code_id is not None
-    found = code_id or new_id()
-    _queue(tx, account_id if made else None, person_id if made else None, found)
-    return found
+    return _sent(tx, _Asked(account_id or new_id(), person_id or new_id(), purpose, None, known)).code_id
 
 
 def find_by_names(tx: Tx, service: str, account_name: str, username: str) -> tuple[UUID | None, UUID | None]:
@@ -84,88 +93,128 @@ def find_by_names(tx: Tx, service: str, account_name: str, username: str) -> tup
     return account.row.account_id, _person(tx, account.row.account_id, people.username_index(account.key, username))
 
 
-def use(tx: Tx, account_id: UUID, code_id: UUID, typed: str, *, purpose: Purpose = "identity") -> UsedCode | None:
-    """Whose code was typed, if it is the one of this id and still good; None otherwise. Audited either way.
+def use(tx: Tx, account_id: UUID, code_id: UUID, typed: str, *, purpose: Purpose = "identity",
+        subject_id: UUID | None = None) -> UsedCode | None:  # fmt: skip
+    """Whose code was typed in the form of this id, if it is one of that person's, for the same, and still good; else None.
 
-    Every call is a try, which counts only if the transaction commits: so it answers instead of raising. Two at once are one
-    after the other, by a lock on the row, and only one of them can be right. A wrong one takes the same statements whether
-    there is such a code or not, so that time tells nobody whose names are somebody's.
+    It ends the others. Audited either way. Every call is a try, which counts only if the transaction commits: so it answers
+    instead of raising. Two at once are one after the other, by a lock on the account, and only one of them can be right. A
+    wrong one takes the same statements whether there is such a form or not, so that time tells nobody whose names are
+    somebody's.
     """
+    account = _locked(tx, account_id)
     query = select(OneTimeCode).where(OneTimeCode.account_id == account_id, OneTimeCode.code_id == code_id)
     row = tx.session.scalar(query.with_for_update().execution_options(populate_existing=True))
-    good = row if row is not None and _is_good(row, tx, purpose) else None
-    of_it = (OneTimeCode.account_id == account_id, OneTimeCode.code_id == (new_id() if good is None else code_id))
-    tx.session.execute(update(OneTimeCode).where(*of_it).values(tries=OneTimeCode.tries + 1))
-    if not _is_right(tx, good, typed) or row is None:
-        whose = None if good is None else good.person_id
+    asked = (purpose, subject_id)
+    form = row if row is not None and account is not None and _is_open(row, tx) and _for(row) == asked else None
+    of_form = (OneTimeCode.account_id == account_id, OneTimeCode.code_id == (new_id() if form is None else code_id))
+    tx.session.execute(update(OneTimeCode).where(*of_form).values(tries=OneTimeCode.tries + 1))
+    whose = None if form is None else form.person_id
+    live = _live(tx, _Asked(account_id, whose or new_id(), purpose, subject_id, known=False))
+    codes = tx.session.scalars(select(OneTimeCode.code_id).where(live, OneTimeCode.mailed)).all()
+    right = [] if account is None else [each for each in codes if _fits(account.key, each, typed)]
+    if whose is None or not right:
         events.record(tx, "code.reject", account_id=None if row is None else account_id, subject_id=whose)
         return None
-    row.used_at = tx.now
-    events.record(tx, "code.use", account_id=account_id, subject_id=row.person_id)
-    return UsedCode(row.person_id, row.subject_id)
+    _end(tx, live, account_id, right[0])
+    events.record(tx, "code.use", account_id=account_id, subject_id=whose)
+    return UsedCode(whose, subject_id)
 
 
-def writers(_: Post) -> Mapping[str, Writer]:
-    """How its mails are written, for `outbox.deliver`."""
-    return {KIND: outbox.to_person(_told), CHANGED: outbox.to_person(lambda *_: {})}
-
-
-def written(key: DataKey, code_id: UUID) -> str:
-    """The code of an id, as the mail shows it."""
-    number = int.from_bytes(key.blind_index("one-time code", code_id.hex)[: LENGTH * 5 // 8])
-    code = "".join(ALPHABET[number >> (5 * place) & 31] for place in reversed(range(LENGTH)))
-    return f"{code[: LENGTH // 2]}-{code[LENGTH // 2 :]}"
-
-
-def _make(tx: Tx, account_id: UUID, person_id: UUID, purpose: Purpose, subject_id: UUID | None) -> UUID | None:
-    """A new code of a person, whose earlier ones of the same purpose end; None for nobody and for one too many."""
-    of_person = (OneTimeCode.account_id == account_id, OneTimeCode.person_id == person_id)
+def _sent(tx: Tx, asked: _Asked) -> SentCode:
+    """A form to type a code in, and a mail if one is due."""
     tx.session.scalar(  # one at a time for a person, so that nobody gets one too many
         select(Person.person_id)
-        .where(Person.account_id == account_id, Person.person_id == person_id)
+        .where(Person.account_id == asked.account_id, Person.person_id == asked.person_id)
         .with_for_update(key_share=True)
     )
-    lately = select(func.count()).select_from(OneTimeCode).where(*of_person, OneTimeCode.created_at > tx.now - HOUR)
+    of_it = and_(_live(tx, asked), OneTimeCode.known == asked.known)
+    fits_still = func.bool_or(and_(OneTimeCode.mailed, OneTimeCode.expires_at > tx.now + LASTS - PAUSE))
+    least_used = select(OneTimeCode.code_id).where(of_it, ~OneTimeCode.mailed).order_by(OneTimeCode.tries).limit(1)
+    state = select(fits_still, func.count().filter(~OneTimeCode.mailed), least_used.scalar_subquery())
+    no_mail, forms, least = tx.session.execute(state.where(of_it)).one()
+    free = not no_mail or forms < FORMS
+    made = _make(tx, asked, mailed=not no_mail, free=free)
+    _renew(tx, asked.account_id, new_id() if free else least)
+    mailed = made is not None and not no_mail
+    code_id = made or (new_id() if free else least)
+    _queue(tx, asked if mailed else None, code_id)
+    return SentCode(code_id, tx.now + LASTS, mailed)
+
+
+def _make(tx: Tx, asked: _Asked, *, mailed: bool, free: bool) -> UUID | None:
+    """The id of a new form; None for nobody, and unless there is one free."""
     columns = {
         "account_id": Person.account_id,
         "code_id": literal(new_id(), Uuid),
         "person_id": Person.person_id,
-        "purpose": literal(purpose, String),
-        "subject_id": literal(subject_id, Uuid),
+        "purpose": literal(asked.purpose, String),
+        "subject_id": literal(asked.subject_id, Uuid),
+        "known": literal(asked.known, Boolean),
+        "mailed": literal(mailed, Boolean),
         "tries": literal(0, Integer),
         "created_at": literal(tx.now, UTC_TIME),
         "expires_at": literal(tx.now + LASTS, UTC_TIME),
     }
     query = select(*columns.values()).where(
-        Person.account_id == account_id,
-        Person.person_id == person_id,
+        Person.account_id == asked.account_id,
+        Person.person_id == asked.person_id,
         Person.erasure_requested_at.is_(None),
-        lately.scalar_subquery() < MOST,
+        literal(int(free), Integer) == 1,
     )
-    made = tx.session.scalar(insert(OneTimeCode).from_select(list(columns), query).returning(OneTimeCode.code_id))
-    earlier = update(OneTimeCode).where(*of_person, OneTimeCode.purpose == purpose, OneTimeCode.used_at.is_(None))
-    # Without a new one that compares with NULL, and so none ends.
-    others = (OneTimeCode.expires_at > tx.now, OneTimeCode.code_id != literal(made, Uuid))
-    tx.session.execute(earlier.where(*others).values(expires_at=tx.now))
-    return made
+    return tx.session.scalar(insert(OneTimeCode).from_select(list(columns), query).returning(OneTimeCode.code_id))
 
 
-def _queue(tx: Tx, account_id: UUID | None, person_id: UUID | None, code_id: UUID) -> None:
-    outbox.queue_mail(tx, KIND, account_id, person_id, code_id)
+def _renew(tx: Tx, account_id: UUID, code_id: UUID) -> None:
+    """Have a form that somebody else asked for last as long as a new one, unless it is used up."""
+    of_it = (OneTimeCode.account_id == account_id, OneTimeCode.code_id == code_id, OneTimeCode.tries < TRIES)
+    tx.session.execute(update(OneTimeCode).where(*of_it).values(expires_at=tx.now + LASTS))
+
+
+def _queue(tx: Tx, asked: _Asked | None, code_id: UUID) -> None:
+    account_id, person_id = (None, None) if asked is None else (asked.account_id, asked.person_id)
+    kind = OF_IDENTITY if asked is None or asked.subject_id is None else OF_REQUEST
+    outbox.queue_mail(tx, kind, account_id, person_id, code_id)
     events.record(tx, "code.send", account_id=account_id, subject_id=person_id)
 
 
-def _is_good(row: OneTimeCode, tx: Tx, purpose: Purpose) -> bool:
-    """Whether it may still be typed, for this."""
-    return row.used_at is None and row.tries < TRIES and tx.now < row.expires_at and row.purpose == purpose
+def _live(tx: Tx, asked: _Asked) -> ColumnElement[bool]:
+    """Which rows are a person's for one purpose, whoever asked for them, and are not over."""
+    return and_(
+        OneTimeCode.account_id == asked.account_id,
+        OneTimeCode.person_id == asked.person_id,
+        OneTimeCode.purpose == asked.purpose,
+        OneTimeCode.subject_id.is_not_distinct_from(literal(asked.subject_id, Uuid)),
+        OneTimeCode.used_at.is_(None),
+        OneTimeCode.expires_at > tx.now,
+    )
 
 
-def _is_right(tx: Tx, row: OneTimeCode | None, typed: str) -> bool:
+def _end(tx: Tx, live: ColumnElement[bool], account_id: UUID, code_id: UUID) -> None:
+    """Mark a code used, and have every other one of the same end."""
+    of_it = (OneTimeCode.account_id == account_id, OneTimeCode.code_id == code_id)
+    tx.session.execute(update(OneTimeCode).where(*of_it).values(used_at=tx.now))
+    tx.session.execute(update(OneTimeCode).where(live).values(expires_at=tx.now))
+
+
+def _is_open(row: OneTimeCode, tx: Tx) -> bool:
+    """Whether something may still be typed in the form."""
+    return row.used_at is None and row.tries < TRIES and tx.now < row.expires_at
+
+
+def _for(row: OneTimeCode) -> tuple[str, UUID | None]:
+    return row.purpose, row.subject_id
+
+
+def _fits(key: DataKey, code_id: UUID, typed: str) -> bool:
+    return hmac.compare_digest(_plain(typed).encode(), _plain(written(key, code_id)).encode())
+
+
+def _locked(tx: Tx, account_id: UUID) -> OpenedAccount | None:
     try:
-        key = accounts.find_account(tx, new_id() if row is None else row.account_id).key
-    except NotFoundError:  # there is no such code, or the account's erasure began
-        return False
-    return row is not None and hmac.compare_digest(_plain(typed).encode(), _plain(written(key, row.code_id)).encode())
+        return accounts.find_account(tx, account_id, lock=True)
+    except NotFoundError:  # there is none, or its erasure began
+        return None
 
 
 def _plain(code: str) -> str:
@@ -183,14 +232,4 @@ def _account(tx: Tx, service: str, account_name: str) -> OpenedAccount | None:
 
 def _person(tx: Tx, account_id: UUID, username_index: bytes) -> UUID | None:
     query = select(Person.person_id).where(Person.account_id == account_id, Person.username_index == username_index)
-    return tx.session.scalar(query.with_for_update(key_share=True))
-
-
-def _told(tx: Tx, account: OpenedAccount, mail: Mail) -> Values:
-    """The code of a mail, as long as it is good. Raises DroppedError."""
-    row: Any = None
-    if mail.subject_id is not None:
-        row = tx.session.get(OneTimeCode, (account.row.account_id, mail.subject_id))
-    if row is None or row.used_at is not None or row.tries >= TRIES or row.expires_at <= tx.now:
-        raise DroppedError("over")
-    return {"code": written(account.key, row.code_id)}
+    return tx.session.scalar(query)

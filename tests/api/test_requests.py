@@ -1,11 +1,17 @@
 """Requests of data subjects over HTTP: taken, identified, decided, extended, withdrawn, and listed for staff."""
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import Engine, text
 
+from cloudpriv.bootstrap import Services
+from cloudpriv.controller import accounts
+from cloudpriv.platform.ids import new_id
+from cloudpriv.rights.code_mails import written
 from tests.backend import Backend
+from tests.factories import transaction
 from tests.stack import every_row
 
 DOCUMENTS = {"method": "documents", "note": "passport, seen at the desk"}
@@ -52,6 +58,104 @@ def test_a_letter_waits_for_the_identity_and_is_then_carried_out(backend: Backen
     )
     assert done["identity"]["method"] == "documents"
     assert backend.get(f"/v1/accounts/{account}/people/{person}").get_json()["name"] == "Kim Example"
+
+
+def send_code(backend: Backend, request: dict[str, Any], **body: Any) -> tuple[int, dict[str, Any]]:
+    """Have a code mailed."""
+    return act(backend, request, "code", body)
+
+
+def code_of(services: Services, sent: dict[str, Any]) -> dict[str, str]:
+    """What is sent to verify with the code of the mail."""
+    with transaction(services) as tx:
+        code = written(accounts.find_account(tx, UUID(sent["account_id"])).key, UUID(sent["id"]))
+    return {"method": "code", "code_id": sent["id"], "code": code}
+
+
+def test_a_code_that_was_mailed_identifies_the_asker(
+    backend: Backend, services: Services, account: str, person: str, owner_engine: Engine
+) -> None:
+    taken = ask(backend, account, "restriction", person_id=person, channel="letter")
+    status, sent = send_code(backend, taken)
+    assert (status, sent["person_id"], sent["request_id"], sent["mailed"]) == (200, person, taken["id"], True)
+    right = code_of(services, sent)
+    wrong_status, refused = act(backend, taken, "verify", {**right, "code": "AAAA-AAAA"})
+    assert (wrong_status, refused["type"]) == (422, "/problems/wrong_code")
+    status, done = act(backend, taken, "verify", right)
+    assert (status, done["status"], done["outcome"]) == (200, "completed", "restricted")
+    assert (done["identity"]["method"], done["identity"]["verified_by"]) == ("code", f"member {person}")
+    assert act(backend, taken, "verify", right)[0] == 409
+    assert send_code(backend, taken)[0] == 409
+    with owner_engine.connect() as connection:
+        query = text("SELECT action, subject_id::text FROM audit_events WHERE action LIKE 'code.%' ORDER BY event_id")
+        found = [tuple(row) for row in connection.execute(query)]
+    assert found == [(f"code.{deed}", person) for deed in ("send", "reject", "use")]
+
+
+def test_five_wrong_codes_count_though_each_is_refused_and_another_form_takes_the_code(
+    backend: Backend, services: Services, account: str, person: str
+) -> None:
+    taken = ask(backend, account, "access", person_id=person, channel="mail")
+    right = code_of(services, send_code(backend, taken)[1])
+    key = {"headers": {"Idempotency-Key": '"once"'}}
+    wrong = {**right, "code": "AAAA-AAAA"}
+    assert act(backend, taken, "verify", wrong, **key) == act(backend, taken, "verify", wrong, **key), "one try"
+    assert [act(backend, taken, "verify", wrong)[0] for _ in range(4)] == [422] * 4
+    assert act(backend, taken, "verify", right)[0] == 422
+    again = send_code(backend, taken)[1]
+    assert (again["mailed"], again["id"] != right["code_id"]) == (False, True)
+    assert act(backend, taken, "verify", {**right, "code_id": again["id"]})[0] == 200
+
+
+def test_a_code_for_an_account_goes_to_the_owner_who_is_named(
+    backend: Backend, services: Services, account: str, person: str
+) -> None:
+    owner = backend.post(f"/v1/accounts/{account}/people", {"username": "robin", "role": "owner"}).get_json()["id"]
+    taken = ask(backend, account, "access", channel="letter")
+    for named in ({}, {"person_id": person}, {"person_id": account}):
+        status, refused = send_code(backend, taken, **named)
+        assert (status, refused["errors"][0]["pointer"]) == (422, "/person_id"), named
+    status, sent = send_code(backend, taken, person_id=owner)
+    assert (status, sent["person_id"]) == (200, owner)
+    status, done = act(backend, taken, "verify", code_of(services, sent))
+    assert (status, done["status"], done["identity"]["verified_by"]) == (200, "in_progress", f"owner {owner}")
+
+
+def test_a_code_for_one_persons_request_goes_to_nobody_else(
+    backend: Backend, other_backend: Backend, account: str, person: str
+) -> None:
+    owner = backend.post(f"/v1/accounts/{account}/people", {"username": "robin", "role": "owner"}).get_json()["id"]
+    taken = ask(backend, account, "access", person_id=person, channel="letter")
+    assert send_code(backend, taken, person_id=owner)[0] == 422
+    assert send_code(backend, taken, person_id=person)[0] == 200
+    assert send_code(other_backend, taken)[0] == 404
+
+
+def test_a_code_of_another_request_fits_not(backend: Backend, services: Services, account: str, person: str) -> None:
+    first, second = (ask(backend, account, type_, person_id=person, channel="mail") for type_ in ("access", "erasure"))
+    right = code_of(services, send_code(backend, first)[1])
+    assert act(backend, second, "verify", right)[0] == 422
+    form = send_code(backend, second)[1]
+    assert act(backend, second, "verify", {**right, "code_id": form["id"]})[0] == 422
+    assert backend.get(f"/v1/requests/{second['id']}").get_json()["status"] == "received"
+
+
+@pytest.mark.parametrize(
+    ("body", "pointers"),
+    [
+        ({"method": "code"}, ["/code", "/code_id"]),
+        ({"method": "code", "code": "AAAA-AAAA", "code_id": str(new_id()), "note": "x"}, ["/note"]),
+        ({"method": "backend", "code": "AAAA-AAAA"}, ["/code"]),
+        ({"method": "password"}, ["/method"]),
+    ],
+)
+def test_nobody_is_identified_by_a_word_alone(backend: Backend, account: str, body: Any, pointers: list[str]) -> None:
+    taken = ask(backend, account, "erasure", channel="mail")
+    status, refused = act(backend, taken, "verify", body)
+    assert (status, [error["pointer"] for error in refused["errors"]]) == (422, pointers)
+    assert backend.get(f"/v1/requests/{taken['id']}").get_json()["status"] == "received"
+    for method in ("password", "code"):
+        ask(backend, account, "erasure", 422, identity={"method": method})
 
 
 def test_documents_that_nobody_says_anything_of_identify_nobody(backend: Backend, account: str) -> None:

@@ -11,9 +11,12 @@ from sqlalchemy import Engine, text
 
 from cloudpriv.bootstrap import Services
 from cloudpriv.cli import main
+from cloudpriv.controller import accounts
 from cloudpriv.platform.clock import utc_now
+from cloudpriv.platform.ids import new_id
+from cloudpriv.rights.code_mails import written
 from cloudpriv.rights.requests import KnownRequest
-from tests.factories import make_account, make_person
+from tests.factories import make_account, make_person, transaction
 from tests.requests import receive
 from tests.stack import TestDatabase
 
@@ -85,6 +88,34 @@ def test_an_erasure_is_shown_only_until_it_is_executed(staff: Staff) -> None:
     done = staff.told("requests", "verify", request_id, *NOTE, "--execute")
     assert (done["status"], done["outcome"], done["person_id"], done["dry_run"]) == ("completed", "erased", None, False)
     assert staff.scalar("SELECT count(*) FROM people") == 0
+
+
+def test_a_code_identifies_who_it_was_mailed_to_and_nobody_says_so_without_one(staff: Staff) -> None:
+    request_id = staff.letter("erasure", person_id=staff.person_id).row.request_id
+    made, again = (staff.told("requests", "code", request_id) for _ in range(2))
+    assert (made["person_id"], made["mailed"], again["mailed"]) == (str(staff.person_id), True, False)
+    assert "still fits" in staff.run("requests", "code", request_id).stdout
+    with transaction(staff.services) as tx:
+        right = written(accounts.find_account(tx, staff.account_id).key, UUID(made["code_id"]))
+    by_code = ("--code-id", made["code_id"], "--code")
+    wrong = staff.run("requests", "verify", request_id, *by_code, "AAAA-AAAA", "--execute")
+    assert (wrong.exit_code, "does not fit" in wrong.stderr) == (1, True)
+    assert staff.scalar("SELECT max(tries) FROM one_time_codes") == 1
+    dry = staff.run("requests", "verify", request_id, *by_code, right)
+    assert f"--code {right} --code-id {made['code_id']} --execute" in " ".join(dry.stdout.split())
+    done = staff.told("requests", "verify", request_id, *by_code, right, "--execute")
+    assert (done["status"], done["identity"]["method"]) == ("completed", "code")
+
+
+def test_the_owner_who_is_named_gets_the_code_for_an_account(staff: Staff) -> None:
+    request_id = staff.letter("access").row.request_id
+    assert staff.run("requests", "code", request_id).exit_code == 1
+    assert staff.told("requests", "code", request_id, "--person", staff.person_id)["person_id"] == str(staff.person_id)
+
+
+@pytest.mark.parametrize("words", [(), ("--code", "x"), ("--code-id", str(new_id())), (*NOTE, "--code", "x")])
+def test_half_a_proof_of_who_asked_is_wrong_usage(staff: Staff, words: tuple[str, ...]) -> None:
+    assert staff.run("requests", "verify", staff.account_id, *words).exit_code == 2
 
 
 def test_what_erases_nothing_needs_no_confirmation(staff: Staff) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from cloudpriv.bootstrap import Services
 from tests.consents import Kim
-from tests.mailbox import Mailbox, mail_server
+from tests.mailbox import Mailbox, mail_server, with_mail
 
 
 @pytest.fixture
@@ -14,6 +14,12 @@ def mailbox() -> Iterator[Mailbox]:
     """What the mail server took."""
     with mail_server() as found:
         yield found
+
+
+@pytest.fixture
+def postman(worker_services: Services, mailbox: Mailbox) -> Services:
+    """A worker's services with that mail server."""
+    return with_mail(worker_services, mailbox)
 
 
 @pytest.fixture

@@ -1,9 +1,8 @@
 """One-time codes: to the registered address, for one use, a few tries and a short time; they stand nowhere."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
 from threading import Barrier
 from uuid import UUID
 
@@ -11,94 +10,43 @@ import pytest
 from sqlalchemy import Engine, event, select, text
 
 from cloudpriv.bootstrap import Services
-from cloudpriv.controller import accounts, outbox
+from cloudpriv.controller import accounts
 from cloudpriv.controller.holder_tables import OneTimeCode
-from cloudpriv.controller.outbox import Mail
 from cloudpriv.controller.tables import Account
-from cloudpriv.platform.actor import Actor
-from cloudpriv.platform.errors import NotFoundError, RateLimitedError
+from cloudpriv.platform.errors import NotFoundError
 from cloudpriv.platform.ids import new_id
 from cloudpriv.rights import codes
-from cloudpriv.rights.codes import LASTS, MOST, TRIES, Purpose, UsedCode
+from cloudpriv.rights.code_mails import ALPHABET, written
+from cloudpriv.rights.codes import FORMS, LASTS, PAUSE, TRIES, UsedCode
+from tests.codes import INSTANT, Whose, ask, code_of, deliver_all, fill_in, send, somebody, use
 from tests.factories import NOW, make_account, make_person, transaction
-from tests.mailbox import Mailbox, mail_server, with_mail
+from tests.mailbox import Mailbox
 from tests.stack import every_row
-
-INSTANT = timedelta.resolution
-STRANGER = Actor("client", "unauthenticated", "talk2m")
-Whose = tuple[UUID, UUID]
 
 
 @pytest.fixture
 def kim(services: Services) -> Whose:
     """A person, by account and id."""
-    account_id = make_account(services, account_name="acme-water").row.account_id
-    return account_id, make_person(services, account_id, username="kim").row.person_id
-
-
-@pytest.fixture
-def mailbox() -> Iterator[Mailbox]:
-    """What the mail server took."""
-    with mail_server() as found:
-        yield found
-
-
-@pytest.fixture
-def postman(worker_services: Services, mailbox: Mailbox) -> Services:
-    """A worker's services with that mail server."""
-    return with_mail(worker_services, mailbox)
-
-
-def send(services: Services, kim: Whose, purpose: Purpose = "identity", now: datetime = NOW) -> UUID:
-    with transaction(services, now=now) as tx:
-        return codes.send(tx, *kim, purpose)
-
-
-def ask(services: Services, account_name: str = "acme-water", username: str = "kim", now: datetime = NOW) -> UUID:
-    with transaction(services, STRANGER, now) as tx:
-        return codes.ask(tx, "talk2m", account_name, username, "identity")
-
-
-def code_of(services: Services, kim: Whose, code_id: UUID) -> str:
-    with transaction(services) as tx:
-        return codes.written(accounts.find_account(tx, kim[0]).key, code_id)
-
-
-def use(services: Services, kim: Whose, code_id: UUID, typed: str, now: datetime = NOW,
-        purpose: Purpose = "identity") -> UsedCode | None:  # fmt: skip
-    with transaction(services, now=now) as tx:
-        return codes.use(tx, kim[0], code_id, typed, purpose=purpose)
-
-
-def deliver_all(services: Services, now: datetime = NOW) -> list[str]:
-    """Do what workers do about every mail; how each ended."""
-    with transaction(services, now=now) as tx:
-        waiting = outbox.unfinished(tx)
-    for mail_id in waiting:
-        outbox.deliver(services.controller, services.mailer, mail_id, lambda: now, codes.writers(services.post))
-    with transaction(services) as tx:
-        mails = [tx.session.get_one(Mail, mail_id) for mail_id in waiting]
-        return [each.status if each.status == "sent" else f"{each.status}: {each.failure}" for each in mails]
+    return somebody(services)
 
 
 def test_the_code_in_the_mail_is_right_once(services: Services, postman: Services, mailbox: Mailbox, kim: Whose) -> None:
-    subject = new_id()
     with transaction(services) as tx:
-        code_id = codes.send(tx, *kim, "identity", subject)
+        code_id = codes.send(tx, *kim, "identity").code_id
     assert deliver_all(postman) == ["sent"]
     assert mailbox.recipients == ["kim@example.com"]
     found = re.search(r"^    ([A-Z2-9]{4}-[A-Z2-9]{4})$", mailbox.texts()[0], re.MULTILINE)
     assert found is not None
-    assert use(services, kim, code_id, found[1]) == UsedCode(kim[1], subject)
+    assert use(services, kim, code_id, found[1]) == UsedCode(kim[1], None)
     assert use(services, kim, code_id, found[1]) is None
 
 
-@pytest.mark.parametrize("written", ["{0}", " {0} ", "{1}", "{2}", "{3}"])
-def test_a_code_may_be_typed_as_people_type(services: Services, kim: Whose, written: str) -> None:
+@pytest.mark.parametrize("form", ["{0}", " {0} ", "{1}", "{2}", "{3}"])
+def test_a_code_may_be_typed_as_people_type(services: Services, kim: Whose, form: str) -> None:
     code_id = send(services, kim)
     code = code_of(services, kim, code_id)
     forms = (code, code.lower(), code.replace("-", ""), code.replace("-", " - "))
-    assert use(services, kim, code_id, written.format(*forms)) is not None
+    assert use(services, kim, code_id, form.format(*forms)) is not None
 
 
 def test_the_right_code_after_four_wrong_tries_is_right_and_after_five_is_not(services: Services, kim: Whose) -> None:
@@ -130,24 +78,56 @@ def test_a_code_is_good_for_its_own_purpose_person_and_id_alone(services: Servic
     assert use(services, kim, code_id, code) is not None
 
 
-def test_a_new_code_ends_those_before_it_of_the_same_purpose(services: Services, kim: Whose) -> None:
-    first, of_password, second = send(services, kim), send(services, kim, "password"), send(services, kim)
-    assert use(services, kim, first, code_of(services, kim, first)) is None
-    assert use(services, kim, second, code_of(services, kim, second)) is not None
-    assert use(services, kim, of_password, code_of(services, kim, of_password), purpose="password") is not None
+@pytest.mark.parametrize("which", [0, 1], ids=["the one before", "the last one"])
+def test_asking_ends_no_code_and_whichever_was_mailed_fits(services: Services, kim: Whose, which: int) -> None:
+    later = NOW + PAUSE
+    of_password, mailed_ones = send(services, kim, "password", later), [ask(services), ask(services, now=later)]
+    form, typed = ask(services, now=later), [code_of(services, kim, each) for each in mailed_ones]
+    assert use(services, kim, form, typed[which], later) is not None
+    for each in mailed_ones:
+        assert use(services, kim, each, typed[1 - which], later) is None, "one that was used ends the others"
+    assert use(services, kim, of_password, code_of(services, kim, of_password), later, "password") is not None
 
 
-def test_of_two_at_once_one_is_right(services: Services, kim: Whose) -> None:
-    code_id = send(services, kim)
+def test_wrong_tries_by_others_end_no_code(services: Services, kim: Whose) -> None:
+    theirs = ask(services)
+    for _ in range(TRIES):
+        assert use(services, kim, theirs, "AAAA-AAAA") is None
+    assert use(services, kim, theirs, code_of(services, kim, theirs)) is None
+    assert use(services, kim, ask(services), code_of(services, kim, theirs)) is not None
+
+
+def test_what_was_asked_for_without_a_mail_has_no_code(services: Services, kim: Whose) -> None:
+    ask(services)
+    unmailed = ask(services)
+    assert use(services, kim, unmailed, code_of(services, kim, unmailed)) is None
+
+
+def test_a_code_for_one_request_fits_no_other_and_no_page(services: Services, kim: Whose) -> None:
+    first, second = new_id(), new_id()
+    with transaction(services) as tx:
+        sent = {each: codes.send(tx, *kim, "identity", each).code_id for each in (first, second)}
+    code, page = code_of(services, kim, sent[first]), ask(services)
+    assert use(services, kim, page, code) is None
+    with transaction(services) as tx:
+        assert codes.use(tx, kim[0], sent[second], code, subject_id=second) is None
+        assert codes.use(tx, kim[0], sent[first], code) is None
+        assert codes.use(tx, kim[0], sent[first], code, subject_id=first) is not None
+
+
+@pytest.mark.parametrize("own_form", [False, True], ids=["on one form", "on two"])
+def test_of_two_at_once_one_is_right(services: Services, kim: Whose, own_form: bool) -> None:
+    code_id = ask(services)
+    forms = (code_id, ask(services) if own_form else code_id)
     code, together = code_of(services, kim, code_id), Barrier(2)
 
-    def at_once(_: int) -> UsedCode | None:
+    def at_once(form: UUID) -> UsedCode | None:
         with transaction(services) as tx:
             together.wait(10)
-            return codes.use(tx, kim[0], code_id, code)
+            return codes.use(tx, kim[0], form, code)
 
     with ThreadPoolExecutor(2) as pool:
-        results = list(pool.map(at_once, range(2)))
+        results = list(pool.map(at_once, forms))
     assert sorted(found is not None for found in results) == [False, True]
 
 
@@ -178,44 +158,11 @@ def test_the_code_stands_nowhere_in_the_database(
 def test_codes_differ_and_are_of_letters_that_nobody_mistakes(services: Services, kim: Whose) -> None:
     with transaction(services) as tx:
         key = accounts.find_account(tx, kim[0]).key
-        found = {codes.written(key, new_id()) for _ in range(2000)}
+        found = {written(key, new_id()) for _ in range(2000)}
     assert len(found) == 2000
     letters = set("".join(found)) - {"-"}
-    assert letters == set(codes.ALPHABET)
+    assert letters == set(ALPHABET)
     assert not letters & set("IO01")
-
-
-def test_a_mail_with_a_code_that_is_over_is_not_sent(services: Services, postman: Services, kim: Whose) -> None:
-    first, second = send(services, kim), send(services, kim)
-    use(services, kim, second, code_of(services, kim, second))
-    assert deliver_all(postman) == ["dropped: over", "dropped: over"]
-    send(services, kim, now=NOW)
-    assert deliver_all(postman, NOW + LASTS) == ["dropped: over"]
-    assert first != second
-
-
-def test_nobody_is_sent_more_than_a_few_an_hour_and_the_last_stays_good(services: Services, kim: Whose) -> None:
-    sent = [send(services, kim, now=NOW + timedelta(minutes=number)) for number in range(MOST)]
-    later = NOW + timedelta(minutes=MOST)
-    with pytest.raises(RateLimitedError):
-        send(services, kim, now=later)
-    ask(services, now=later)
-    assert use(services, kim, sent[-1], code_of(services, kim, sent[-1]), later) is not None
-    assert send(services, kim, now=NOW + timedelta(hours=1)) is not None
-
-
-def test_asking_at_once_sends_no_more_than_that(services: Services, kim: Whose) -> None:
-    together = Barrier(2)
-
-    def at_once(_: int) -> None:
-        together.wait(10)
-        for _each in range(MOST):
-            ask(services)
-
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(at_once, range(2)))
-    with transaction(services) as tx:
-        assert len(tx.session.scalars(select(OneTimeCode.code_id)).all()) == MOST
 
 
 def statements(services: Services, act: Callable[[], object]) -> list[str]:
@@ -237,6 +184,9 @@ def test_asking_does_the_same_whether_somebody_is_there_or_not(services: Service
     known = statements(services, lambda: ask(services, "acme-water", "kim"))
     assert statements(services, lambda: ask(services, "acme-water", "nobody")) == known
     assert statements(services, lambda: ask(services, "nothing", "kim")) == known
+    assert statements(services, lambda: ask(services, "acme-water", "kim")) == known, "nor whether a mail was sent before"
+    fill_in(services, kim, FORMS)
+    assert statements(services, lambda: ask(services, "acme-water", "kim")) == known, "nor how often it was asked for"
     assert len(known) >= 6
 
 
