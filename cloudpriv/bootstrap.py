@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from redis import Redis
 
-from cloudpriv.config import WITHOUT, ProcessorSettings, Settings
+from cloudpriv.config import WITHOUT, PlaneSettings, ProcessorSettings, Settings
 from cloudpriv.platform import clock, db, jobs, keys, objectstore
 from cloudpriv.platform.certificate import Certificate, load_certificate
 from cloudpriv.platform.db import Plane, Tx
@@ -70,22 +70,10 @@ class Services:
 
 def build(settings: Settings, *, now: Callable[[], datetime] = clock.utc_now) -> Services:
     """Connect lazily to what `settings` names. Raises KeyFault or PolicyError when keys or policy cannot be read."""
-    keyring = keys.load_keyring(
-        Path(settings.keyring_file),
-        "controller",
-        kms_key_id=settings.kms_key_id,
-        kms_endpoint=settings.kms_endpoint,
-        region=settings.s3_region,
-    )
+    keyring = _keyring(settings, "controller")
     redis = jobs.connect(settings.redis_url)
     engine = db.connect(settings.database_url, pool_size=settings.web_threads + 1)
-    exports = objectstore.connect(
-        settings.s3_export_bucket,
-        region=settings.s3_region,
-        endpoint=settings.s3_endpoint,
-        access_key_id=settings.s3_access_key_id,
-        secret_access_key=settings.s3_secret_access_key,
-    )
+    exports = _bucket(settings, settings.s3_export_bucket)
     return Services(
         settings=settings,
         controller=Plane(engine, keyring, jobs.Waker(redis)),
@@ -97,6 +85,26 @@ def build(settings: Settings, *, now: Callable[[], datetime] = clock.utc_now) ->
         policy=load_policy(Path(settings.policy_file) if settings.policy_file else None),
         clock=now,
         eraser=_eraser(settings),
+    )
+
+
+def _keyring(settings: PlaneSettings, plane: str) -> keys.Keyring:
+    return keys.load_keyring(
+        Path(settings.keyring_file),
+        plane,
+        kms_key_id=settings.kms_key_id,
+        kms_endpoint=settings.kms_endpoint,
+        region=settings.s3_region,
+    )
+
+
+def _bucket(settings: PlaneSettings, name: str) -> ObjectStore:
+    return objectstore.connect(
+        name,
+        region=settings.s3_region,
+        endpoint=settings.s3_endpoint,
+        access_key_id=settings.s3_access_key_id,
+        secret_access_key=settings.s3_secret_access_key,
     )
 
 
@@ -129,22 +137,10 @@ class ProcessorServices:
 
 def build_processor(settings: ProcessorSettings, *, now: Callable[[], datetime] = clock.utc_now) -> ProcessorServices:
     """Connect lazily to what `settings` names. Raises KeyFault or PolicyError when keys or policy cannot be read."""
-    keyring = keys.load_keyring(
-        Path(settings.keyring_file),
-        "processor",
-        kms_key_id=settings.kms_key_id,
-        kms_endpoint=settings.kms_endpoint,
-        region=settings.s3_region,
-    )
+    keyring = _keyring(settings, "processor")
     redis = jobs.connect(settings.redis_url)
     engine = db.connect(settings.database_url, pool_size=settings.web_threads + 1, schema=db.PROCESSOR_SCHEMA)
-    objects = objectstore.connect(
-        settings.s3_bucket,
-        region=settings.s3_region,
-        endpoint=settings.s3_endpoint,
-        access_key_id=settings.s3_access_key_id,
-        secret_access_key=settings.s3_secret_access_key,
-    )
+    objects = _bucket(settings, settings.s3_bucket)
     return ProcessorServices(
         settings=settings,
         plane=Plane(engine, keyring, jobs.Waker(redis, jobs.PROCESSOR_QUEUE)),

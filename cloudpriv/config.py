@@ -126,28 +126,56 @@ AT_LEAST_ONE = validate.Range(min=1)
 
 
 @dataclass(frozen=True, repr=False)
-class Settings:
-    """What one process runs with; secrets stay out of its repr."""
+class PlaneSettings:
+    """What a process of either plane runs with, each from variables and servers of its own. Secrets stay out of its repr."""
 
     database_url: str = _setting(
-        "PostgreSQL of the controller plane, as the role of this process: `CLOUDPRIV_DATABASE_URL` for the API, "
-        "`CLOUDPRIV_WORKER_DATABASE_URL` for workers, `CLOUDPRIV_MIGRATION_DATABASE_URL` for `db upgrade`",
+        "PostgreSQL of this plane, as the role of this process: `…_DATABASE_URL` for the API, `…_WORKER_DATABASE_URL` for "
+        "workers, `…_MIGRATION_DATABASE_URL` for `db upgrade`",
         check=_url("postgresql+psycopg"),
     )
-    redis_url: str = _setting("Redis or Valkey: job queue and rate limits", check=_url("redis", "rediss", "unix"))
+    redis_url: str = _setting(
+        "Redis or Valkey of this plane: job queue and rate limits", check=_url("redis", "rediss", "unix")
+    )
     s3_endpoint: str | None = _setting("S3 endpoint; unset for AWS", default=None, check=_url("http", "https"))
     s3_region: str = _setting("S3 region", default="eu-north-1")
     s3_access_key_id: str | None = _setting("S3 access key; unset for the instance's own role", default=None)
     s3_secret_access_key: str | None = _setting("S3 secret key; unset for the instance's own role", default=None)
-    s3_export_bucket: str = _setting("Bucket of export archives")
-    s3_ledger_bucket: str = _setting(
-        "Bucket of the erasure ledger and of signed checkpoints; outside whatever backs up and restores the database"
-    )
-    keyring_file: str = _setting("Key-encryption keys of the controller plane (JSON, see docs/keys.md)", check=_file)
+    keyring_file: str = _setting("Key-encryption keys of this plane (JSON, see docs/keys.md)", check=_file)
     kms_key_id: str | None = _setting(
         "AWS KMS key that wraps the keyring's entries; unset when they are plain", default=None
     )
     kms_endpoint: str | None = _setting("AWS KMS endpoint; unset for AWS", default=None, check=_url("http", "https"))
+    policy_file: str | None = _setting(
+        "Privacy policy as TOML; unset for the one of 30 March 2023", default=None, check=_file
+    )
+    web_processes: int = _setting("API processes", kind="int", default=1, check=AT_LEAST_ONE)
+    web_threads: int = _setting("Threads in each API process", kind="int", default=8, check=AT_LEAST_ONE)
+    trusted_proxies: int = _setting(
+        "Proxies in a row before the API, each of which adds to `X-Forwarded-For` whom it serves: by that address callers "
+        "without a token are limited, and stand in the access log. With 0 the header counts for nothing",
+        kind="int",
+        default=0,
+        check=validate.Range(min=0, max=10),
+    )
+    access_log_dir: str | None = _setting(
+        "Folder of the API's access log, which holds addresses and is erased as the policy says; it needs a schedule on the "
+        "same host. Unset, no address is written anywhere",
+        default=None,
+        check=_folder,
+    )
+    log_level: str = _setting("Lowest level that is logged", default="INFO",
+                              check=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR"]))  # fmt: skip
+
+
+@dataclass(frozen=True, repr=False)
+class Settings(PlaneSettings):
+    """What one process runs with; secrets stay out of its repr."""
+
+    s3_export_bucket: str = _setting("Bucket of export archives")
+    s3_ledger_bucket: str = _setting(
+        "Bucket of the erasure ledger and of signed checkpoints; outside whatever backs up and restores the database"
+    )
     signing_key_file: str | None = _setting(
         "Ed25519 private key (PEM, PKCS 8) that signs access tokens; needed by the API", default=None, check=_file
     )
@@ -159,12 +187,7 @@ class Settings:
     )
     issuer: str = _setting("Public base URL of the API; `iss` of access tokens", default="http://127.0.0.1:8080",
                            check=_url("http", "https"))  # fmt: skip
-    policy_file: str | None = _setting(
-        "Privacy policy as TOML; unset for the one of 30 March 2023", default=None, check=_file
-    )
     bind: str = _setting("Address and port that `serve` listens on", default="127.0.0.1:8080", check=_listen)
-    web_processes: int = _setting("API processes", kind="int", default=1, check=AT_LEAST_ONE)
-    web_threads: int = _setting("Threads in each API process", kind="int", default=8, check=AT_LEAST_ONE)
     rate_limit: str = _setting("Requests of one client", default="6000/minute", check=_rate)
     verify_rate_limit: str = _setting(
         "Password checks and hints of one account from one client", default="60/minute", check=_rate
@@ -215,21 +238,6 @@ class Settings:
         default=None,
         check=_address,
     )
-    trusted_proxies: int = _setting(
-        "Proxies in a row before the API, each of which adds to `X-Forwarded-For` whom it serves: by that address callers "
-        "without a token are limited, and stand in the access log. With 0 the header counts for nothing",
-        kind="int",
-        default=0,
-        check=validate.Range(min=0, max=10),
-    )
-    access_log_dir: str | None = _setting(
-        "Folder of the API's access log, which holds addresses and is erased as the policy says; it needs a schedule on the "
-        "same host. Unset, no address is written anywhere",
-        default=None,
-        check=_folder,
-    )
-    log_level: str = _setting("Lowest level that is logged", default="INFO",
-                              check=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR"]))  # fmt: skip
     eraser_database_url: str | None = _setting(
         "PostgreSQL of the processor plane as the role `cloudpriv_eraser`, by which an account's log data goes with the "
         "account; or `none` where there is no processor plane. Read by workers and the schedule, which need it",
@@ -239,27 +247,10 @@ class Settings:
 
 
 @dataclass(frozen=True, repr=False)
-class ProcessorSettings:
+class ProcessorSettings(PlaneSettings):
     """What one process of the processor plane runs with: nothing of the controller plane's. Secrets stay out of its repr."""
 
-    database_url: str = _setting(
-        "PostgreSQL of the processor plane, as the role of this process: `…_DATABASE_URL` for the API, "
-        "`…_WORKER_DATABASE_URL` for workers, `…_MIGRATION_DATABASE_URL` for `db upgrade`",
-        check=_url("postgresql+psycopg"),
-    )
-    redis_url: str = _setting(
-        "Redis or Valkey of this plane: job queue and rate limits", check=_url("redis", "rediss", "unix")
-    )
-    s3_endpoint: str | None = _setting("S3 endpoint; unset for AWS", default=None, check=_url("http", "https"))
-    s3_region: str = _setting("S3 region", default="eu-north-1")
-    s3_access_key_id: str | None = _setting("S3 access key; unset for the instance's own role", default=None)
-    s3_secret_access_key: str | None = _setting("S3 secret key; unset for the instance's own role", default=None)
     s3_bucket: str = _setting("Bucket of log data and of its archives")
-    keyring_file: str = _setting("Key-encryption keys of the processor plane (JSON, see docs/keys.md)", check=_file)
-    kms_key_id: str | None = _setting(
-        "AWS KMS key that wraps the keyring's entries; unset when they are plain", default=None
-    )
-    kms_endpoint: str | None = _setting("AWS KMS endpoint; unset for AWS", default=None, check=_url("http", "https"))
     token_key_file: str | None = _setting(
         "Public Ed25519 key (PEM) of the controller plane's access tokens: by it owners are known who make tokens of this "
         "plane, and vendor's tokens are known and refused; needed by the API",
@@ -280,28 +271,8 @@ class ProcessorSettings:
         check=_networks,
     )
     url: str = _setting("Public base URL of this plane's API", default="http://127.0.0.1:8081", check=_url("http", "https"))
-    policy_file: str | None = _setting(
-        "Privacy policy as TOML; unset for the one of 30 March 2023", default=None, check=_file
-    )
     bind: str = _setting("Address and port that `serve` listens on", default="127.0.0.1:8081", check=_listen)
-    web_processes: int = _setting("API processes", kind="int", default=1, check=AT_LEAST_ONE)
-    web_threads: int = _setting("Threads in each API process", kind="int", default=8, check=AT_LEAST_ONE)
     rate_limit: str = _setting("Requests of one token", default="6000/minute", check=_rate)
-    trusted_proxies: int = _setting(
-        "Proxies in a row before the API, each of which adds to `X-Forwarded-For` whom it serves: by that address callers "
-        "without a token are limited, and stand in the access log. With 0 the header counts for nothing",
-        kind="int",
-        default=0,
-        check=validate.Range(min=0, max=10),
-    )
-    access_log_dir: str | None = _setting(
-        "Folder of the API's access log, which holds addresses and is erased as the policy says; it needs a schedule on the "
-        "same host. Unset, no address is written anywhere",
-        default=None,
-        check=_folder,
-    )
-    log_level: str = _setting("Lowest level that is logged", default="INFO",
-                              check=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR"]))  # fmt: skip
     teller_database_url: str | None = _setting(
         "PostgreSQL of the controller plane as the role `cloudpriv_teller`, which may say when an account had traffic and "
         "nothing else. Read by workers and the schedule, which need it",
@@ -310,7 +281,7 @@ class ProcessorSettings:
     )
 
 
-Read = TypeVar("Read", Settings, ProcessorSettings)
+Read = TypeVar("Read", bound=PlaneSettings)
 
 
 def load(role: Role) -> Settings:
@@ -336,7 +307,7 @@ def _load(kind: type[Read], prefix: str, role: Role) -> Read:
     return kind(**values)
 
 
-def secrets_of(kind: type[Settings] | type[ProcessorSettings] = Settings) -> frozenset[str]:
+def secrets_of(kind: type[PlaneSettings] = Settings) -> frozenset[str]:
     """The environment variables of a plane that are secrets, or lead to one, whichever the role of the process."""
     prefix = PREFIX if kind is Settings else PROCESSOR_PREFIX
     named = {item.name.upper() for item in fields(kind) if item.name in SECRETS}
