@@ -187,7 +187,7 @@ def _rid(work: _Work, chunk_id: UUID) -> set[UUID]:
         points = chunks.load(work.objects, key, chunk)
     except NotFoundError:
         return _taken_by_others(work, chunk_id)
-    kept = points.filter(pc.invert(reading.selected(points, mask)))
+    kept = chunks.others(points, mask)
     if len(kept) == len(points):
         return {chunk_id}
     stored = chunks.store(work.objects, key, _parts(chunk, kept)) if len(kept) else None

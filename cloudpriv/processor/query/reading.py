@@ -227,22 +227,8 @@ def without(points: pa.Table, device_id: UUID, masks: Sequence[Selection]) -> pa
     ends = pc.min_max(points["time"]).as_py()
     for mask in ours:
         if (mask.since or FIRST) <= ends["max"] and ends["min"] < (mask.until or LAST):
-            points = points.filter(pc.invert(selected(points, mask)))
+            points = chunks.others(points, mask)
     return points
-
-
-def selected(points: pa.Table, mask: Selection) -> pa.ChunkedArray:
-    """Which of a device's points a mask takes, as truth values."""
-    tests = [pc.less_equal(points["seq"], mask.up_to_seq)]
-    if mask.tag_ids is not None:
-        tests.append(pc.is_in(points["tag"], pa.array(list(mask.tag_ids), pa.int32())))
-    if mask.since is not None:
-        tests.append(pc.greater_equal(points["time"], pa.scalar(mask.since, columns.TIME)))
-    if mask.until is not None:
-        tests.append(pc.less(points["time"], pa.scalar(mask.until, columns.TIME)))
-    for test in tests[1:]:
-        tests[0] = pc.and_(tests[0], test)
-    return tests[0]
 
 
 def look_up(tx: Tx, account_id: UUID, selection: Selection, rows: int) -> Look:

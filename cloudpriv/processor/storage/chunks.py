@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import reduce
 from itertools import groupby
 from typing import Any, Final
 from uuid import UUID
@@ -133,6 +134,18 @@ def load(objects: ObjectStore, key: DataKey, chunk: LogChunk, tag_ids: Sequence[
 
 def matching(points: pa.Table, selection: Selection) -> pa.Table:
     """Those of a device's points that are selected, in the same order."""
+    test = _test(points, selection)
+    return points if test is None else points.filter(test)
+
+
+def others(points: pa.Table, selection: Selection) -> pa.Table:
+    """Those of a device's points that are not selected, in the same order."""
+    test = _test(points, selection)
+    return points.slice(0, 0) if test is None else points.filter(pc.invert(test))
+
+
+def _test(points: pa.Table, selection: Selection) -> pa.ChunkedArray | None:
+    """Which of a device's points are selected, as truth values; None for all of them."""
     tests = []
     if selection.tag_ids is not None:
         tests.append(pc.is_in(points["tag"], pa.array(list(selection.tag_ids), pa.int32())))
@@ -144,9 +157,7 @@ def matching(points: pa.Table, selection: Selection) -> pa.Table:
         tests.append(pc.greater(points["seq"], selection.after_seq))
     if selection.up_to_seq is not None:
         tests.append(pc.less_equal(points["seq"], selection.up_to_seq))
-    for test in tests[1:]:
-        tests[0] = pc.and_(tests[0], test)
-    return points.filter(tests[0]) if tests else points
+    return reduce(pc.and_, tests) if tests else None
 
 
 def of_selection(account_id: UUID, selection: Selection) -> ColumnElement[bool]:
