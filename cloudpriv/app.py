@@ -116,7 +116,7 @@ class _Api(Api):  # type: ignore[misc]  # flask-smorest carries no types
 def create_app(services: Services) -> Flask:
     """The controller plane's app on these services. Raises UndeclaredRouteError for a route without a declared scope."""
     run = Runtime(services, _tokens(services), _passwords(services), Watch(READINESS))
-    app = _installed(documented_app("controller"), run)
+    app = _installed(documented_app("controller"), run, services.settings.issuer)
     limits.install(app, run, verification=services.settings.verify_rate_limit)
     oauth.install(app)
     portal.install(app, run)
@@ -126,7 +126,7 @@ def create_app(services: Services) -> Flask:
 def create_processor_app(services: ProcessorServices) -> Flask:
     """The processor plane's app on these services. Raises UndeclaredRouteError for a route without a declared scope."""
     run = access.Runtime(services, _checker(services), watch.Watch(READINESS))
-    app = _installed(documented_app("processor"), run)
+    app = _installed(documented_app("processor"), run, services.settings.url)
     limits.install(app, run)
     return app
 
@@ -150,12 +150,12 @@ def documented_app(*planes: Served) -> Flask:
     return app
 
 
-def _installed(app: Flask, run: Common) -> Flask:
-    """The app with what every response of either plane goes through."""
+def _installed(app: Flask, run: Common, url: str) -> Flask:
+    """The app, public at `url`, with what every response of either plane goes through."""
     app.config.update(MAX_CONTENT_LENGTH=MAX_BODY, MAX_FORM_MEMORY_SIZE=MAX_BODY)
     app.extensions[EXTENSION] = run
     problems.install(app)
-    operations.install(app)
+    operations.install(app, https=url.startswith("https://"))
     access_log.install(app)
     proxies = run.services.settings.trusted_proxies
     if proxies:  # what else they forward decides nothing here: our own URLs are settings

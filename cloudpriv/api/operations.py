@@ -18,6 +18,8 @@ blueprint: Final = Blueprint("operations", __name__, description="Health and doc
 REQUESTS: Final = Counter("cloudpriv_requests_total", "Requests answered", ["method", "route", "status"])
 SECONDS: Final = Histogram("cloudpriv_request_seconds", "Time to answer", ["method", "route"])
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})  # any other is a text of the caller
+POLICY: Final = "default-src 'none'; base-uri 'none'; frame-ancestors 'none'"  # should a browser show an answer as a page
+HSTS: Final = "max-age=31536000; includeSubDomains"
 PAGE_POLICY: Final = "default-src 'none'; style-src 'self' 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
 
 
@@ -67,10 +69,17 @@ def docs() -> Response:
     return Response(page, content_type="text/html; charset=utf-8", headers={"Content-Security-Policy": PAGE_POLICY})
 
 
-def install(app: Flask) -> None:
-    """Count, time and mark every response."""
+def install(app: Flask, *, https: bool) -> None:
+    """Count, time and mark every response; with `https`, which the public address has, browsers are held to it."""
     app.before_request(_begin)
     app.after_request(_end)
+    if https:
+        app.after_request(_hold_to_tls)
+
+
+def _hold_to_tls(response: Response) -> Response:
+    response.headers["Strict-Transport-Security"] = HSTS
+    return response
 
 
 def _begin() -> None:
@@ -88,6 +97,8 @@ def _end(response: Response) -> Response:
     headers = response.headers
     headers["X-Request-Id"] = str(this.id)
     headers["X-Content-Type-Options"] = "nosniff"
+    headers.setdefault("Content-Security-Policy", POLICY)
+    headers.setdefault("Referrer-Policy", "no-referrer")
     headers.setdefault("Cache-Control", "no-store")
     if response.calculate_content_length() == 0:
         headers.pop("Content-Type", None)  # of nothing
