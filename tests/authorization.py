@@ -57,6 +57,7 @@ NEEDS: Final[dict[str, str]] = {
     **dict.fromkeys(("list_disclosures", "read_disclosure", "list_recipient_notices"), "privacy:read"),
     "list_notices_for_staff": "privacy:read",
     **dict.fromkeys(("restrict_account", "lift_account", "restrict_person", "lift_person"), "privacy:write"),
+    **dict.fromkeys(("read_account_restriction", "read_person_restriction"), "privacy:read"),
     "list_consents": "privacy:read",
     **dict.fromkeys(("replace_owner", "stop_replacement"), "privacy:write"),
     **dict.fromkeys(("list_replacements", "read_replacement"), "privacy:read"),
@@ -174,6 +175,8 @@ DATAMAILBOX: Final[dict[str, Callable[[Ids], dict[str, str]]]] = {
     "clean": lambda _: {"all": "true"},
 }
 QUERIES: Final[dict[str, Callable[[Ids], dict[str, str]]]] = {
+    "lift_account": lambda _: {"ground": "reason_ended"},
+    "lift_person": lambda _: {"ground": "reason_ended"},
     "list_events": lambda ids: {"account_id": ids["account_id"]},
     "read_aggregates": lambda _: {"bucket": "PT1H"},
     **DATAMAILBOX,

@@ -73,6 +73,11 @@ class Holder:
         given = {name: value for name, value in form.items() if value is not None}
         return self.http.post(path, base_url=self.base_url, data=given, **options)
 
+    def choose_language(self, language: str, back: str = "/portal/", **options: Any) -> TestResponse:
+        """Choose a language at the foot of a page."""
+        given = {"to": language, "next": back}
+        return self.http.post("/portal/language", base_url=self.base_url, data=given, **options)
+
     def attempt(self, **changes: Any) -> TestResponse:
         """Try to sign in, with other values where they are given."""
         return self.post("/portal/sign-in", **{**self.names, "password": self.password, **changes})

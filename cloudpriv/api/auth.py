@@ -1,8 +1,9 @@
-"""Tokens that the controller plane signs: Ed25519 JWTs of ten minutes, checked without a look at the database.
+"""Tokens that the controller plane signs: Ed25519 JWTs of ten minutes, checked here without a look at the database.
 
 Backends have access tokens (RFC 9068), account holders sessions, with which they use their rights and oversee their log
-data: what a session allows depends on the plane that it is shown to. A token that was checked is remembered until it ends,
-since one backend sends the same token thousands of times.
+data: what a session allows depends on the plane that it is shown to. A session's token names the session's row, at which the
+controller plane looks with each request; the processor plane, which cannot, takes the token until it is over. A token that
+was checked is remembered until it ends, since one backend sends the same token thousands of times.
 """
 
 import hashlib
@@ -45,15 +46,17 @@ class Tokens:
         claims = {"sub": str(client_id), "client_id": str(client_id), "service": service, "scope": scope}
         return self._sign(ACCESS, claims, now)
 
-    def issue_session(self, service: str, account_id: UUID, person_id: UUID, role: str, now: datetime) -> str:
-        """A session of a person of an account, valid for LIFETIME from `now`."""
+    def issue_session(
+        self, service: str, account_id: UUID, person_id: UUID, role: str, now: datetime, *, session_id: UUID
+    ) -> str:
+        """The token of a session of a person of an account, valid for LIFETIME from `now`."""
         claims = {"sub": str(person_id), "account_id": str(account_id), "role": role, "service": service}
-        return self._sign(SESSION, claims, now)
+        return self._sign(SESSION, {**claims, "sid": str(session_id)}, now)
 
     def actor(self, token: str, now: datetime) -> Actor:
         """On whose behalf a token's bearer acts. Raises UnauthenticatedError for one that is not ours, altered or over.
 
-        Of a session it says who it was begun for: whether that person is still there, the database knows.
+        Of a session it says who it was begun for: whether it and that person are still there, the database knows.
         """
         return self._checker.actor(token, now)
 
@@ -108,8 +111,11 @@ class Checker:
         return claims["exp"], _backend(claims) if kind == ACCESS else self._holder(claims)
 
     def _holder(self, claims: dict[str, Any]) -> Actor:
+        if "sid" not in claims:
+            raise UnauthenticatedError
         kind: Final = "owner" if claims["role"] == "owner" else "member"
-        return Actor(kind, claims["sub"], claims["service"], self._holders[kind], UUID(claims["account_id"]))
+        account_id, session_id = UUID(claims["account_id"]), UUID(claims["sid"])
+        return Actor(kind, claims["sub"], claims["service"], self._holders[kind], account_id, session_id=session_id)
 
     def _registry(self, now: datetime) -> jwt.JWTClaimsRegistry:
         ours: ClaimsOption = {"essential": True, "value": self._issuer}

@@ -94,12 +94,6 @@ def limit_verification(account_name: str) -> None:
     _take(VERIFICATION, f"{current_actor().id}:{_hidden(account_name)}")
 
 
-def limit_sign_in(service: str, account_name: str) -> None:
-    """Count one attempt to sign in, of the account from wherever and of the address to whatever. Raises RateLimitedError."""
-    _take(VERIFICATION, f"address:{request.remote_addr or 'unknown'}")
-    _take(VERIFICATION, f"{service}:{_hidden(account_name)}")
-
-
 def limit_caller() -> None:
     """Count one request of the client, or of the address of whoever has no token. Raises RateLimitedError."""
     _take(CALLER, _caller())

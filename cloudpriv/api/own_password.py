@@ -2,9 +2,9 @@
 
 from typing import Any, Final
 
+from cloudpriv.api import throttle
 from cloudpriv.api.body import read_json, whole_body
 from cloudpriv.api.endpoint import call, transaction
-from cloudpriv.api.limits import limit_sign_in
 from cloudpriv.api.runtime import runtime
 from cloudpriv.api.schemas import any_text
 from cloudpriv.controller import accounts, credentials, holders, people
@@ -22,7 +22,9 @@ def password_field(*, required: bool = True) -> Any:
 
 
 def confirm() -> None:
-    """Check the password in the body against that of the account holder who calls, audited and limited as a sign-in is.
+    """Check the password in the body against that of the account holder who calls, audited, and waiting as in the portal.
+
+    The session counts as a browser that the person signed in from does: strangers' attempts keep nobody from their rights.
 
     For `endpoint(first=…)`. A body without one is left to its schema. Raises InvalidCredentialsError, RateLimitedError,
     BusyError.
@@ -43,8 +45,12 @@ def _check(actor: Actor, password: str) -> None:
     with transaction() as tx:
         account = accounts.find_account(tx, account_id)
         person = people.open_identity(account.key, people.find_person(tx, account_id, person_id))
-    names = {"service": account.row.service, "account_name": account.profile["account_name"]}
-    limit_sign_in(**names)
-    found = credentials.verify(transaction, runtime().passwords, **names, username=person["username"], password=password)
+    names = {
+        "service": account.row.service, "account_name": account.profile["account_name"], "username": person["username"],
+    }  # fmt: skip
+    counts = throttle.counts_of_sign_in(**names, known=str(actor.session_id))
+    throttle.require(counts)
+    found = credentials.verify(transaction, runtime().passwords, **names, password=password)
     if (found.account_id, found.person_id) != (account_id, person_id):
         raise InvalidCredentialsError
+    throttle.forgive(counts)

@@ -5,8 +5,9 @@ around it.
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from difflib import SequenceMatcher
 from typing import Final
 from uuid import UUID
@@ -36,7 +37,8 @@ Transaction = Callable[[], AbstractContextManager[Tx]]
 class Verified:
     """Whose password was right, what that one is in the account, and the state of the account.
 
-    `person_restricted` says whether the processing of the person's own data is restricted.
+    `person_restricted` says whether the processing of the person's own data is restricted; `changed_at` is when the password
+    was set, by which `require_unchanged` knows it again.
     """
 
     account_id: UUID
@@ -44,6 +46,7 @@ class Verified:
     role: str
     status: str
     person_restricted: bool
+    changed_at: datetime
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class _Found:
     status: str = "purging"
     password_hash: str | None = None
     restricted: bool = False
+    changed_at: datetime | None = None
 
 
 def check_hint(password: str, hint: str | None) -> None:
@@ -105,9 +109,21 @@ def verify(
     rehashed = passwords.hash(password) if right and passwords.is_outdated(found.password_hash or "") else None
     with transaction() as tx:
         _conclude(tx, found, right, rehashed)
-    if not right or found.account_id is None or found.person_id is None:
+    if not right or found.account_id is None or found.person_id is None or found.changed_at is None:
         raise InvalidCredentialsError
-    return Verified(found.account_id, found.person_id, found.role, found.status, found.restricted)
+    return Verified(found.account_id, found.person_id, found.role, found.status, found.restricted, found.changed_at)
+
+
+def require_unchanged(tx: Tx, account_id: UUID, person_id: UUID, changed_at: datetime) -> None:
+    """Lock the account for the rest of `tx`. Raises InvalidCredentialsError when the password is another than it was then.
+
+    For what follows from a check of the password in another transaction: a new password ends all sessions, and none may
+    begin by the old one afterwards.
+    """
+    accounts.find_account(tx, account_id, lock=True)
+    row = tx.session.get(Credential, (account_id, person_id))
+    if row is None or row.changed_at != changed_at:
+        raise InvalidCredentialsError
 
 
 def check_usable(verified: Verified) -> None:
@@ -123,7 +139,7 @@ def check_usable(verified: Verified) -> None:
 
 def _find(tx: Tx, service: str, account_name: str, username: str) -> _Found:
     """Whose names these are, by as many statements whether they are anybody's or not: time tells nobody who exists."""
-    account = _account(tx, service, account_name)
+    account = accounts.find_by_name(tx, service, account_name)
     person = people.find_by_username(tx, account, username)
     nobody = (new_id(), new_id())
     stored = tx.session.get(Credential, nobody if person is None else (person.account_id, person.person_id))
@@ -132,15 +148,8 @@ def _find(tx: Tx, service: str, account_name: str, username: str) -> _Found:
     password_hash = None if stored is None else _opened(account, stored)
     restricted = person.restricted_at is not None
     status = "restricted" if accounts.is_restricted(account.row) else account.row.status  # closing or not
-    return _Found(person.account_id, person.person_id, person.role, status, password_hash, restricted)
-
-
-def _account(tx: Tx, service: str, account_name: str) -> accounts.OpenedAccount | None:
-    found = accounts.find_by_name(tx, service, account_name)
-    if found is None:
-        with suppress(NotFoundError):
-            accounts.find_account(tx, new_id())  # nobody's id: as many statements as for an account
-    return None if found is None or found.row.status == "purging" else found
+    changed_at = None if stored is None else stored.changed_at
+    return _Found(person.account_id, person.person_id, person.role, status, password_hash, restricted, changed_at)
 
 
 def _conclude(tx: Tx, found: _Found, right: bool, rehashed: str | None) -> None:

@@ -1,37 +1,33 @@
-"""Sessions of account holders in the portal: begun with a password or a code, ended by time, by them, or by what changes.
+"""Sessions of account holders: begun with a password or a code, ended by time, by them, or by what changes.
 
-A cookie holds ids and 256 random bits, of which only the hash is stored. A session that has ended is a row that is gone, so
-a copied cookie opens nothing from then on. Role and service are read with every request, never from the cookie.
+In the portal a cookie opens them (see `session_cookies`), at the API a token that names them (see `holders`). A session that
+has ended is a row that is gone, so that a copied cookie or token opens nothing from then on. Role and service are
+read with every request, never from either.
 """
 
-import base64
-import binascii
-import hashlib
-import hmac
-import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, delete, func, select, update
 
 from cloudpriv.audit import events
-from cloudpriv.controller import accounts, people
+from cloudpriv.controller import accounts, people, session_cookies
 from cloudpriv.controller.holder_tables import SESSION, HolderSession
+from cloudpriv.controller.session_cookies import Cookie
 from cloudpriv.controller.tables import Account, Person
 from cloudpriv.platform.actor import HOLDER, Actor
 from cloudpriv.platform.db import Tx
-from cloudpriv.platform.errors import NotFoundError
+from cloudpriv.platform.errors import NotFoundError, UnauthenticatedError
 from cloudpriv.platform.ids import new_id
 
 IDLE: Final = timedelta(minutes=30)
 LONGEST: Final = timedelta(hours=12)
 FRESH: Final = timedelta(minutes=5)  # since the password was given, for what asks for it again
 SEEN_EVERY: Final = timedelta(minutes=1)  # so that reading pages does not write a row each time
-MOST: Final = 10  # of one person at once; the one that was used longest ago makes room
-SECRET_BYTES: Final = 32
-COOKIE_BYTES: Final = 16 + 16 + SECRET_BYTES
+MOST: Final = 10  # of one person at once; the one that would end first makes room
+API: Final = "API"  # what a session of a token is called, where others have their browser
 
 
 @dataclass(frozen=True)
@@ -69,39 +65,21 @@ class OwnSession:
     expires_at: datetime
 
 
-class _Cookie(NamedTuple):
-    account_id: UUID
-    session_id: UUID
-    secret: bytes
-
-
 def begin(tx: Tx, account_id: UUID, person_id: UUID, browser: str) -> tuple[Session, str]:
     """A new session of a person who has just shown who they are, and its cookie's value, audited.
 
     The person's account is locked meanwhile. Raises NotFoundError when the person or the account is gone.
     """
-    account = accounts.find_account(tx, account_id, lock=True)
-    people.find_person(tx, account_id, person_id)
-    _end_all_but(tx, account_id, person_id, MOST - 1)
-    session_id, secret = new_id(), secrets.token_bytes(SECRET_BYTES)
-    row = HolderSession(
-        account_id=account_id,
-        session_id=session_id,
-        person_id=person_id,
-        secret_hash=_hashed(secret),
-        browser=account.key.seal(session_id, SESSION, {"browser": browser}),
-        created_at=tx.now,
-        last_seen_at=tx.now,
-        password_at=tx.now,
-        expires_at=tx.now + LONGEST,
-    )
-    tx.session.add(row)
-    tx.session.flush()
-    found = _found(tx, account_id, session_id)
-    if found is None:
-        raise NotFoundError
-    events.record(tx, "session.create", account_id=account_id, subject_id=person_id)
-    return _live(*found), _written(_Cookie(account_id, session_id, secret))
+    cookie = session_cookies.make(account_id, new_id())
+    return _begun(tx, person_id, cookie, browser, LONGEST), cookie.written()
+
+
+def begin_token(tx: Tx, account_id: UUID, person_id: UUID, lasts: timedelta) -> Session:
+    """A new session of a person who has just shown who they are and comes with a token that lasts as long; audited.
+
+    No cookie opens it. Raises as `begin` does.
+    """
+    return _begun(tx, person_id, session_cookies.make(account_id, new_id()), API, lasts)
 
 
 def resume(tx: Tx, cookie: str, *, seen: bool = True) -> Session | None:
@@ -110,9 +88,9 @@ def resume(tx: Tx, cookie: str, *, seen: bool = True) -> Session | None:
     Whoever acts in `tx` need not be known. It ends 30 minutes after it was seen last, and 12 hours after it began. What a
     page asks for by itself is no sign that somebody is there: without `seen` it does not last longer.
     """
-    told = _read(cookie)
+    told = session_cookies.read(cookie)
     found = None if told is None else _found(tx, told.account_id, told.session_id)
-    if told is None or found is None or not hmac.compare_digest(found[0].secret_hash, _hashed(told.secret)):
+    if told is None or found is None or not told.opens(found[0].secret_hash):
         return None
     session = _live(*found)
     if seen and tx.now >= session.last_seen_at + SEEN_EVERY:
@@ -125,8 +103,8 @@ def confirm_password(tx: Tx, session: Session) -> tuple[Session, str]:
 
     Raises NotFoundError when the session has ended meanwhile.
     """
-    secret = secrets.token_bytes(SECRET_BYTES)
-    values = {"secret_hash": _hashed(secret), "password_at": tx.now, "last_seen_at": tx.now}
+    cookie = session_cookies.make(session.account_id, session.session_id)
+    values = {"secret_hash": cookie.secret_hash, "password_at": tx.now, "last_seen_at": tx.now}
     changed = update(HolderSession).where(*_is(session), *_alive(tx.now)).values(values)
     if _rows(tx, changed) == 0:
         raise NotFoundError
@@ -134,12 +112,19 @@ def confirm_password(tx: Tx, session: Session) -> tuple[Session, str]:
     found = _found(tx, session.account_id, session.session_id)
     if found is None:
         raise NotFoundError
-    return _live(*found), _written(_Cookie(session.account_id, session.session_id, secret))
+    return _live(*found), cookie.written()
 
 
 def is_fresh(session: Session, now: datetime) -> bool:
     """Whether the password was given in this session within the last five minutes."""
     return session.password_at is not None and session.password_at <= now < session.password_at + FRESH
+
+
+def require(tx: Tx, session: Session) -> None:
+    """Lock a session's account for the rest of `tx`. Raises UnauthenticatedError when the session has ended meanwhile."""
+    accounts.find_account(tx, session.account_id, lock=True)
+    if _found(tx, session.account_id, session.session_id) is None:
+        raise UnauthenticatedError
 
 
 def end(tx: Tx, session: Session) -> None:
@@ -174,6 +159,31 @@ def list_sessions(tx: Tx, account_id: UUID, person_id: UUID) -> list[OwnSession]
         )
         for row in tx.session.scalars(query.order_by(HolderSession.last_seen_at.desc(), HolderSession.session_id))
     ]
+
+
+def _begun(tx: Tx, person_id: UUID, cookie: Cookie, browser: str, lasts: timedelta) -> Session:
+    account_id, session_id, _ = cookie
+    account = accounts.find_account(tx, account_id, lock=True)
+    people.find_person(tx, account_id, person_id)
+    _end_all_but(tx, account_id, person_id, MOST - 1)
+    row = HolderSession(
+        account_id=account_id,
+        session_id=session_id,
+        person_id=person_id,
+        secret_hash=cookie.secret_hash,
+        browser=account.key.seal(session_id, SESSION, {"browser": browser}),
+        created_at=tx.now,
+        last_seen_at=tx.now,
+        password_at=tx.now,
+        expires_at=tx.now + lasts,
+    )
+    tx.session.add(row)
+    tx.session.flush()
+    found = _found(tx, account_id, session_id)
+    if found is None:
+        raise NotFoundError
+    events.record(tx, "session.create", account_id=account_id, subject_id=person_id)
+    return _live(*found)
 
 
 def _alive(now: datetime) -> tuple[ColumnElement[bool], ...]:
@@ -228,33 +238,14 @@ def _end(tx: Tx, account_id: UUID, person_id: UUID | None, *which: ColumnElement
 
 
 def _end_all_but(tx: Tx, account_id: UUID, person_id: UUID, number: int) -> None:
-    """End a person's sessions but those that were used last."""
+    """End a person's sessions but those that would last longest if they were not used again."""
     own = select(HolderSession.session_id).where(
         HolderSession.account_id == account_id, HolderSession.person_id == person_id
     )
-    surplus = own.order_by(HolderSession.last_seen_at.desc(), HolderSession.session_id.desc()).offset(number)
+    ends_at = func.least(HolderSession.last_seen_at + IDLE, HolderSession.expires_at)
+    surplus = own.order_by(ends_at.desc(), HolderSession.session_id.desc()).offset(number)
     _end(tx, account_id, person_id, HolderSession.session_id.in_(surplus))
 
 
 def _rows(tx: Tx, statement: Any) -> int:
     return len(tx.session.scalars(statement.returning(HolderSession.session_id)).all())
-
-
-def _hashed(secret: bytes) -> bytes:
-    return hashlib.sha256(secret).digest()
-
-
-def _written(cookie: _Cookie) -> str:
-    content = cookie.account_id.bytes + cookie.session_id.bytes + cookie.secret
-    return base64.urlsafe_b64encode(content).decode().rstrip("=")
-
-
-def _read(value: str) -> _Cookie | None:
-    """The parts of a cookie's value; None for what is none of ours."""
-    try:
-        content = base64.urlsafe_b64decode(value.encode("ascii") + b"=" * (-len(value) % 4))
-    except (binascii.Error, UnicodeEncodeError):
-        return None
-    if len(content) != COOKIE_BYTES:
-        return None
-    return _Cookie(UUID(bytes=content[:16]), UUID(bytes=content[16:32]), content[32:])

@@ -31,6 +31,7 @@ class Actor:
 
     `service` is the only service whose accounts the actor sees; None sees all (workers and operators). `account_id` is the
     only account that a customer's token or person sees, and `device_id` the only device that a device's token writes for.
+    `session_id` is the session that a person's token names.
     """
 
     kind: Kind
@@ -39,6 +40,7 @@ class Actor:
     scopes: frozenset[str] = frozenset()
     account_id: UUID | None = None
     device_id: UUID | None = None
+    session_id: UUID | None = None
 
     @property
     def name(self) -> str:

@@ -105,6 +105,13 @@ def root() -> AnyResponse:
     return redirect(PREFIX, 302)
 
 
+@frame.get("/portal")
+@endpoint(PUBLIC)
+def without_slash() -> AnyResponse:
+    """The portal's first page. Werkzeug would lead there by an address made of the Host header, which anybody may write."""
+    return redirect(PREFIX, 308)
+
+
 @frame.get("/portal/static/<version>/<name>")
 @endpoint(PUBLIC)
 def asset(version: str, name: str) -> Response:
@@ -112,12 +119,18 @@ def asset(version: str, name: str) -> Response:
     return assets.send(version, name)
 
 
-@frame.get("/portal/language")
+@frame.post("/portal/language")
 @endpoint(PUBLIC)
 def choose_language() -> AnyResponse:
-    """Show the portal in another language from here on, in this browser, and go back to the page."""
-    chosen = request.args.get("to", "")
-    answer = redirect(guard.own_path(request.args.get("next")), 303)
+    """Show the portal in another language from here on, in this browser, and go back to the page.
+
+    A form, since addresses of pages that mails lead to have secrets in them, which belong in no query. It needs no token,
+    since error pages have it too and it changes nothing but this browser's language; yet no other site may send it.
+    """
+    if not guard.is_sent_from_here():
+        return guard.stale_form()
+    chosen = request.form.get("to", "")
+    answer = redirect(guard.own_path(request.form.get("next")), 303)
     if chosen in i18n.LANGUAGES:
         answer.set_cookie(
             i18n.COOKIE, chosen, max_age=YEAR, path=PREFIX, secure=not cookies.is_plain(), httponly=True, samesite="Lax"

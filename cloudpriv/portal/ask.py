@@ -9,11 +9,13 @@ from uuid import UUID
 from flask import Blueprint, Response, request
 from flask_babel import gettext as _
 
+from cloudpriv.api import throttle
 from cloudpriv.api.endpoint import call
 from cloudpriv.api.runtime import runtime
 from cloudpriv.controller import people
 from cloudpriv.platform.actor import HOLDER, Actor
-from cloudpriv.portal import guard, i18n, pages, request_words, throttle
+from cloudpriv.platform.db import Tx
+from cloudpriv.portal import cookies, guard, i18n, pages, request_words
 from cloudpriv.portal.password import code_id_given
 from cloudpriv.portal.request_forms import LONGEST
 from cloudpriv.portal.request_words import KINDS
@@ -45,7 +47,7 @@ def send() -> Response:
     if wait:
         return waiting(_start(status=429, wait=wait), wait)
     with guard.transaction(guard.stranger(names.service)) as tx:
-        code_id = codes.ask(tx, *names, "identity")
+        code_id = codes.ask(tx, *names, "identity", known=cookies.knows(*names))
     return _form(names, code_id, status=200)
 
 
@@ -69,42 +71,48 @@ def ask() -> Response:
     wait = throttle.take(throttle.counts_of_code())
     if wait:
         return waiting(_form(names, code_id, status=429, wait=wait), wait)
-    asker = _identified(names, code_id)
-    if asker is None:
+    known = _taken(names, code_id)
+    if known is None:
         wrong = {"code": _("This code does not fit, or is no longer good.")}
         return _form(names, code_id, status=403, faults=wrong)
     throttle.forgive(throttle.counts_of_code())
-    return _told(_taken(asker, code_id))
+    return _told(known)
 
 
-def _identified(names: Names, code_id: UUID) -> Actor | None:
-    """Whoever typed the right code; None, and the try counted, for a wrong one."""
+def _taken(names: Names, code_id: UUID) -> KnownRequest | None:
+    """The request of whoever typed the right code; None, and the try counted, for a wrong one.
+
+    A code is used up by the request that it makes, or not at all.
+    """
     with guard.transaction(guard.stranger(names.service)) as tx:
         account_id, person_id = codes.find_by_names(tx, *names)
         used = codes.use(tx, account_id or code_id, code_id, request.form.get("code", ""), purpose="identity")
         if used is None or account_id is None or used.person_id != person_id:
             return None
-        role = people.find_person(tx, account_id, person_id).role
-    kind: Final = "owner" if role == "owner" else "member"
+        asker = _asker(tx, names, account_id, used.person_id)
+        call().act_as(asker)
+        return _received(tx.on_behalf_of(asker), account_id, used.person_id)
+
+
+def _asker(tx: Tx, names: Names, account_id: UUID, person_id: UUID) -> Actor:
+    kind: Final = "owner" if people.find_person(tx, account_id, person_id).role == "owner" else "member"
     return Actor(kind, str(person_id), names.service, frozenset({HOLDER}), account_id)
 
 
-def _taken(asker: Actor, code_id: UUID) -> KnownRequest:
+def _received(tx: Tx, account_id: UUID, person_id: UUID) -> KnownRequest:
     """The request, about the asker alone: for the account they sign in."""
     text = _text()
-    call().act_as(asker)
-    with guard.transaction(asker) as tx:
-        return handling.receive(
-            tx,
-            runtime().services.policy,
-            asker.account_id or code_id,
-            request.form["type"],
-            person_id=UUID(asker.id),
-            channel="portal",
-            details={"text": text} if text else None,
-            identity=Identity("code", f"{asker.kind} {asker.id}"),
-            language=i18n.language(),
-        )
+    return handling.receive(
+        tx,
+        runtime().services.policy,
+        account_id,
+        request.form["type"],
+        person_id=person_id,
+        channel="portal",
+        details={"text": text} if text else None,
+        identity=Identity("code", f"{tx.actor.kind} {tx.actor.id}"),
+        language=i18n.language(),
+    )
 
 
 def _faults() -> dict[str, str]:

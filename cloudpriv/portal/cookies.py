@@ -24,6 +24,7 @@ DEVICE: Final = "-device"  # of a browser that somebody signed in from
 DEVICE_LASTS: Final = timedelta(days=180)
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 VISIT_BYTES: Final = 16
+DEVICE_BYTES: Final = 16
 CSRF_PAD: Final = 32
 
 
@@ -87,20 +88,28 @@ def is_csrf_token(token: str, cookie: str) -> bool:
 def put_device(response: Response, service: str, account_name: str, username: str) -> Response:
     """Have the browser remember for 180 days that this person signed in from it. It lets nobody in, and names nobody."""
     expires = str(int((call().now + DEVICE_LASTS).timestamp()))
-    return put(response, DEVICE, f"{expires}.{_signed_in_from(expires, service, account_name, username)}", DEVICE_LASTS)
+    device = device_of(service, account_name, username) or secrets.token_urlsafe(DEVICE_BYTES)
+    signature = _signed_in_from(expires, device, service, account_name, username)
+    return put(response, DEVICE, f"{expires}.{device}.{signature}", DEVICE_LASTS)
+
+
+def device_of(service: str, account_name: str, username: str) -> str | None:
+    """The browser's own id if it remembers that the person of these names signed in from it; it stays when they do again."""
+    expires, _, told = (read(DEVICE) or "").partition(".")
+    device, _, signature = told.partition(".")
+    signed = _signed_in_from(expires, device, service, account_name, username)
+    if not hmac.compare_digest(signature.encode("utf-8", "replace"), signed.encode()):
+        return None
+    return device if int(expires) > call().now.timestamp() else None
 
 
 def knows(service: str, account_name: str, username: str) -> bool:
     """Whether the browser remembers that the person of these names signed in from it."""
-    expires, _, signature = (read(DEVICE) or "").partition(".")
-    signed = _signed_in_from(expires, service, account_name, username)
-    if not hmac.compare_digest(signature.encode("utf-8", "replace"), signed.encode()):
-        return False
-    return int(expires) > call().now.timestamp()
+    return device_of(service, account_name, username) is not None
 
 
-def _signed_in_from(expires: str, service: str, account_name: str, username: str) -> str:
-    names = f"{expires}\0{service}\0{normalised(account_name)}\0{normalised(username)}"
+def _signed_in_from(expires: str, device: str, service: str, account_name: str, username: str) -> str:
+    names = f"{expires}\0{device}\0{service}\0{normalised(account_name)}\0{normalised(username)}"
     return _hashed("portal device", names).hex()
 
 

@@ -210,15 +210,16 @@ def _led(to: str, back: str) -> Response:
 
 def _is_our_form(cookie: str) -> bool:
     """Whether a change was sent from our page by this visitor; what changes nothing may come from anywhere."""
-    if request.method in SAFE:
-        return True
+    return request.method in SAFE or (is_sent_from_here() and cookies.is_csrf_token(request.form.get(TOKEN, ""), cookie))
+
+
+def is_sent_from_here() -> bool:
+    """Whether the browser names no other site as the one that a form was sent from."""
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
     if site is not None and site not in OUR_SITE:
         return False
     # Browsers send the origin "null" from pages that send no Referer, ours among them.
-    if origin not in (None, "null") and not _is_ours(origin or ""):
-        return False
-    return cookies.is_csrf_token(request.form.get(TOKEN, ""), cookie)
+    return origin is None or origin == "null" or _is_ours(origin)
 
 
 def _is_ours(origin: str) -> bool:

@@ -10,15 +10,16 @@ from uuid import UUID
 from flask import Blueprint, Response, request
 from flask_babel import gettext as _
 
+from cloudpriv.api import throttle
 from cloudpriv.api.endpoint import now
 from cloudpriv.api.runtime import runtime
 from cloudpriv.controller import credentials, new_passwords, outbox, own_password, people, sessions
 from cloudpriv.platform.db import Tx
-from cloudpriv.platform.errors import InvalidCredentialsError
-from cloudpriv.portal import cookies, guard, pages, password_words, throttle
+from cloudpriv.platform.errors import InvalidCredentialsError, UnauthenticatedError
+from cloudpriv.portal import cookies, guard, pages, password_words
 from cloudpriv.portal.password_words import NotTakenError
-from cloudpriv.portal.sign_in import LONGEST_PASSWORD, Names, led, let_in, names_given, services, waiting
-from cloudpriv.rights import codes
+from cloudpriv.portal.sign_in import LONGEST_PASSWORD, Names, counts_of, led, let_in, names_given, services, waiting
+from cloudpriv.rights import code_mails, codes
 
 blueprint: Final = Blueprint("password", __name__, url_prefix="/portal")
 CODE: Final = "/portal/sign-in/code"
@@ -37,7 +38,7 @@ def confirm() -> Response:
     """Have the session go on under a new cookie, and do for five minutes what asks for the password."""
     session, _account, _person = guard.signed_in()
     names, password = _own_names(), request.form.get("password", "")
-    counts = throttle.counts_of_sign_in(*names)
+    counts = counts_of(names)
     wait = throttle.take(counts)
     if wait:
         return waiting(_confirmation(status=429, wait=wait), wait)
@@ -69,9 +70,13 @@ def change_own() -> Response:
     except NotTakenError as fault:
         return pages.render("change_password.html", status=422, wrong={"password": str(fault)})
     password_hash = runtime().passwords.hash(password)
-    with guard.transaction() as tx:
-        _set(tx, session.account_id, session.person_id, password_hash, session.session_id)
-    return let_in(names, session.account_id, session.person_id, session.role, "/portal/sessions")
+    try:
+        with guard.transaction() as tx:
+            sessions.require(tx, session)  # of two who change it at once, the other's change ended this session
+            _set(tx, session.account_id, session.person_id, password_hash, session.session_id)
+        return let_in(names, session.account_id, session.person_id, session.role, "/portal/sessions", changed_at=now())
+    except (UnauthenticatedError, InvalidCredentialsError):
+        return guard.redirected(guard.SIGN_IN)
 
 
 @blueprint.get("/sign-in/code")
@@ -92,7 +97,7 @@ def ask() -> Response:
     if wait:
         return waiting(_asking(status=429, wait=wait), wait)
     with guard.transaction(guard.stranger(names.service)) as tx:
-        code_id = codes.ask(tx, *names, "password")
+        code_id = codes.ask(tx, *names, "password", known=cookies.knows(*names))
     return _new_password(names, code_id, status=200)
 
 
@@ -138,15 +143,15 @@ def _changed(names: Names, code_id: UUID) -> Response | None:
         password_words.check(new_passwords.read_about(tx, account_id, used.person_id))  # a fault leaves the code unused
         _set(tx, account_id, used.person_id, password_hash, code_id)
         role = people.find_person(tx, account_id, used.person_id).role
-    throttle.forgive(throttle.own_count(*names))
+    throttle.forgive(throttle.own_counts(counts_of(names)))
     throttle.forgive(throttle.counts_of_code())
-    return let_in(names, account_id, used.person_id, role, None)
+    return let_in(names, account_id, used.person_id, role, None, changed_at=now())
 
 
 def _set(tx: Tx, account_id: UUID, person_id: UUID, password_hash: str, by: UUID) -> None:
     """Set a password and tell the person, by mail, that it was; `by` is the code or the session that did it."""
     own_password.set_own_password(tx, account_id, person_id, password_hash)
-    outbox.queue_mail(tx, codes.CHANGED, account_id, person_id, by)
+    outbox.queue_mail(tx, code_mails.CHANGED, account_id, person_id, by)
 
 
 def _own_names() -> Names:

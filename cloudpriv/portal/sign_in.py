@@ -1,20 +1,23 @@
 """/portal/sign-in: with service, account name, username and password; whatever is wrong, the answer is the same."""
 
+from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
 
 from flask import Blueprint, Response, request
 from flask_babel import gettext as _
 
+from cloudpriv.api import throttle
 from cloudpriv.api.endpoint import call
 from cloudpriv.api.runtime import runtime
+from cloudpriv.api.throttle import Count
 from cloudpriv.controller import credentials, sessions
 from cloudpriv.controller.credentials import Verified
 from cloudpriv.controller.outbox import SERVICE_NAMES
 from cloudpriv.platform.actor import HOLDER, SERVICES, Actor, Service
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import InvalidCredentialsError
-from cloudpriv.portal import browsers, cookies, guard, pages, throttle
+from cloudpriv.portal import browsers, cookies, guard, pages
 from cloudpriv.rights import owners
 
 blueprint: Final = Blueprint("sign_in", __name__, url_prefix="/portal")
@@ -47,16 +50,18 @@ def enter() -> Response:
     names, password = names_given(), request.form.get("password", "")
     if names is None or not 0 < len(password) <= LONGEST_PASSWORD:
         return _form(status=422, fault=_("Fill in all four fields."))
-    counts = throttle.counts_of_sign_in(*names)
+    counts = counts_of(names)
     wait = throttle.take(counts)
     if wait:
         return waiting(_form(status=429, wait=wait), wait)
     try:
         found = _verified(names, password)
+        throttle.forgive(counts)
+        return let_in(
+            names, found.account_id, found.person_id, found.role, request.form.get("next"), changed_at=found.changed_at
+        )
     except InvalidCredentialsError:
         return _form(status=403, fault=_("That did not fit. Check all four fields: we do not tell which one is wrong."))
-    throttle.forgive(counts)
-    return let_in(names, found.account_id, found.person_id, found.role, request.form.get("next"))
 
 
 @blueprint.post("/sign-out")
@@ -77,17 +82,28 @@ def names_given() -> Names | None:
     return Names(known, *given)
 
 
-def let_in(names: Names, account_id: UUID, person_id: UUID, role: str, back: str | None) -> Response:
-    """Begin a session of somebody who has just shown who they are, and lead them to a page."""
+def counts_of(names: Names) -> tuple[Count, ...]:
+    """What an attempt at the password of somebody of these names is counted by, in this browser."""
+    return throttle.counts_of_sign_in(*names, known=cookies.device_of(*names))
+
+
+def let_in(
+    names: Names, account_id: UUID, person_id: UUID, role: str, back: str | None, *, changed_at: datetime
+) -> Response:
+    """Begin a session of somebody who has just shown who they are, end the one that the browser had, and lead to a page.
+
+    Raises InvalidCredentialsError when the password is another by now than that of `changed_at`.
+    """
+    person = Actor("owner" if role == "owner" else "member", str(person_id), names.service, frozenset({HOLDER}), account_id)
+    call().act_as(person)
+    with guard.transaction(person) as tx:
+        credentials.require_unchanged(tx, account_id, person_id, changed_at)
+        _session, cookie = sessions.begin(tx, account_id, person_id, browsers.family(request.headers.get("User-Agent")))
+        asked = role == "owner" and owners.find_waiting(tx, account_id) is not None
     before = guard.visit().session
     if before is not None:
         with guard.transaction(before.actor) as tx:
             sessions.end(tx, before)
-    person = Actor("owner" if role == "owner" else "member", str(person_id), names.service, frozenset({HOLDER}), account_id)
-    call().act_as(person)
-    with guard.transaction(person) as tx:
-        _session, cookie = sessions.begin(tx, account_id, person_id, browsers.family(request.headers.get("User-Agent")))
-        asked = role == "owner" and owners.find_waiting(tx, account_id) is not None
     response = cookies.put(led(OWNERS if asked else back), cookies.SESSION, cookie)
     return cookies.put_device(cookies.drop(response, cookies.VISIT), *names)
 

@@ -9,10 +9,11 @@ from typing import Final
 from flask import Blueprint, Response, request
 from flask_babel import gettext as _
 
+from cloudpriv.api import throttle
 from cloudpriv.api.endpoint import PUBLIC, endpoint
 from cloudpriv.api.runtime import runtime
 from cloudpriv.platform.db import Tx
-from cloudpriv.portal import guard, i18n, pages, sign_in, throttle
+from cloudpriv.portal import guard, i18n, pages, sign_in
 from cloudpriv.rights import consent_doors, consent_records
 from cloudpriv.rights.consent_records import PURPOSES
 

@@ -18,12 +18,12 @@ import yaml
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from cloudpriv.api.auth import Tokens
+from cloudpriv.api.auth import LIFETIME, Tokens
 from cloudpriv.app import create_app, create_processor_app
-from cloudpriv.bootstrap import ProcessorServices
-from cloudpriv.controller import clients
+from cloudpriv.bootstrap import ProcessorServices, Services
+from cloudpriv.controller import clients, sessions
 from cloudpriv.embedded.stack import Stack
-from cloudpriv.platform.actor import HOLDER, LOG_DATA_SCOPES, Service
+from cloudpriv.platform.actor import HOLDER, LOG_DATA_SCOPES, OPERATOR, Service
 from cloudpriv.platform.ids import new_id
 from tests.authorization import (
     ACTORS,
@@ -31,6 +31,7 @@ from tests.authorization import (
     AS_GOOD_HERE,
     BODIES,
     FORMS,
+    HOLDERS,
     NEEDS,
     OPEN,
     QUERIES,
@@ -94,6 +95,7 @@ class World:
     tokens: dict[str, str]
     signer: Tokens
     processor: ProcessorServices
+    controller: Services
 
     def token_of(self, actor: str, operation: Operation) -> str | None:
         """The bearer token of an actor at an operation."""
@@ -102,7 +104,19 @@ class World:
             return self.backend(need)
         if actor == "backend with every other scope":
             return self.backend(*(clients.SCOPES - {need}))
+        if actor in HOLDERS:
+            return self.session(actor, operation)
         return self.tokens.get(actor)
+
+    def session(self, actor: str, operation: Operation) -> str:
+        """The token of a new session, since operations sign in and out; the processor plane looks at no session."""
+        ids, now, role = self.ids["own"], self.processor.clock(), actor.removesuffix(" session")
+        whose = UUID(ids["account_id"]), UUID(ids["person_id" if role == "owner" else "member_id"])
+        session_id = new_id()
+        if operation.plane != "processor":
+            with self.controller.controller.transaction(OPERATOR, now) as tx:
+                session_id = sessions.begin_token(tx, *whose, LIFETIME).session_id
+        return self.signer.issue_session("talk2m", *whose, role, now, session_id=session_id)
 
     def backend(self, *scopes: str, service: Service = "talk2m") -> str:
         """The access token of a backend of a service."""
@@ -136,7 +150,7 @@ def world(stack: Stack) -> Iterator[World]:
         services = replace(services, settings=replace(services.settings, rate_limit=FREELY, verify_rate_limit=FREELY))
         processor = replace(processor, settings=replace(processor.settings, rate_limit=FREELY))
         apps = {"controller": create_app(services), "processor": create_processor_app(processor)}
-        made = World(apps, {}, {}, issuer(stack, processor), processor)
+        made = World(apps, {}, {}, issuer(stack, processor), processor, services)
         client_id, secret = register(database)
         for target in TARGETS:
             made.ids[target] = {"client_id": client_id, "client_secret": secret, **furnished(made, worker, target)}
@@ -169,8 +183,8 @@ def furnished(world: World, worker: ProcessorServices, target: str) -> dict[str,
     purge = send("GET", f"/v1/purges/{planned}", None)
     ids = {"member_id": member, "disclosure_id": disclosure}
     ids["replacement_id"] = make(f"{base}/owner-replacements", BODIES["replace_owner"](ids))["id"]
-    make(f"{base}/people/{person}/restriction", None)  # of which a recipient without an address is told by staff
-    send("DELETE", f"{base}/people/{person}/restriction", None)
+    another = make(f"{base}/people", {"username": "sam", "role": "member"})["id"]
+    make(f"{base}/people/{another}/restriction", None)  # of which a recipient without an address is told by staff
     ids["notice_id"] = send("GET", f"{base}/recipient-notices", None)["items"][0]["id"]
     return {
         **ids,
@@ -195,7 +209,9 @@ def furnished(world: World, worker: ProcessorServices, target: str) -> dict[str,
 def log_data(world: World, worker: ProcessorServices, account_id: UUID, target: str) -> dict[str, str]:
     """One of everything of the processor plane, made by the account's owner and a device, and carried out."""
     device, number = f"pump of {target}", str(next(numbers))
-    session = world.signer.issue_session(SERVICE_OF[target], account_id, new_id(), "owner", worker.clock())
+    session = world.signer.issue_session(
+        SERVICE_OF[target], account_id, new_id(), "owner", worker.clock(), session_id=new_id()
+    )
     owner = Caller(world.apps["processor"], session, account_id)
 
     def make(path: str, body: Any, caller: Caller = owner) -> Any:
@@ -228,8 +244,7 @@ def actors(world: World) -> dict[str, str]:
     """The tokens of actors that have one and the same at all routes."""
     ids, processor, now = world.ids["own"], world.processor, world.processor.clock()
     account_id, person_id = UUID(ids["account_id"]), UUID(ids["person_id"])
-    session = partial(world.signer.issue_session, "talk2m", account_id, person_id)
-    as_member = partial(world.signer.issue_session, "talk2m", account_id, UUID(ids["member_id"]))
+    over = now - timedelta(minutes=11)
     revoked = reader_token(processor, account_id, now)
     with log_transaction(processor, owner_actor(account_id), now) as tx:
         tx.connection.exec_driver_sql(
@@ -240,9 +255,7 @@ def actors(world: World) -> dict[str, str]:
         "staff": world.backend("logdata:support"),
         "device token": device_token(processor, account_id, ids["log_device"], now),
         "reader token": reader_token(processor, account_id, now),
-        "owner session": session("owner", now),
-        "member session": as_member("member", now),
-        "expired session": session("owner", now - timedelta(minutes=11)),
+        "expired session": world.signer.issue_session("talk2m", account_id, person_id, "owner", over, session_id=new_id()),
         "revoked token": revoked,
     }
 

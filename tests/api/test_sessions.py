@@ -1,8 +1,13 @@
 """Sessions: an account holder signs in with name, username and password; whatever is wrong, the answer is the same."""
 
+import re
+from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timedelta
+from html import unescape
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from uuid import UUID
 
 import pytest
 from flask import Flask
@@ -11,9 +16,16 @@ from joserfc.jwk import OKPKey
 from sqlalchemy import Engine, text
 from werkzeug.test import TestResponse
 
-from cloudpriv.app import create_app
+from cloudpriv.api.auth import LIFETIME, SESSION
+from cloudpriv.api.endpoint import EXTENSION
+from cloudpriv.api.throttle import FREE
 from cloudpriv.bootstrap import Services
+from cloudpriv.controller import own_password, sessions
+from cloudpriv.platform.db import Tx
 from tests.backend import Backend
+from tests.factories import transaction
+
+T = TypeVar("T")
 
 PASSWORD = "four words make one"
 KIM = {"service": "talk2m", "account_name": "acme-water", "username": "kim", "password": PASSWORD}
@@ -28,6 +40,30 @@ def account(backend: Backend) -> str:
         credentials = f"/v1/accounts/{account}/people/{person}/credentials"
         assert backend.send("PUT", credentials, {"password": PASSWORD}).status_code == 204
     return account
+
+
+@pytest.fixture(autouse=True)
+def _time_stands_still(app: Flask) -> None:
+    """Have the app's time pass by `later` alone."""
+    later(app)
+
+
+def later(app: Flask, **parts: float) -> None:
+    """Let the app's time pass."""
+    run = app.extensions[EXTENSION]
+    now = run.services.clock() + timedelta(**parts)
+    app.extensions[EXTENSION] = replace(run, services=replace(run.services, clock=lambda: now))
+
+
+def use(app: Flask, begun: dict[str, Any], method: str, path: str, body: Any = None) -> TestResponse:
+    """A request with a session's token."""
+    headers = {"Authorization": f"Bearer {begun['access_token']}"}
+    return app.test_client().open(path, method=method, json=body, headers=headers)
+
+
+def _in(services: Services, work: Callable[[Tx], T], now: datetime | None = None) -> T:
+    with transaction(services, now=now or services.clock()) as tx:
+        return work(tx)
 
 
 def sign_in(app: Flask, **changes: Any) -> TestResponse:
@@ -81,18 +117,142 @@ def test_every_attempt_is_audited(app: Flask, account: str, owner_engine: Engine
         ]
 
 
-def test_attempts_are_limited_by_account_from_wherever_and_by_address_to_whatever(
+def test_a_wrong_password_has_the_next_attempts_wait_longer_each_time(app: Flask, services: Services, account: str) -> None:
+    def attempt(address: str, **changes: str) -> TestResponse:
+        options: dict[str, Any] = {"environ_base": {"REMOTE_ADDR": address}}
+        return app.test_client().post("/v1/session", json={**KIM, "password": "x", **changes}, **options)
+
+    assert [attempt(f"192.0.2.{number}").status_code for number in range(4)] == [401, 401, 401, 429]
+    refused = attempt("192.0.2.9", password=PASSWORD)
+    assert (refused.status_code, refused.get_json()["type"]) == (429, "/problems/rate_limited")
+    assert refused.headers["Retry-After"] == "1"
+    later(app, seconds=1)
+    attempt("192.0.2.9")
+    assert attempt("192.0.2.9").headers["Retry-After"] == "2"
+    names = [attempt("198.51.100.7", account_name=f"name-{number}").status_code for number in range(FREE["address"] + 1)]
+    assert names == [401] * FREE["address"] + [429]
+
+
+def test_the_portal_and_the_api_count_the_same_attempts(app: Flask, account: str) -> None:
+    def in_the_portal(password: str) -> int:
+        browser = app.test_client()
+        token = re.findall('name="csrf_token" value="([^"]+)"', browser.get("/portal/sign-in").text)[0]
+        form = {**KIM, "password": password, "csrf_token": unescape(token)}
+        return browser.post("/portal/sign-in", data=form).status_code
+
+    assert [sign_in(app, password="x").status_code for _ in range(2)] == [401, 401]
+    assert in_the_portal("x") == 403
+    assert (in_the_portal(PASSWORD), sign_in(app).status_code) == (429, 429)
+    later(app, seconds=1)
+    assert sign_in(app).status_code == 200
+    assert [in_the_portal("x") for _ in range(4)] == [403, 403, 403, 429], "the right one began the count anew"
+
+
+def test_the_password_given_again_waits_too_and_strangers_keep_nobody_from_it(app: Flask, account: str) -> None:
+    begun = sign_in(app).get_json()
+    for _ in range(FREE["account"] + 1):
+        stranger = sign_in(app, password="x")
+    assert stranger.status_code == 429
+
+    def export(password: str) -> TestResponse:
+        return use(app, begun, "POST", "/v1/me/exports", {"about": "person", "password": password})
+
+    assert export(PASSWORD).status_code == 202
+    assert [export("x").status_code for _ in range(4)] == [401, 401, 401, 429]
+    waited = export(PASSWORD)
+    assert (waited.status_code, waited.headers["Retry-After"]) == (429, "1")
+    later(app, seconds=1)
+    assert export(PASSWORD).status_code == 202
+
+
+def test_many_sessions_are_no_more_attempts(app: Flask, account: str) -> None:
+    begun = [sign_in(app).get_json() for _ in range(6)]
+    wrong = {"about": "person", "password": "x"}
+    found = [use(app, each, "POST", "/v1/me/exports", wrong).status_code for each in begun for _ in range(FREE["device"])]
+    assert found == [401] * FREE["devices"] + [429] * (len(found) - FREE["devices"])
+
+
+def test_signing_out_ends_the_session_at_once(app: Flask, account: str, owner_engine: Engine) -> None:
+    first, second = sign_in(app).get_json(), sign_in(app).get_json()
+    assert use(app, first, "DELETE", "/v1/session").status_code == 204
+    assert use(app, first, "GET", "/v1/me").status_code == 401
+    assert use(app, first, "DELETE", "/v1/session").status_code == 401
+    assert use(app, second, "GET", "/v1/me").status_code == 200
+    with owner_engine.connect() as connection:
+        ended = "SELECT actor_kind, actor_id, subject_id FROM audit_events WHERE action = 'session.end'"
+        assert [tuple(map(str, row)) for row in connection.execute(text(ended))] == [
+            ("owner", first["person_id"], first["person_id"])
+        ]
+
+
+def test_a_session_ends_with_everything_that_ends_those_of_the_portal(
+    app: Flask, backend: Backend, services: Services, account: str
+) -> None:
+    ways: list[Callable[[UUID, UUID], object]] = [
+        lambda account_id, person_id: backend.send(
+            "PUT", f"/v1/accounts/{account_id}/people/{person_id}/credentials", {"password": PASSWORD}
+        ),
+        lambda account_id, person_id: _in(services, lambda tx: sessions.end_all(tx, account_id, person_id)),
+        lambda account_id, person_id: _in(
+            services, lambda tx: own_password.set_own_password(tx, account_id, person_id, "not a hash")
+        ),
+    ]
+    for end in ways:
+        begun = sign_in(app).get_json()
+        assert use(app, begun, "GET", "/v1/me").status_code == 200
+        end(UUID(begun["account_id"]), UUID(begun["person_id"]))
+        assert use(app, begun, "GET", "/v1/me").status_code == 401
+
+
+def test_a_session_is_one_of_the_persons_sign_ins_for_as_long_as_its_token(
     app: Flask, services: Services, account: str
 ) -> None:
-    limited = create_app(replace(services, settings=replace(services.settings, verify_rate_limit="3/minute")))
+    begun = sign_in(app).get_json()
+    whose = UUID(begun["account_id"]), UUID(begun["person_id"])
+    now = app.extensions[EXTENSION].services.clock()
+    [shown] = _in(services, lambda tx: sessions.list_sessions(tx, *whose), now)
+    assert (shown.browser, shown.expires_at - shown.created_at, shown.last_seen_at) == ("API", LIFETIME, shown.created_at)
+    later(app, minutes=2)
+    assert use(app, begun, "GET", "/v1/me").status_code == 200
+    now = app.extensions[EXTENSION].services.clock()
+    [shown] = _in(services, lambda tx: sessions.list_sessions(tx, *whose), now)
+    assert shown.last_seen_at == now
+    _in(services, lambda tx: sessions.end_one(tx, *whose, shown.session_id), now)
+    assert use(app, begun, "GET", "/v1/me").status_code == 401
 
-    def attempt(address: str, **changes: str) -> int:
-        options = {"environ_base": {"REMOTE_ADDR": address}}
-        return limited.test_client().post("/v1/session", json={**KIM, "password": "x", **changes}, **options).status_code
 
-    assert [attempt(f"192.0.2.{number}") for number in range(4)] == [401, 401, 401, 429]
-    names = [attempt("198.51.100.7", account_name=f"name-{number}") for number in range(4)]
-    assert names == [401, 401, 401, 429]
+def test_a_token_of_another_session_of_the_account_opens_nothing_of_an_ended_one(app: Flask, account: str) -> None:
+    kim, alex = sign_in(app).get_json(), sign_in(app, username="alex").get_json()
+    use(app, kim, "DELETE", "/v1/session")
+    run = app.extensions[EXTENSION]
+    of_alex = jwt.decode(alex["access_token"], run.tokens._key, algorithms=["Ed25519"]).claims["sid"]
+    ids = UUID(kim["account_id"]), UUID(kim["person_id"])
+    mixed = run.tokens.issue_session("talk2m", *ids, "owner", run.services.clock(), session_id=UUID(of_alex))
+    assert use(app, {"access_token": mixed}, "GET", "/v1/me").status_code == 401
+
+
+def test_no_session_begins_by_a_password_that_was_changed_while_it_was_checked(
+    app: Flask, services: Services, account: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whose = [UUID(sign_in(app).get_json()[name]) for name in ("account_id", "person_id")]
+    passwords = app.extensions[EXTENSION].passwords
+    matches = type(passwords).matches
+
+    def changed_meanwhile(self: Any, *given: Any) -> bool:
+        _in(services, lambda tx: own_password.set_own_password(tx, *whose, "not a hash"))
+        return bool(matches(self, *given))
+
+    monkeypatch.setattr(type(passwords), "matches", changed_meanwhile)
+    answer = sign_in(app)
+    assert (answer.status_code, answer.get_json()["type"]) == (401, "/problems/invalid_credentials")
+    assert _in(services, lambda tx: sessions.list_sessions(tx, *whose)) == []
+
+
+def test_a_token_without_a_session_is_none(app: Flask, account: str) -> None:
+    run = app.extensions[EXTENSION]
+    begun, now = sign_in(app).get_json(), run.services.clock()
+    claims = {"sub": begun["person_id"], "account_id": begun["account_id"], "role": "owner", "service": "talk2m"}
+    assert use(app, {"access_token": run.tokens._sign(SESSION, claims, now)}, "GET", "/v1/me").status_code == 401
 
 
 def test_too_many_checks_at_once_are_asked_to_come_again(app: Flask, services: Services, account: str) -> None:

@@ -6,15 +6,22 @@ from typing import Any
 
 import pytest
 
+from cloudpriv.api import throttle
 from cloudpriv.app import create_app, create_processor_app
 from cloudpriv.bootstrap import ProcessorServices, Services
 
 FIRST, OTHER, INNER = "198.51.100.1", "203.0.113.9", "192.0.2.7"
 
 
+@pytest.fixture(autouse=True)
+def _few_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have an address wait after three attempts."""
+    monkeypatch.setattr(throttle, "FREE", {**throttle.FREE, "address": 3})
+
+
 def sign_in(services: Services, proxies: int, *forwarded: str) -> list[int]:
     """What attempts to sign in to accounts that there are not, from these addresses, are answered."""
-    settings = replace(services.settings, verify_rate_limit="3/day", trusted_proxies=proxies)
+    settings = replace(services.settings, trusted_proxies=proxies)
     http = create_app(replace(services, settings=settings)).test_client()
     found = []
     for number, addresses in enumerate(forwarded):

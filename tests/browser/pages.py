@@ -176,8 +176,8 @@ NO_PAGES: Final = {
     "exports.download": "the archive",
     "exports.progress": "a number, for a script",
     "frame.asset": "style sheet, script and icon",
-    "frame.choose_language": "leads back to the page that it was chosen on",
     "frame.root": "leads to the portal's first page",
+    "frame.without_slash": "leads to the portal's first page",
     "password.restart": "leads to the form that asks for a code",
     "static": "Flask's own, of an app without a folder of files",
 }

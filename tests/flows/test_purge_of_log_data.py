@@ -122,7 +122,9 @@ def test_an_account_goes_with_its_log_data_though_a_worker_of_the_other_plane_is
     device, reader = lived(planes, processor, account_id)
     others_device = device_token(processor, other)
     planes.send(POINTS, others_device, points(10))
-    session = issuer(database.stack, processor).issue_session("talk2m", account_id, new_id(), "owner", processor.clock())
+    session = issuer(database.stack, processor).issue_session(
+        "talk2m", account_id, new_id(), "owner", processor.clock(), session_id=new_id()
+    )
     stored = len(objects_of(processor, account_id))
     let_log_data_age(processor_owner, owner_engine, account_id)
     purge_id = order(services, owner_engine, account_id, services.clock())

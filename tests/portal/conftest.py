@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 from flask import Flask
 
+from cloudpriv.api import throttle
 from cloudpriv.api.endpoint import EXTENSION
 from cloudpriv.app import create_app
 from cloudpriv.bootstrap import Services
 from cloudpriv.embedded.stack import Stack
-from cloudpriv.portal import throttle
 from cloudpriv.retention.restored import Watch
 from tests.holders import Holder, Time, make_holder
 from tests.mailbox import Mailbox, mail_server, with_mail

@@ -7,9 +7,10 @@ import pytest
 from sqlalchemy import Engine, text
 from werkzeug.test import TestResponse
 
+from cloudpriv.api.throttle import FREE
 from cloudpriv.bootstrap import Services
-from cloudpriv.portal.throttle import FREE
-from cloudpriv.rights import requests
+from cloudpriv.platform.errors import BusyError
+from cloudpriv.rights import handling, requests
 from cloudpriv.rights.requests import KnownRequest
 from tests.factories import transaction
 from tests.holders import TOKEN, Holder, Time
@@ -52,6 +53,52 @@ def test_a_code_makes_a_request_about_who_typed_it(
     assert "cloudpriv=" not in str(answer.headers.getlist("Set-Cookie")), "it signs nobody in"
 
 
+def test_a_request_that_fails_uses_up_no_code(
+    kim: Holder, services: Services, postman: Services, mailbox: Mailbox, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise BusyError
+
+    code_id = code_id_of(begin(kim))
+    deliver_all(postman, time)
+    with monkeypatch.context() as faulty:
+        faulty.setattr(handling, "receive", fail)
+        assert ask(kim, code_id, code_in(mailbox)).status_code == 503
+    assert stored(services, kim) == []
+    assert ask(kim, code_id, code_in(mailbox)).status_code == 200
+    assert len(stored(services, kim)) == 1
+
+
+def test_strangers_who_ask_in_somebodys_name_and_guess_keep_nobody_out(
+    kim: Holder, services: Services, postman: Services, mailbox: Mailbox, time: Time
+) -> None:
+    def stranger(number: int) -> Holder:
+        other = kim.elsewhere()
+        other.http.environ_base["REMOTE_ADDR"] = f"192.0.2.{number}"
+        return other
+
+    theirs = [code_id_of(begin(stranger(number))) for number in range(8)]
+    for number, form in enumerate(theirs):
+        for _ in range(5):
+            assert ask(stranger(100 + number), form, "AAAA-AAAA").status_code == 403
+    code_id = code_id_of(begin(kim))
+    deliver_all(postman, time)
+    assert len(mailbox.received) == 1
+    begin(stranger(99))
+    assert ask(kim, code_id, code_in(mailbox)).status_code == 200
+
+
+def test_a_browser_that_somebody_signed_in_from_gets_a_mail_of_its_own(
+    kim: Holder, postman: Services, mailbox: Mailbox, time: Time
+) -> None:
+    begin(kim.elsewhere())
+    kim.sign_in().post("/portal/sign-out", "/portal/sessions")
+    code_id = code_id_of(begin(kim))
+    deliver_all(postman, time)
+    assert len(mailbox.received) == 2
+    assert ask(kim, code_id, code_in(mailbox)).status_code == 200
+
+
 def test_names_alone_make_no_request(kim: Holder, services: Services, postman: Services, time: Time) -> None:
     code_id = code_id_of(begin(kim))
     deliver_all(postman, time)
@@ -60,7 +107,7 @@ def test_names_alone_make_no_request(kim: Holder, services: Services, postman: S
     assert stored(services, kim) == []
 
 
-def test_five_wrong_codes_end_the_right_one(
+def test_five_wrong_codes_use_up_the_form_and_another_form_takes_the_code(
     kim: Holder, services: Services, postman: Services, mailbox: Mailbox, time: Time
 ) -> None:
     code_id = code_id_of(begin(kim))
@@ -72,6 +119,10 @@ def test_five_wrong_codes_end_the_right_one(
         time.pass_by(seconds=20)
     assert ask(kim, code_id, code_in(mailbox)).status_code == 403
     assert stored(services, kim) == []
+    time.pass_by(seconds=20)
+    again = code_id_of(begin(kim))
+    time.pass_by(seconds=40)
+    assert ask(kim, again, code_in(mailbox)).status_code == 200
 
 
 def test_a_code_is_good_once_and_for_its_own_person(

@@ -62,7 +62,7 @@ def test_consent_is_given_by_two_acts_and_withdrawn_by_one(
 
 def test_the_question_is_shown_word_for_word_as_it_is_recorded(kim: Holder, services: Services) -> None:
     kim.sign_in()
-    kim.get("/portal/language?to=sv")
+    kim.choose_language("sv")
     page = unescape(kim.get(PAGE).text)
     told = consent_records.texts("product_news")["question"]["sv"]
     assert told in page
@@ -120,7 +120,7 @@ def test_every_state_has_its_words(
     kim: Holder, postman: Services, mailbox: Mailbox, time: Time, services: Services, language: str
 ) -> None:
     kim.sign_in()
-    kim.get(f"/portal/language?to={language}")
+    kim.choose_language(language)
     pages = [kim.get(PAGE).text]
     kim.post(ASK, PAGE)
     pages.append(kim.get(PAGE).text)

@@ -152,7 +152,7 @@ def test_a_persons_own_language_goes_before_the_browsers(kim: Holder, services: 
 
 
 def test_the_language_that_was_chosen_goes_before_all(kim: Holder) -> None:
-    answer = kim.sign_in().get("/portal/language?to=sv&next=/portal/traffic?from%3D2026-01-01")
+    answer = kim.sign_in().choose_language("sv", "/portal/traffic?from=2026-01-01")
     assert (answer.status_code, answer.location) == (303, "/portal/traffic?from=2026-01-01")
     cookie = answer.headers["Set-Cookie"]
     assert cookie.startswith("lang=sv;")
@@ -164,14 +164,38 @@ def test_the_language_that_was_chosen_goes_before_all(kim: Holder) -> None:
 
 
 def test_a_language_that_we_do_not_speak_changes_nothing(kim: Holder) -> None:
-    assert "Set-Cookie" not in kim.get("/portal/language?to=tlh").headers
+    assert "Set-Cookie" not in kim.choose_language("tlh").headers
 
 
 @pytest.mark.parametrize(
     "elsewhere", ["https://evil.example/", "//evil.example/", "/v1/accounts", "/portal//evil", "javascript:1", ""]
 )
 def test_the_change_of_language_leads_nowhere_else(kim: Holder, elsewhere: str) -> None:
-    assert kim.get("/portal/language", query_string={"to": "sv", "next": elsewhere}).location == "/portal/"
+    assert kim.choose_language("sv", elsewhere).location == "/portal/"
+
+
+def test_the_address_of_a_page_is_in_no_query_when_its_language_is_changed(kim: Holder) -> None:
+    page = Page(kim.get("/portal/unsubscribe/secret").text)
+    form = page.one("form", class_="languages")
+    assert (form.attributes["method"], form.attributes["action"]) == ("post", "/portal/language")
+    assert page.one("input", name="next").attributes["value"] == "/portal/unsubscribe/secret"
+    assert kim.get("/portal/language?to=sv").status_code == 405
+
+
+@pytest.mark.parametrize("headers", [{"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}])
+def test_no_other_site_changes_the_language(kim: Holder, headers: dict[str, str]) -> None:
+    answer = kim.choose_language("sv", headers=headers)
+    assert answer.status_code == 403
+    assert "lang=" not in answer.headers.get("Set-Cookie", "")
+
+
+def test_nobody_is_led_to_the_host_that_a_header_names(kim: Holder, app: Flask) -> None:
+    kim.sign_in()
+    paths = {rule.rule.rstrip("/") or "/" for rule in app.url_map.iter_rules() if "<" not in rule.rule}
+    answers = [kim.get(path, headers={"Host": "evil.example"}) for path in sorted(paths | {"/portal/sign-in?next=/portal/"})]
+    answers.append(app.test_client().get("/portal", headers={"Host": "evil.example"}))
+    assert [each.location for each in answers if "evil" in str(each.location)] == []
+    assert (answers[-1].status_code, answers[-1].location) == (308, "/portal/")
 
 
 def test_files_are_kept_for_ever_at_an_address_of_their_content(app: Flask) -> None:
@@ -205,7 +229,7 @@ def test_a_failure_of_a_page_is_told_in_words(
         raise fault
 
     monkeypatch.setitem(unforgiving.view_functions, "frame.choose_language", fail)
-    answer = kim.get("/portal/language", headers={"Accept-Language": "sv"})
+    answer = kim.choose_language("sv", headers={"Accept-Language": "sv"})
     assert (answer.status_code, answer.content_type) == (status, "text/html; charset=utf-8")
     page = Page(answer.text)
     assert page.words("h1")

@@ -24,7 +24,10 @@ from tests.holders import Holder, Time, make_holder
 from tests.stack import fresh_database
 
 # What takes a form that no page of ours showed, and what it goes by instead.
-WITHOUT_TOKEN = {"/portal/unsubscribe/<token>": "mail programs post it (RFC 8058); the path's own token says for whom"}
+WITHOUT_TOKEN = {
+    "/portal/unsubscribe/<token>": "mail programs post it (RFC 8058); the path's own token says for whom",
+    "/portal/language": "it changes this browser's language alone, and stands on error pages; no other site may send it",
+}
 
 
 def probes() -> Blueprint:

@@ -1,7 +1,9 @@
 """The password once more, and a new one by a code: what lets the right person in, and nobody else."""
 
 import re
+from collections.abc import Callable
 from html import unescape
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -9,12 +11,12 @@ from sqlalchemy import Engine, text
 from werkzeug.test import TestResponse
 
 from cloudpriv.api.endpoint import EXTENSION
+from cloudpriv.api.throttle import FREE
 from cloudpriv.bootstrap import Services
 from cloudpriv.controller import accounts, credentials, outbox
 from cloudpriv.controller.tables import Account
 from cloudpriv.platform.ids import new_id
-from cloudpriv.portal.throttle import FREE
-from cloudpriv.rights import codes
+from cloudpriv.rights import code_mails, codes
 from cloudpriv.rights.mail import writers
 from tests.factories import transaction
 from tests.holders import Holder, Time, make_holder
@@ -207,8 +209,8 @@ def test_opening_the_pages_uses_up_no_code(kim: Holder, postman: Services, mailb
 
 def test_a_code_that_was_asked_for_something_else_sets_no_password(kim: Holder, services: Services, time: Time) -> None:
     with transaction(services, now=time.now) as tx:
-        code_id = codes.send(tx, kim.account_id, kim.person_id, "identity")
-        code = codes.written(accounts.find_account(tx, kim.account_id).key, code_id)
+        code_id = codes.send(tx, kim.account_id, kim.person_id, "identity").code_id
+        code = code_mails.written(accounts.find_account(tx, kim.account_id).key, code_id)
     assert change(kim, str(code_id), code).status_code == 403
 
 
@@ -269,6 +271,55 @@ def test_who_knows_the_password_changes_it_and_is_signed_out_everywhere_else(kim
     assert kim.get("/portal/sessions").status_code == 200
     assert thief.get("/portal/sessions").status_code == 303
     assert kim.elsewhere().attempt(password=NEW).status_code == 303
+
+
+def during(monkeypatch: pytest.MonkeyPatch, holder: Holder, method: str, act: Callable[[], object]) -> None:
+    """Have `act` happen once while a password is hashed or checked."""
+    passwords = type(holder.app.extensions[EXTENSION].passwords)
+    original = getattr(passwords, method)
+
+    def meanwhile(self: Any, *given: Any) -> Any:
+        monkeypatch.setattr(passwords, method, original)
+        act()
+        return original(self, *given)
+
+    monkeypatch.setattr(passwords, method, meanwhile)
+
+
+def test_of_two_who_change_the_password_at_once_one_wins(kim: Holder, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = kim.elsewhere().sign_in()
+    kim.sign_in()
+    done = []
+
+    def change(holder: Holder, password: str) -> TestResponse:
+        return holder.post("/portal/change-password", password=password, again=password)
+
+    during(monkeypatch, kim, "hash", lambda: done.append(change(other, "the words of another").location))
+    answer = change(kim, NEW)
+    assert done == ["/portal/sessions"]
+    assert (answer.status_code, answer.location) == (303, "/portal/sign-in")
+    assert kim.get("/portal/sessions").location == "/portal/sign-in?next=%2Fportal%2Fsessions"
+    assert other.get("/portal/sessions").status_code == 200
+    assert kim.elsewhere().attempt(password=NEW).status_code == 403
+    assert kim.elsewhere().attempt(password="the words of another").status_code == 303
+
+
+@pytest.mark.parametrize("page", ["/portal/sign-in", "/portal/password"])
+def test_a_password_that_was_changed_while_it_was_checked_opens_nothing(
+    kim: Holder, services: Services, time: Time, monkeypatch: pytest.MonkeyPatch, page: str
+) -> None:
+    kim.sign_in()
+    time.pass_by(minutes=5)
+    token = kim.token(page if page == "/portal/password" else "/portal/sessions")
+
+    def changed() -> None:
+        with transaction(services, now=time.now) as tx:
+            credentials.set_credentials(tx, kim.account_id, kim.person_id, "not a hash", None)
+
+    during(monkeypatch, kim, "matches", changed)
+    answer = kim.post(page, **kim.names, password=kim.password, csrf_token=token)
+    assert answer.status_code in (403, 404)
+    assert kim.get("/portal/sessions").status_code == 303
 
 
 def test_a_password_counts_as_it_was_typed(kim: Holder) -> None:

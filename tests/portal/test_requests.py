@@ -227,7 +227,7 @@ def test_a_type_that_is_none_is_not_found(kim: Holder) -> None:
 
 @pytest.mark.parametrize("language", ["en", "sv", "fr", "es"])
 def test_every_form_opens_in_every_language(kim: Holder, language: str) -> None:
-    kim.sign_in().get(f"/portal/language?to={language}")
+    kim.sign_in().choose_language(language)
     pages = [Page(kim.get(f"{LIST}/new/{type_}").text) for type_ in (*FORMS, "erasure")]
     assert all(page.one("html").attributes["lang"] == language for page in pages)
     assert len({page.words("h1") for page in pages}) == len(pages)

@@ -15,7 +15,8 @@ READ_OUT = frozenset({"title", "alt", "aria-label", "placeholder", "data-label",
 UNREAD = frozenset({"viewport", "color-scheme", "robots"})  # what <meta> of these names has is for machines
 GETTEXT = frozenset({"_", "gettext", "ngettext", "pgettext", "npgettext"})
 # One-click unsubscribing takes whoever has its link, by RFC 8058: with a mail program's POST, which knows no token of ours.
-WITHOUT_TOKEN = frozenset({"unsubscribe.html"})
+# The language of this browser is chosen on error pages too, and takes a form that no other site sent.
+WITHOUT_TOKEN = frozenset({"unsubscribe.html", "forms.html"})
 HOLE = "\ue000"  # stands where a value comes from an expression
 WORDS = re.compile(r"[^\W\d_]{2,}|^[A-Z]$")
 SENTENCE = re.compile(r"[^\W\d_]\s+[^\W\d_]|^[A-Z][a-z]")

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from redis import Redis
 from sqlalchemy import Engine, text
 
+from cloudpriv.api import throttle
 from cloudpriv.api.endpoint import EXTENSION
+from cloudpriv.api.throttle import FORGOTTEN, FREE, LONGEST_WAIT, Count
 from cloudpriv.bootstrap import Services
 from cloudpriv.controller import accounts
-from cloudpriv.portal import throttle
-from cloudpriv.portal.throttle import FORGOTTEN, FREE, LONGEST_WAIT, Count
-from cloudpriv.rights import codes
+from cloudpriv.rights import code_mails
 from tests.factories import make_account, transaction
 from tests.holders import Holder, Time, make_holder
 
@@ -92,7 +92,7 @@ def code_of(holder: Holder, services: Services, address: str) -> dict[str, str]:
     found = re.search('name="code_id" value="([^"]+)"', page.text)
     assert found is not None, page.status
     with transaction(services) as tx:
-        code = codes.written(accounts.find_account(tx, holder.account_id).key, UUID(found[1]))
+        code = code_mails.written(accounts.find_account(tx, holder.account_id).key, UUID(found[1]))
     return {**holder.names, "code_id": found[1], "code": code, "password": "some other words", "again": "some other words"}
 
 
@@ -132,6 +132,63 @@ def test_a_browser_that_the_person_signed_in_from_counts_apart(kim: Holder) -> N
     assert kim.attempt().status_code == 303, "nobody else's attempts keep the owner out"
     kim.post("/portal/sign-out", "/portal/sessions")
     assert [kim.attempt(password="wrong").status_code for _ in range(4)] == [403, 403, 403, 429], "but it counts"
+
+
+def device_of(holder: Holder) -> str:
+    """What the browser remembers of who signed in from it."""
+    found = holder.http.get_cookie("cloudpriv-device")
+    assert found is not None
+    return str(found.value)
+
+
+def test_a_browser_that_signs_in_again_and_again_is_one_browser(kim: Holder, time: Time) -> None:
+    stolen = []
+    for _ in range(3):
+        kim.sign_in()
+        kim.post("/portal/sign-out", "/portal/sessions")
+        stolen.append(device_of(kim))
+        time.pass_by(days=1)
+    assert len(set(stolen)) == 3
+    found = []
+    for each in stolen * 2:
+        thief = kim.elsewhere()
+        thief.http.set_cookie("cloudpriv-device", each)
+        found.append(thief.attempt(password="wrong").status_code)
+    assert found == [403, 403, 403, 429, 429, 429]
+
+
+def test_whoever_stole_what_many_browsers_remember_guesses_no_faster(kim: Holder) -> None:
+    stolen = [device_of(kim.elsewhere().sign_in()) for _ in range(6)]
+    found = []
+    for number in range(6 * FREE["device"]):
+        thief = kim.elsewhere()
+        thief.http.set_cookie("cloudpriv-device", stolen[number % 6])
+        found.append(thief.attempt(password="wrong").status_code)
+    assert found == [403] * FREE["devices"] + [429] * (len(found) - FREE["devices"])
+    assert guess(kim) == (403, 0), "and raises nobody else's count"
+
+
+def test_while_redis_is_away_nobody_is_rid_of_a_count_before_as_many_others_were_raised(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(throttle, "MOST_KEYS", 10)
+    alone, victim = throttle._Alone(), (Count("account", "victim"),)
+    for _ in range(FREE["account"]):
+        assert alone.take(victim, 0.0) == 0
+    for number in range(9):
+        alone.take((Count("account", str(number)),), 0.0)
+    assert alone.take(victim, 0.5) > 0, "there is room for it and nine others"
+    alone.take((Count("account", "tenth"),), 0.5)
+    assert alone.take(victim, 0.5) == 0, "the one that was raised longest ago made room"
+    assert len(alone._counts) == 10
+
+
+def test_an_attempt_at_one_keeps_it_from_making_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throttle, "MOST_KEYS", 10)
+    alone, address = throttle._Alone(), Count("address", "attacker")
+    for number in range(FREE["address"]):
+        assert alone.take((address, Count("account", str(number))), 0.0) == 0
+    assert alone.take((address, Count("account", "another")), 0.0) > 0, "filling it clears no count of one's own"
 
 
 def test_such_a_browser_counts_as_any_other_for_everybody_else(app: Flask, services: Services, kim: Holder) -> None:

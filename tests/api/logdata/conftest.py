@@ -53,7 +53,9 @@ def reader(log_app: Flask, processor: ProcessorServices, log_account: UUID) -> C
 @pytest.fixture
 def owner(log_app: Flask, processor: ProcessorServices, stack: Stack, log_account: UUID) -> Caller:
     """The owner of the account, signed in."""
-    session = issuer(stack, processor).issue_session("talk2m", log_account, new_id(), "owner", processor.clock())
+    session = issuer(stack, processor).issue_session(
+        "talk2m", log_account, new_id(), "owner", processor.clock(), session_id=new_id()
+    )
     return Caller(log_app, session, log_account)
 
 

@@ -65,14 +65,16 @@ def test_a_device_may_neither_read_nor_make_tokens(device: Caller) -> None:
 
 
 def test_a_member_may_do_nothing(log_app: Flask, processor: ProcessorServices, stack: Stack, log_account: UUID) -> None:
-    session = issuer(stack, processor).issue_session("talk2m", log_account, new_id(), "member", processor.clock())
+    session = issuer(stack, processor).issue_session(
+        "talk2m", log_account, new_id(), "member", processor.clock(), session_id=new_id()
+    )
     member = Caller(log_app, session, log_account)
     assert {member.send(method, path).status_code for method, path in MEMBER.items()} == {403}
 
 
 def test_a_session_ends(log_app: Flask, processor: ProcessorServices, stack: Stack, log_account: UUID) -> None:
     begun = processor.clock() - timedelta(minutes=10)
-    session = issuer(stack, processor).issue_session("talk2m", log_account, new_id(), "owner", begun)
+    session = issuer(stack, processor).issue_session("talk2m", log_account, new_id(), "owner", begun, session_id=new_id())
     assert Caller(log_app, session, log_account).get(TOKENS).status_code == 401
 
 
@@ -80,7 +82,9 @@ def test_another_accounts_token_is_not_found(owner: Caller, processor: Processor
     owner.post(TOKENS, {"kind": "reader", "name": "dashboard"})
     token_id = owner.get(TOKENS).get_json()["items"][0]["id"]
     stranger_account = make_log_account(processor)
-    session = issuer(stack, processor).issue_session("talk2m", stranger_account, new_id(), "owner", processor.clock())
+    session = issuer(stack, processor).issue_session(
+        "talk2m", stranger_account, new_id(), "owner", processor.clock(), session_id=new_id()
+    )
     stranger = Caller(owner.http.application, session, stranger_account)
     assert stranger.get(TOKENS).get_json()["items"] == []
     assert stranger.send("DELETE", f"{TOKENS}/{token_id}").status_code == 404

@@ -1,10 +1,11 @@
-"""Growing waits between attempts to sign in, counted in Redis per address and per account; while it is away, per process.
+"""Growing waits between attempts at a password, of portal and API together, counted in Redis; while it is away, per process.
 
-The first few attempts cost no wait, then 1, 2, 4 … seconds, 15 minutes at most. They cannot lock an owner out: a browser
-that the person signed in from before has a count of its own, that nobody else can raise, and a code by mail needs no wait.
-Keys are keyed hashes: neither names nor addresses reach Redis.
+The first few attempts cost no wait, then 1, 2, 4 … seconds, 15 minutes at most: per address, and per account. Strangers
+cannot lock an owner out: what the person has shown to be theirs, a browser or a session, counts apart, and a code by mail
+needs no wait of the account's. Keys are keyed hashes: neither names nor addresses reach Redis.
 """
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
@@ -15,16 +16,16 @@ from flask import request
 from redis.exceptions import RedisError
 
 from cloudpriv.api.endpoint import call
+from cloudpriv.platform.errors import RateLimitedError
 from cloudpriv.platform.text import normalised
-from cloudpriv.portal import cookies
 
-Kind = Literal["address", "account", "device", "code"]
-# How many attempts cost no wait: many people may share an address.
-FREE: Final[Mapping[Kind, int]] = {"address": 20, "account": 3, "device": 3, "code": 6}
+Kind = Literal["address", "account", "device", "devices", "code"]
+# How many attempts cost no wait: many people may share an address, and one has several browsers.
+FREE: Final[Mapping[Kind, int]] = {"address": 20, "account": 3, "device": 3, "devices": 12, "code": 6}
 LONGEST_WAIT: Final = 15 * 60  # seconds
 FORGOTTEN: Final = 24 * 60 * 60  # seconds after the last attempt
 PREFIX: Final = "cloudpriv:wait:"
-MOST_KEYS: Final = 10_000
+MOST_KEYS: Final = 10_000  # of a process alone
 IPV6_NETWORK: Final = 64  # bits that one subscriber has
 
 # Either every count goes up and nobody waits, or nothing is counted and the longest wait is told.
@@ -71,10 +72,14 @@ class Count:
 
 
 class _Alone:
-    """Counts of this process while Redis is away."""
+    """Counts of this process while Redis is away, the one that was raised longest ago first.
+
+    When there is no room for another, that one goes: to be rid of a count takes as many attempts at other names from as many
+    addresses as there is room for, which is no way to guess faster.
+    """
 
     def __init__(self) -> None:
-        self._counts: dict[str, tuple[int, float]] = {}
+        self._counts: OrderedDict[str, tuple[int, float]] = OrderedDict()
         self._lock = Lock()
 
     def take(self, counts: tuple[Count, ...], now: float) -> float:
@@ -87,8 +92,10 @@ class _Alone:
     def forgive(self, counts: tuple[Count, ...]) -> None:
         with self._lock:
             for each in counts:
-                number, at = self._counts.pop(each.name, (0, 0.0))
-                if not each.forgiven and number > 1:
+                number, at = self._counts.get(each.name, (0, 0.0))
+                if each.forgiven or number <= 1:
+                    self._counts.pop(each.name, None)
+                else:
                     self._counts[each.name] = (number - 1, at)
 
     def clear(self) -> None:
@@ -101,25 +108,32 @@ class _Alone:
         return (0, 0.0) if at + FORGOTTEN <= now else (number, at)
 
     def _add(self, counts: tuple[Count, ...], now: float) -> None:
-        if len(self._counts) >= MOST_KEYS:
-            self._counts.clear()
         for each in counts:
             self._counts[each.name] = (self._read(each.name, now)[0] + 1, now)
+            self._counts.move_to_end(each.name)
+        while len(self._counts) > MOST_KEYS:
+            self._counts.popitem(last=False)
 
 
 ALONE: Final = _Alone()
 
 
-def counts_of_sign_in(service: str, account_name: str, username: str) -> tuple[Count, ...]:
-    """What an attempt to sign in is counted by: a browser that this person signed in from before counts apart."""
-    if cookies.knows(service, account_name, username):
-        return (_count("device", cookies.read(cookies.DEVICE) or ""),)
-    return (_count("address", _network()), _count("account", f"{service}\0{normalised(account_name)}"))
+def counts_of_sign_in(service: str, account_name: str, username: str, known: str | None = None) -> tuple[Count, ...]:
+    """What an attempt at a password is counted by: the caller's address and the account.
+
+    `known` names what this person has shown to be theirs, a browser or a session: it counts apart, by itself and together
+    with all others of the person, so that whoever stole several guesses no faster.
+    """
+    account = f"{service}\0{normalised(account_name)}"
+    if known is None:
+        return (_count("address", _network()), _count("account", account))
+    person = f"{account}\0{normalised(username)}"
+    return (_count("device", f"{person}\0{known}"), _count("devices", person))
 
 
-def own_count(service: str, account_name: str, username: str) -> tuple[Count, ...]:
-    """What a code ends: the count of the browser or the account, and nothing of the address, where it was not counted."""
-    return counts_of_sign_in(service, account_name, username)[-1:]
+def own_counts(counts: tuple[Count, ...]) -> tuple[Count, ...]:
+    """Those of them that are the person's alone: what a code ends, where no address was counted."""
+    return tuple(each for each in counts if each.forgiven)
 
 
 def counts_of_code() -> tuple[Count, ...]:
@@ -137,6 +151,13 @@ def take(counts: tuple[Count, ...]) -> int:
     except RedisError:
         wait = ALONE.take(counts, now)
     return -int(-wait // 1)
+
+
+def require(counts: tuple[Count, ...]) -> None:
+    """Count an attempt. Raises RateLimitedError, which says how long to wait, and nothing is counted."""
+    wait = take(counts)
+    if wait:
+        raise RateLimitedError(after=wait)
 
 
 def forgive(counts: tuple[Count, ...]) -> None:
