@@ -6,17 +6,16 @@ from datetime import datetime
 from typing import Any, Final, Protocol
 from uuid import UUID
 
-from sqlalchemy import bindparam, insert, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import bindparam, select
 
 from cloudpriv.audit import events
-from cloudpriv.controller.tables import PROFILE, Account, AccountKey, DirectoryEntry
+from cloudpriv.controller import directory
+from cloudpriv.controller.tables import PROFILE, Account, AccountKey
 from cloudpriv.platform.actor import HOLDER, Service
-from cloudpriv.platform.db import Tx, violated_constraint
+from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import (
     AccountClosingError,
     AccountRestrictedError,
-    ConflictError,
     FieldError,
     InvalidError,
     NotFoundError,
@@ -24,10 +23,6 @@ from cloudpriv.platform.errors import (
 )
 from cloudpriv.platform.ids import new_id
 from cloudpriv.platform.keys import DataKey, WrappedKey
-from cloudpriv.platform.text import normalised
-
-NAME: Final = "account_name"
-
 
 # Every request about an account makes one of these. What they find has an account's columns and its key's as attributes,
 # and is for reading only. The names in them are our own; values are always parameters. One that is being purged is gone,
@@ -87,7 +82,7 @@ def open_account(tx: Tx, service: Service, account_name: str, customer: Mapping[
     tx.session.add(row)
     tx.session.flush()
     tx.session.add(AccountKey(account_id=account_id, kek_id=wrapped.kek_id, wrapped=wrapped.wrapped))
-    _enter_in_directory(tx, row, account_name)
+    directory.enter(tx, row, account_name)
     events.record(tx, "account.create", account_id=account_id)
     return OpenedAccount(row, key, profile)
 
@@ -140,8 +135,7 @@ def change_account(tx: Tx, account_id: UUID, version: int, changes: Mapping[str,
     profile = {**account.profile, **changes.get("customer", {})}
     if "account_name" in changes:
         profile["account_name"] = changes["account_name"]
-        tx.session.query(DirectoryEntry).filter_by(account_id=account_id).delete()
-        _enter_in_directory(tx, account.row, changes["account_name"])
+        directory.rename(tx, account.row, changes["account_name"])
     account.row.profile = account.key.seal(account_id, PROFILE, profile)
     account.row.version += 1
     events.record(tx, "account.change", account_id=account_id, fields=sorted(changes))
@@ -180,14 +174,14 @@ def lock_account(tx: Tx, account_id: UUID, *, restricted: bool = False) -> Opene
 
 
 def find_by_name(tx: Tx, service: str, account_name: str) -> OpenedAccount | None:
-    """The account of this name in a service, by the directory."""
-    query = select(DirectoryEntry.account_id).where(
-        DirectoryEntry.service == service, DirectoryEntry.name_index == _name_index(tx, account_name)
-    )
-    account_id = tx.session.scalar(query)
+    """The account of this name in a service, by the directory.
+
+    By as many statements whether there is one or not: the time that it takes tells nobody who exists.
+    """
+    account_id = directory.find_ids(tx, service, [account_name]).get(account_name, new_id())  # or nobody's
     try:
-        return None if account_id is None else find_account(tx, account_id)
-    except NotFoundError:  # its erasure began between the two
+        return find_account(tx, account_id)
+    except NotFoundError:  # also when its erasure began between the two
         return None
 
 
@@ -225,33 +219,10 @@ def check_version(current: int, given: int) -> None:
         raise StaleError
 
 
-def name_indexes(tx: Tx, names: list[str]) -> dict[str, bytes]:
-    """Blind indexes of account names, for looking up many at once in the directory."""
-    return {name: _name_index(tx, name) for name in names}
-
-
 def _check_own(tx: Tx, account_id: UUID) -> None:
     """Raises NotFoundError for an account holder who asks for another account than their own."""
     if tx.actor.account_id not in (None, account_id):
         raise NotFoundError
-
-
-def _name_index(tx: Tx, account_name: str) -> bytes:
-    return tx.keys.blind_index(NAME, normalised(account_name))
-
-
-def _enter_in_directory(tx: Tx, row: Account, account_name: str) -> None:
-    entry = {
-        "service": row.service,
-        "name_index": _name_index(tx, account_name),
-        "account_id": row.account_id,
-    }
-    try:
-        tx.session.execute(insert(DirectoryEntry), entry)
-    except IntegrityError as fault:
-        if violated_constraint(fault) != "pk_directory":
-            raise
-        raise ConflictError("An account of this name exists.") from None
 
 
 def _row_to_change(tx: Tx, account_id: UUID) -> tuple[Account, StoredKey] | None:

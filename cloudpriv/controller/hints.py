@@ -6,10 +6,8 @@ from sqlalchemy import select
 
 from cloudpriv.audit import events
 from cloudpriv.controller import accounts, outbox, people
-from cloudpriv.controller.accounts import OpenedAccount
 from cloudpriv.controller.tables import Person
 from cloudpriv.platform.db import Tx
-from cloudpriv.platform.errors import NotFoundError
 from cloudpriv.platform.ids import new_id
 
 
@@ -19,23 +17,15 @@ def ask_for_hint(tx: Tx, service: str | None, account_name: str, username: str) 
     By the same statements whether account and person are there or not; whether there is a hint and an address, the worker
     finds out. So neither the answer nor the time that it takes tells anybody who exists.
     """
-    account = _find_account(tx, service or "", account_name)
+    account = accounts.find_by_name(tx, service or "", account_name)
     account_id, person_id = None, None
-    if account is not None and account.row.status != "purging":
+    if account is not None:
         account_id = account.row.account_id
         person_id = _lock_person(tx, account_id, people.username_index(account.key, username))
     else:
         _lock_person(tx, new_id(), tx.keys.blind_index(people.USERNAME, username))
     outbox.queue_mail(tx, "hint", account_id if person_id else None, person_id)
     events.record(tx, "credentials.hint", account_id=account_id, subject_id=person_id)
-
-
-def _find_account(tx: Tx, service: str, account_name: str) -> OpenedAccount | None:
-    try:
-        found = accounts.find_by_name(tx, service, account_name)
-        return found or accounts.find_account(tx, new_id())  # nobody's id: as many statements as for an account
-    except NotFoundError:
-        return None
 
 
 def _lock_person(tx: Tx, account_id: UUID, username_index: bytes) -> UUID | None:

@@ -9,10 +9,10 @@ from uuid import UUID
 
 from sqlalchemy import ARRAY, ColumnElement, LargeBinary, Uuid, any_, literal, or_, select
 
-from cloudpriv.controller import accounts
+from cloudpriv.controller import directory
 from cloudpriv.controller.devices import common_name_index, serial_index
 from cloudpriv.controller.people import username_index
-from cloudpriv.controller.tables import Account, AccountKey, Device, DirectoryEntry, Person
+from cloudpriv.controller.tables import Account, AccountKey, Device, Person
 from cloudpriv.controller.traffic_records import NULL
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.keys import DataKey, WrappedKey
@@ -54,7 +54,7 @@ def _place(account_id: UUID, device: str, username: str | None, devices: dict[In
 
 
 def _find_accounts(tx: Tx, texts: set[str]) -> dict[str, DataKey]:
-    names = _account_ids_by_name(tx, texts)
+    names = directory.find_ids(tx, tx.actor.service, texts)
     ids = {text: parsed for text in texts if (parsed := _uuid(text)) is not None}
     query = select(Account.account_id, Account.service, AccountKey.kek_id, AccountKey.wrapped).join(
         AccountKey, AccountKey.account_id == Account.account_id
@@ -67,15 +67,6 @@ def _find_accounts(tx: Tx, texts: set[str]) -> dict[str, DataKey]:
     }
     by_name = {text: keys[account_id] for text, account_id in names.items() if account_id in keys}
     return by_name | {text: keys[account_id] for text, account_id in ids.items() if account_id in keys}
-
-
-def _account_ids_by_name(tx: Tx, texts: set[str]) -> dict[str, UUID]:
-    indexes = accounts.name_indexes(tx, sorted(texts))
-    query = select(DirectoryEntry.name_index, DirectoryEntry.account_id).where(
-        DirectoryEntry.service == tx.actor.service, DirectoryEntry.name_index == _any_index(indexes.values())
-    )
-    found = {bytes(index): account_id for index, account_id in tx.connection.execute(query)}
-    return {text: found[index] for text, index in indexes.items() if index in found}
 
 
 def _find_devices(tx: Tx, named: dict[InAccount, DataKey]) -> dict[InAccount, UUID]:

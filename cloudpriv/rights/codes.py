@@ -87,7 +87,7 @@ def ask(tx: Tx, service: str, account_name: str, username: str, purpose: Purpose
 
 def find_by_names(tx: Tx, service: str, account_name: str, username: str) -> tuple[UUID | None, UUID | None]:
     """The ids of an account and a person by their names, each None where there is none: by the same statements always."""
-    account = _account(tx, service, account_name)
+    account = accounts.find_by_name(tx, service, account_name)
     if account is None or account.row.status == "purging":
         return None, _person(tx, new_id(), tx.keys.blind_index(people.USERNAME, username))
     return account.row.account_id, _person(tx, account.row.account_id, people.username_index(account.key, username))
@@ -220,14 +220,6 @@ def _locked(tx: Tx, account_id: UUID) -> OpenedAccount | None:
 def _plain(code: str) -> str:
     """A code without what people type between its letters."""
     return "".join(each for each in code.upper() if each.isalnum())
-
-
-def _account(tx: Tx, service: str, account_name: str) -> OpenedAccount | None:
-    try:
-        found = accounts.find_by_name(tx, service, account_name)
-        return found or accounts.find_account(tx, new_id())  # nobody's id: as many statements as for an account
-    except NotFoundError:
-        return None
 
 
 def _person(tx: Tx, account_id: UUID, username_index: bytes) -> UUID | None:

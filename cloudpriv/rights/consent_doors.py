@@ -94,7 +94,7 @@ def ask_to_withdraw(tx: Tx, policy: Policy, purpose: str, *, service: str, accou
     that it takes tells anybody who exists. Raises NotFoundError for an unknown purpose.
     """
     wanted = consent_history.known(purpose)
-    account = _account(tx, service, account_name)
+    account = accounts.find_by_name(tx, service, account_name)
     person = _person(tx, account, username)
     rows = consent_history.rows_of(tx, *_ids(person), wanted)
     history = None if account is None or person is None else History(account, person, wanted, rows)
@@ -119,14 +119,6 @@ def _withdrawal(tx: Tx, policy: Policy, history: History) -> tuple[ConsentRecord
 def _ids(person: Person | None) -> tuple[UUID, UUID]:
     """Whose rows to look for; nobody's for nobody."""
     return (new_id(), new_id()) if person is None else (person.account_id, person.person_id)
-
-
-def _account(tx: Tx, service: str, account_name: str) -> OpenedAccount | None:
-    try:
-        found = accounts.find_by_name(tx, service, account_name)
-        return found or accounts.find_account(tx, new_id())  # nobody's id: as many statements as for an account
-    except NotFoundError:
-        return None
 
 
 def _person(tx: Tx, account: OpenedAccount | None, username: str) -> Person | None:
