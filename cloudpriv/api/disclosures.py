@@ -180,5 +180,5 @@ def _shown(disclosure: KnownDisclosure) -> dict[str, Any]:
 
 
 def _notice(row: RecipientNotice) -> dict[str, Any]:
-    members = NoticeOut().fields.keys() - {"id"}
+    members = [name for name in NoticeOut().fields if name != "id"]
     return {"id": row.notice_id, **{name: getattr(row, name) for name in members}}

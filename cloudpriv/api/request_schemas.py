@@ -136,14 +136,13 @@ def asked_for(body: dict[str, Any]) -> dict[str, Any]:
 def summary(request: KnownRequest) -> dict[str, Any]:
     """A request without what people wrote."""
     row = request.row
-    members = RequestSummary().fields.keys() - {"id", "identity", "export_id"}
-    return {
+    own = {
         "id": row.request_id,
-        **{name: getattr(row, name) for name in members},
         "ground": row.ground if request.is_told else None,
         "identity": _identity(row) if request.is_told else None,
         "export_id": request.export.export_id if request.export else None,
     }
+    return {name: own[name] if name in own else getattr(row, name) for name in RequestSummary().fields}
 
 
 def shown(request: KnownRequest) -> dict[str, Any]:
@@ -164,7 +163,7 @@ def shown(request: KnownRequest) -> dict[str, Any]:
 
 def state_of(export: Export) -> dict[str, Any]:
     """The state of an export."""
-    members = ExportOut().fields.keys() - {"id"}
+    members = [name for name in ExportOut().fields if name != "id"]
     return {"id": export.export_id, **{name: getattr(export, name) for name in members}}
 
 

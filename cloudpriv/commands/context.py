@@ -5,8 +5,10 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 import click
 from rich.console import Console
@@ -60,9 +62,15 @@ class Group(click.Group):
             hint = "" if ctx.obj else "; for the embedded stack give --embedded DIR before the command"
             fail(f"{str(fault).replace(UNSET, 'is not set')}{hint}")
         except (*EXPECTED, SchemaError, LedgerError) as fault:
-            fail("There is nothing with that id." if str(fault) == NotFoundError.detail else str(fault))
+            fail("There is nothing with that id." if str(fault) == NotFoundError.detail else _reason(fault))
         except OperationalError:
             fail("The database does not answer.")
+
+
+def _reason(fault: Exception) -> str:
+    """What the fault says, and of each value that is not acceptable what is wrong with it."""
+    errors = fault.errors if isinstance(fault, DomainError) else ()
+    return " ".join([str(fault), *(f"{error.pointer.strip('/')}: {error.detail}" for error in errors)])
 
 
 def fail(line: str) -> None:
@@ -194,24 +202,37 @@ def operator() -> Actor:
 def report(rows: list[dict[str, Any]], json_output: bool, *, title: str = "", empty: str = "Nothing.") -> None:
     """Print rows as a JSON array, or as a table whose columns are the first row's members."""
     if json_output:
-        click.echo(json.dumps(rows, default=str, ensure_ascii=False))
+        click.echo(_as_json(rows))
         return
     if not rows:
         click.echo(empty)
         return
     table = Table(title=title or None, title_justify="left")
     for name in rows[0]:
-        table.add_column(name.replace("_", " "), overflow="fold")
+        table.add_column(name.replace("_", " "), overflow="fold", no_wrap=isinstance(rows[0][name], UUID))
     for row in rows:
-        table.add_row(*["" if value is None else str(value) for value in row.values()])
+        table.add_row(*[_cell(value) for value in row.values()])
     screen.print(table)
 
 
 def report_one(row: dict[str, Any], json_output: bool) -> None:
     """Print one thing as a JSON object, or its members line by line."""
     if json_output:
-        click.echo(json.dumps(row, default=str, ensure_ascii=False))
+        click.echo(_as_json(row))
         return
     width = max(len(name) for name in row)
     for name, value in row.items():
-        click.echo(f"{name.replace('_', ' '):<{width}}  {'' if value is None else value}")
+        click.echo(f"{name.replace('_', ' '):<{width}}  {_cell(value)}".rstrip())
+
+
+def _as_json(told: Any) -> str:
+    """Times as the API gives them (RFC 3339)."""
+    return json.dumps(
+        told, default=lambda value: value.isoformat() if isinstance(value, datetime) else str(value), ensure_ascii=False
+    )
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, dict):
+        return _as_json(value)
+    return "" if value is None else value.isoformat() if isinstance(value, datetime) else str(value)

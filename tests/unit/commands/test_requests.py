@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import Engine, text
 
+from cloudpriv.api.request_schemas import RequestOut
 from cloudpriv.bootstrap import Services
 from cloudpriv.cli import main
 from cloudpriv.controller import accounts
@@ -166,3 +167,8 @@ def test_an_owner_is_replaced_after_a_check_and_that_is_stopped(staff: Staff) ->
     assert begun["id"] in staff.run("owners", "list", staff.account_id).stdout
     assert staff.run("owners", "stop", staff.account_id, begun["id"]).stdout == "Stopped.\n"
     assert [row["status"] for row in staff.told("owners", "list", staff.account_id)] == ["stopped"]
+
+
+def test_a_request_is_shown_in_the_order_of_the_api(staff: Staff) -> None:
+    shown = staff.told("requests", "show", staff.letter("access").row.request_id)
+    assert list(shown) == list(RequestOut().fields)
