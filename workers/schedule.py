@@ -24,7 +24,7 @@ from cloudpriv.bootstrap import Services
 from cloudpriv.controller import log_data, outbox
 from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.clock import APART
-from cloudpriv.platform.db import Plane, database_time
+from cloudpriv.platform.db import Plane, Tx, database_time
 from cloudpriv.platform.errors import BusyError
 from cloudpriv.platform.ids import new_id
 from cloudpriv.platform.jobs import queue
@@ -118,50 +118,47 @@ def advance_log(services: Services) -> None:
         log.error("log_stands_still", fault=type(fault).__name__)
 
 
+def until_done(services: Services, most: int, see_to: Callable[[Tx], int]) -> None:
+    """Have `see_to` called in one transaction after the other, until it had less than `most` to do."""
+    done = most
+    while done == most:
+        with services.controller.transaction(WORKER, services.clock()) as tx:
+            done = see_to(tx)
+
+
 def give_notices(services: Services) -> None:
     """Give every notice that is due, unless this host's clock is ahead: no mail that tells what is not so comes back."""
     unreadable: set[UUID] = set()
-    seen_to = NOTICES_AT_ONCE
-    while seen_to == NOTICES_AT_ONCE:
-        with services.controller.transaction(WORKER, services.clock()) as tx:
-            if tx.now > database_time(tx) + APART:
-                log.error("notices_not_given", fault="clocks_apart")
-                return
-            seen_to = notices.give_due(tx, services.policy, limit=NOTICES_AT_ONCE, unreadable=unreadable)
+
+    def give(tx: Tx) -> int:
+        if tx.now > database_time(tx) + APART:
+            log.error("notices_not_given", fault="clocks_apart")
+            return 0
+        return notices.give_due(tx, services.policy, limit=NOTICES_AT_ONCE, unreadable=unreadable)
+
+    until_done(services, NOTICES_AT_ONCE, give)
 
 
 def erase_held_people(services: Services) -> None:
     """Erase the people whose erasure had to wait for holds that have ended."""
-    erased = PEOPLE_AT_ONCE
-    while erased == PEOPLE_AT_ONCE:
-        with services.controller.transaction(WORKER, services.clock()) as tx:
-            erased = holds.erase_released(tx, PEOPLE_AT_ONCE)
+    until_done(services, PEOPLE_AT_ONCE, lambda tx: holds.erase_released(tx, PEOPLE_AT_ONCE))
 
 
 def expire_consents(services: Services) -> None:
     """Write down what was asked about consents and not confirmed in time."""
-    unreadable: set[UUID] = set()
-    seen_to = CONSENTS_AT_ONCE
-    while seen_to == CONSENTS_AT_ONCE:
-        with services.controller.transaction(WORKER, services.clock()) as tx:
-            seen_to = consents.expire(tx, services.policy, limit=CONSENTS_AT_ONCE, unreadable=unreadable)
+    some = partial(consents.expire, policy=services.policy, limit=CONSENTS_AT_ONCE, unreadable=set())
+    until_done(services, CONSENTS_AT_ONCE, some)
 
 
 def announce_policy(services: Services) -> None:
     """Announce the policy in force to every owner who is to be told of it, where it is marked as a major change."""
-    unreadable: set[UUID] = set()
-    seen_to = OWNERS_AT_ONCE
-    while seen_to == OWNERS_AT_ONCE:
-        with services.controller.transaction(WORKER, services.clock()) as tx:
-            seen_to = announcements.announce(tx, services.policy, limit=OWNERS_AT_ONCE, unreadable=unreadable)
+    some = partial(announcements.announce, policy=services.policy, limit=OWNERS_AT_ONCE, unreadable=set())
+    until_done(services, OWNERS_AT_ONCE, some)
 
 
 def take_in_traffic(services: Services) -> None:
     """Move the clocks of the accounts that the processor plane told log data's traffic of."""
-    told = log_data.ACCOUNTS_AT_ONCE
-    while told == log_data.ACCOUNTS_AT_ONCE:
-        with services.controller.transaction(WORKER, services.clock()) as tx:
-            told = log_data.take_in(tx)
+    until_done(services, log_data.ACCOUNTS_AT_ONCE, log_data.take_in)
 
 
 def order_returned(services: Services) -> None:
@@ -211,10 +208,7 @@ def tell_of_requests(services: Services) -> None:
 
 def settle_notices(services: Services) -> None:
     """Enter how the mails to recipients of data ended; what they did not take is left to staff."""
-    settled = telling.AT_ONCE
-    while settled == telling.AT_ONCE:
-        with services.controller.transaction(WORKER, services.clock()) as tx:
-            settled = telling.conclude(tx)
+    until_done(services, telling.AT_ONCE, telling.conclude)
 
 
 def count_forecast(services: Services) -> None:
