@@ -6,7 +6,7 @@ from uuid import UUID
 import click
 
 from cloudpriv.api.owners import shown
-from cloudpriv.commands.context import as_json, operator, report, report_one, services
+from cloudpriv.commands.context import as_json, operating, report, report_one, services
 from cloudpriv.rights import owners as replacements
 from cloudpriv.rights import restriction as restrictions
 from cloudpriv.rights.owners import Evidence
@@ -30,7 +30,7 @@ def owners() -> None:
 @click.pass_context
 def replace(ctx: click.Context, /, account_id: UUID, person_id: UUID, json_output: bool, **evidence: str) -> None:
     """Have a person of the account become an owner in seven days; everybody in the account is told."""
-    with services(ctx, "api") as built, built.controller.transaction(operator(), built.clock()) as tx:
+    with services(ctx, "api") as built, operating(built) as tx:
         found = shown(replacements.start_replacement(tx, account_id, person_id, Evidence(**evidence)))
     report_one(found, json_output)
 
@@ -41,7 +41,7 @@ def replace(ctx: click.Context, /, account_id: UUID, person_id: UUID, json_outpu
 @click.pass_context
 def stop(ctx: click.Context, account_id: UUID, replacement_id: UUID) -> None:
     """Stop a replacement that waits; everybody in the account is told."""
-    with services(ctx, "api") as built, built.controller.transaction(operator(), built.clock()) as tx:
+    with services(ctx, "api") as built, operating(built) as tx:
         replacements.stop(tx, account_id, replacement_id)
     click.echo("Stopped.")
 
@@ -52,7 +52,7 @@ def stop(ctx: click.Context, account_id: UUID, replacement_id: UUID) -> None:
 @click.pass_context
 def list_replacements(ctx: click.Context, account_id: UUID, json_output: bool) -> None:
     """List the replacements of an account's owners, the latest first."""
-    with services(ctx, "api") as built, built.controller.transaction(operator(), built.clock()) as tx:
+    with services(ctx, "api") as built, operating(built) as tx:
         rows = [shown(each) for each in replacements.list_replacements(tx, account_id)]
     report(rows if json_output else [_short(row) for row in rows], json_output, empty="No owner was replaced.")
 
@@ -68,7 +68,7 @@ def restriction() -> None:
 @click.pass_context
 def impose(ctx: click.Context, account_id: UUID, person_id: UUID | None) -> None:
     """Restrict the processing of an account, or of one person in it; recipients of the data are told."""
-    with services(ctx, "api") as built, built.controller.transaction(operator(), built.clock()) as tx:
+    with services(ctx, "api") as built, operating(built) as tx:
         if person_id is None:
             done = restrictions.restrict_account(tx, account_id)
         else:
@@ -85,7 +85,7 @@ def impose(ctx: click.Context, account_id: UUID, person_id: UUID | None) -> None
 @click.pass_context
 def lift(ctx: click.Context, account_id: UUID, person_id: UUID | None, ground: Ground) -> None:
     """End a restriction for one cause, staff's own first; the last one after a week: whoever obtained it is told before."""
-    with services(ctx, "api") as built, built.controller.transaction(operator(), built.clock()) as tx:
+    with services(ctx, "api") as built, operating(built) as tx:
         if person_id is None:
             standing = restrictions.lift_account(tx, account_id, ground)
         else:
@@ -99,7 +99,7 @@ def lift(ctx: click.Context, account_id: UUID, person_id: UUID | None, ground: G
 @click.pass_context
 def show_restriction(ctx: click.Context, account_id: UUID, person_id: UUID | None) -> None:
     """Show what an account, or a person in it, is restricted for, and when that ends."""
-    with services(ctx, "api") as built, built.controller.transaction(operator(), built.clock()) as tx:
+    with services(ctx, "api") as built, operating(built) as tx:
         standing = restrictions.read(tx, account_id, person_id)
     click.echo(_told(standing))
 
