@@ -13,9 +13,10 @@ from flask_babel import LazyString, gettext, ngettext
 from flask_babel import lazy_gettext as _l
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from cloudpriv.portal import assets, i18n
+from cloudpriv.portal import assets, cookies, i18n
 
 HTML: Final = "text/html; charset=utf-8"
+ERROR: Final = "error.html"
 VISIT: Final = "portal_visit"  # where the guard leaves who is signed in, for the frame around the page
 
 
@@ -61,8 +62,11 @@ ERRORS: Final[Mapping[int, tuple[LazyString, LazyString]]] = {
 
 
 def render(template: str, /, *, status: int = 200, **values: Any) -> Response:
-    """The page of a template. Raises UndefinedError for a name in it that is not given."""
-    frame = {"visit": g.get(VISIT), "language": i18n.language()}
+    """The page of a template; the title of a form's says so if nothing came of it.
+
+    Raises UndefinedError for a name in the template that is not given.
+    """
+    frame = {"visit": g.get(VISIT), "language": i18n.language(), "failed": status >= 400 and template != ERROR}
     page = ENVIRONMENT.get_template(template).render({**frame, **values})
     return Response(page, status, content_type=HTML)
 
@@ -70,7 +74,7 @@ def render(template: str, /, *, status: int = 200, **values: Any) -> Response:
 def error(status: int, problem: str) -> Response:
     """The page of a failure; `problem` is its stable code (see `api.problems`), by which support can find it."""
     title, advice = ERRORS.get(status) or ERRORS[500 if status >= 500 else 400]
-    return render("error.html", status=status, code=status, title=title, advice=advice, problem=problem)
+    return render(ERROR, status=status, code=status, title=title, advice=advice, problem=problem)
 
 
 def navigation() -> list[tuple[str, LazyString, bool]]:
@@ -83,6 +87,11 @@ def navigation() -> list[tuple[str, LazyString, bool]]:
 def exists(endpoint: str) -> bool:
     """Whether the app serves a page."""
     return endpoint in current_app.view_functions
+
+
+def lapsed() -> bool:
+    """Whether somebody was signed in in this browser, and is not any more without having signed out."""
+    return g.get(VISIT) is None and cookies.read(cookies.SESSION) is not None
 
 
 def here() -> str:
@@ -103,7 +112,7 @@ def _environment() -> Environment:
     made.install_gettext_callables(gettext, ngettext, newstyle=True)  # type: ignore[attr-defined]  # of the extension
     shown = (i18n.day, i18n.moment, i18n.second, i18n.month, i18n.number, i18n.size, i18n.duration)
     made.filters.update({each.__name__: each for each in shown})
-    made.globals.update(url_for=url_for, asset=assets.address, navigation=navigation, exists=exists, here=here,
+    made.globals.update(url_for=url_for, asset=assets.address, navigation=navigation, exists=exists, here=here, lapsed=lapsed,
                         languages=i18n.LANGUAGES)  # fmt: skip
     return made
 

@@ -16,7 +16,10 @@ from tests.browser.people import STATES
 
 @dataclass(frozen=True)
 class Shown:
-    """A page in one state. `path` names in braces what `Site.paths` knows; `after` is done on it before it is looked at."""
+    """A page in one state. `path` names in braces what `Site.paths` knows; `after` is done on it before it is looked at.
+
+    `said` is what led to it has it say. With `once`, what is done can be done once: by another person in each language.
+    """
 
     name: str
     endpoint: str
@@ -24,6 +27,12 @@ class Shown:
     who: str | None = None
     after: Callable[[Page], None] | None = None
     stale: bool = False  # whether the password was given too long ago
+    said: tuple[str, ...] = ()
+    once: bool = False
+
+    def visitor(self, language: str) -> str | None:
+        """Who looks at it in a language."""
+        return f"{self.who}-{language}" if self.once else self.who
 
 
 def fill_names(page: Page, **others: str) -> None:
@@ -81,10 +90,29 @@ def ask_to_unsubscribe(page: Page) -> None:
     press(page, SEND)
 
 
+def lose_the_session(page: Page) -> None:
+    """Go on with a session that has ended meanwhile."""
+    page.context.add_cookies([{"name": "cloudpriv", "value": "over", "url": page.url}])
+    page.goto("/portal/identity")
+
+
+def send_a_stale_form(page: Page) -> None:
+    """Send a form that was open for too long."""
+    page.locator("main [name=csrf_token]").first.evaluate("each => { each.value = 'of another session' }")
+    press(page, SEND)
+
+
+def have_oneself_erased(page: Page) -> None:
+    """Tick the box and send the form."""
+    page.check("[name=sure]")
+    press(page, SEND)
+
+
 PAGES: Final = (
     Shown("sign-in", "sign_in.show", "/portal/sign-in"),
     Shown("sign-in-wrong", "sign_in.enter", "/portal/sign-in", after=try_to_sign_in),
     Shown("sign-in-too-often", "sign_in.enter", "/portal/sign-in", after=try_too_often),
+    Shown("sign-in-ended", "sign_in.show", "/portal/notice", "sleeper", lose_the_session),
     Shown("code", "password.show_code", "/portal/sign-in/code"),
     Shown("new-password", "password.ask", "/portal/sign-in/code", after=ask_for_a_code),
     Shown("new-password-wrong", "password.change", "/portal/sign-in/code", after=mistype_a_code),
@@ -92,11 +120,15 @@ PAGES: Final = (
     Shown("overview-of-a-member", "overview.show", "/portal/", "member"),
     Shown("overview-of-a-newcomer", "overview.show", "/portal/", "newcomer"),
     Shown("overview-restricted", "overview.show", "/portal/", "restricted"),
+    Shown("overview-restricted-by-staff", "overview.show", "/portal/", "halted"),
+    Shown("overview-of-a-restricted-member", "overview.show", "/portal/", "silenced"),
     Shown("overview-closing", "overview.show", "/portal/", "leaver"),
     Shown("overview-with-announcement", "overview.show", "/portal/", "doubter"),
     Shown("identity", "identity.show", "/portal/identity", "owner"),
     Shown("identity-of-a-member", "identity.show", "/portal/identity", "member"),
     Shown("identity-closing", "identity.show", "/portal/identity", "leaver"),
+    Shown("identity-changed", "identity.show", "/portal/identity", "owner", said=("name", "address", "company_name")),
+    Shown("identity-stale-form", "identity.change", "/portal/identity", "owner", send_a_stale_form),
     Shown("identity-wrong", "identity.change", "/portal/identity", "owner", sent(phones="+46 " * 30)),
     Shown("identity-unchanged", "identity.show", "/portal/identity", "owner", sent()),
     Shown("email", "identity.show_email", "/portal/identity/email", "owner"),
@@ -112,11 +144,13 @@ PAGES: Final = (
     Shown("access", "access.show", "/portal/access", "owner"),
     Shown("access-of-a-member", "access.show", "/portal/access", "member"),
     Shown("consents", "consents.show", "/portal/consents", "owner"),
-    Shown("consents-asked", "consents.show", "/portal/consents?said=asked", "owner"),
+    Shown("consents-asked", "consents.show", "/portal/consents", "owner", said=("asked",)),
     Shown("consents-none", "consents.show", "/portal/consents", "newcomer"),
     Shown("consents-restricted", "consents.show", "/portal/consents", "restricted"),
     Shown("consent-to-confirm", "unsubscribe.look", "/portal/consents/confirm/{to_confirm}"),
     Shown("consent-confirmed", "unsubscribe.look", "/portal/consents/confirm/{confirmed}"),
+    Shown("consent-link-over", "unsubscribe.look", "/portal/consents/confirm/{over}"),
+    Shown("unsubscribed", "unsubscribe.before_leaving", "/portal/unsubscribe/{unsubscribed}"),
     Shown("unsubscribe", "unsubscribe.before_leaving", "/portal/unsubscribe/{unsubscribe}"),
     Shown("unsubscribe-form", "unsubscribe.show_form", "/portal/unsubscribe"),
     Shown("unsubscribe-form-sent", "unsubscribe.ask_by_form", "/portal/unsubscribe", after=ask_to_unsubscribe),
@@ -141,6 +175,7 @@ PAGES: Final = (
     Shown("export-new", "exports.show_new", "/portal/exports/new", "owner"),
     Shown("export-new-of-a-member", "exports.show_new", "/portal/exports/new", "member"),
     *(Shown(f"export-{state}", "exports.show", f"/portal/exports/{{{state}}}", "owner") for state in ("ready", *STATES)),
+    Shown("export-link-over", "exports.show", "/portal/exports/{ready}", "owner", said=("late",)),
     Shown("requests", "requests.list_requests", "/portal/requests", "owner"),
     Shown("requests-of-a-member", "requests.list_requests", "/portal/requests", "member"),
     Shown("requests-none", "requests.list_requests", "/portal/requests", "newcomer"),
@@ -155,13 +190,14 @@ PAGES: Final = (
         Shown(f"request-{each}", "requests.show", f"/portal/requests/{{{each}}}", "owner")
         for each in ("copy", "objection", "refused", "withdrawn", "own_objection", "letter")
     ),
+    Shown("request-erased", "requests.ask", "/portal/requests/new/erasure", "parting", have_oneself_erased, once=True),
     Shown("request-closing", "requests.show", "/portal/requests/{closing}", "leaver"),
     Shown("request-restriction", "requests.show", "/portal/requests/{restriction}", "restricted"),
     Shown("closing", "closing.show", "/portal/closing", "owner"),
     Shown("closing-of-a-member", "closing.show", "/portal/closing", "member"),
     Shown("closing-restricted", "closing.show", "/portal/closing", "restricted"),
     Shown("closing-begun", "closing.show", "/portal/closing", "leaver"),
-    Shown("closing-undone", "closing.show", "/portal/closing?said=undone", "owner"),
+    Shown("closing-undone", "closing.show", "/portal/closing", "owner", said=("undone",)),
     Shown("closing-confirm", "closing.show_confirm", "/portal/closing/confirm", "owner"),
     Shown("closing-confirm-restricted", "closing.show_confirm", "/portal/closing/confirm", "restricted"),
     Shown("closing-confirm-wrong", "closing.close", "/portal/closing/confirm", "owner", sent(account_name="another")),

@@ -12,7 +12,9 @@ from cloudpriv.controller import accounts, credentials, devices, people
 from cloudpriv.controller.tables import TrafficSession
 from cloudpriv.platform.actor import HOLDER, OPERATOR, WORKER, Actor, Service
 from cloudpriv.platform.ids import new_id
+from cloudpriv.platform.keys import DataKey
 from cloudpriv.platform.passwords import Passwords
+from cloudpriv.portal.i18n import LANGUAGES
 from cloudpriv.rights import (
     announcements,
     consent_doors,
@@ -22,6 +24,7 @@ from cloudpriv.rights import (
     handling,
     owners,
     requests,
+    restriction,
 )
 from cloudpriv.rights.owners import Evidence
 from cloudpriv.rights.requests import Identity
@@ -103,7 +106,11 @@ def furnish(site: Site) -> dict[str, Visitor]:
         "restricted": open_account(site, "still-water", "toni"),
         "leaver": open_account(site, "last-drop", "sasha"),
         "doubter": open_account(site, "two-captains", "charlie"),
+        "sleeper": open_account(site, "deep-sleep", "robyn"),
+        "halted": open_account(site, "standing-water", "jo"),
     }
+    found["silenced"] = join(site, found["sleeper"].account_id, "deep-sleep", "mo")
+    found |= {f"parting-{each}": join(site, found["sleeper"].account_id, "deep-sleep", f"lee-{each}") for each in LANGUAGES}
     _announce(site, [each for name, each in found.items() if name != "doubter" and each.role == "owner"])
     _use(site, owner, member)
     _consent(site, owner)
@@ -112,6 +119,10 @@ def furnish(site: Site) -> dict[str, Visitor]:
     site.paths["restriction"] = str(restricted.request_id)
     site.paths["closing"] = str(_request(site, found["leaver"], "erasure").request_id)
     _replace_owner(site, found["doubter"])
+    _change_their_mind(site, found["sleeper"])
+    with site.transaction() as tx:
+        restriction.restrict_account(tx, found["halted"].account_id)
+        restriction.restrict_person(tx, found["silenced"].account_id, found["silenced"].person_id)
     return found
 
 
@@ -156,17 +167,33 @@ def make_session(account_id: UUID, device_id: UUID, person_id: UUID | None, numb
 
 def _consent(site: Site, owner: Visitor) -> None:
     """One consent that is given, one that was asked for; and the links of their mails."""
-    with site.transaction(owner.actor) as tx:
-        for purpose in ("product_news", "surveys"):
-            consents.ask(tx, site.policy, owner.account_id, owner.person_id, purpose, language="en")
-        key = accounts.find_account(tx, owner.account_id).key
-        asked = {row.purpose: row.consent_id for row in consent_history.rows_of(tx, owner.account_id, owner.person_id)}
-    tokens = {name: consent_links.confirmation(site.url, key, each).rpartition("/")[2] for name, each in asked.items()}
+    key, tokens = _ask_consents(site, owner)
     with site.transaction(Actor("client", "unauthenticated")) as tx:
         consent_doors.confirm(tx, site.policy, tokens["product_news"], lambda _: "en")
     site.paths["confirmed"], site.paths["to_confirm"] = tokens["product_news"], tokens["surveys"]
     unsubscribe = consent_links.unsubscription(site.url, key, owner.person_id, "product_news")
     site.paths["unsubscribe"] = unsubscribe.rpartition("/")[2]
+
+
+def _ask_consents(site: Site, asker: Visitor) -> tuple[DataKey, dict[str, str]]:
+    """Say yes to everything; the account's key, and the tokens of the mails' links by their purposes."""
+    with site.transaction(asker.actor) as tx:
+        for purpose in ("product_news", "surveys"):
+            consents.ask(tx, site.policy, asker.account_id, asker.person_id, purpose, language="en")
+        key = accounts.find_account(tx, asker.account_id).key
+        asked = {row.purpose: row.consent_id for row in consent_history.rows_of(tx, asker.account_id, asker.person_id)}
+    return key, {name: consent_links.confirmation(site.url, key, each).rpartition("/")[2] for name, each in asked.items()}
+
+
+def _change_their_mind(site: Site, asker: Visitor) -> None:
+    """Say yes and then no, so that the links of the mails are over, and whoever unsubscribes has done so before."""
+    key, tokens = _ask_consents(site, asker)
+    with site.transaction(asker.actor) as tx:
+        for purpose in tokens:
+            consents.withdraw(tx, site.policy, asker.account_id, asker.person_id, purpose)
+    site.paths["over"] = tokens["surveys"]
+    unsubscribed = consent_links.unsubscription(site.url, key, asker.person_id, "product_news")
+    site.paths["unsubscribed"] = unsubscribed.rpartition("/")[2]
 
 
 def _ask(site: Site, owner: Visitor, member: Visitor) -> None:

@@ -27,6 +27,7 @@ from cloudpriv.platform.actor import OPERATOR, Actor
 from cloudpriv.platform.clock import utc_now
 from cloudpriv.platform.db import Tx
 from cloudpriv.policy.register import Policy
+from cloudpriv.portal import said
 from tests.flows.test_embedded_planes import two_free_ports
 from tests.mailbox import SENDER, Mailbox
 
@@ -68,6 +69,13 @@ class Site:
         long_ago = "UPDATE holder_sessions SET password_at = now() - interval '6 minutes' WHERE account_id = :id"
         with self.owner.begin() as connection:
             connection.execute(sql(long_ago), {"id": account_id})
+
+    def saying(self, person_id: UUID, path: str, *words: str) -> str:
+        """The address that has a page say words to a person in the session that they began last."""
+        latest = "SELECT session_id FROM holder_sessions WHERE person_id = :id ORDER BY created_at DESC LIMIT 1"
+        with self.owner.connect() as connection:
+            session_id = connection.scalar(sql(latest), {"id": person_id})
+        return said.address(self.services.controller.keys, session_id, path, words, utc_now())
 
     def command(self, *words: str) -> str:
         """What a command line says on the same folder, once it has ended well."""

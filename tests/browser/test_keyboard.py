@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Page
 
-from tests.browser.browsing import WIDTHS, Visits, press, visit
-from tests.browser.pages import PAGES, Shown
+from tests.browser.browsing import SEND, WIDTHS, Visits, press, visit
+from tests.browser.pages import PAGES, Shown, fill_names
 from tests.browser.people import Visitor
 from tests.browser.site import Site
 from tests.holders import PASSWORD
@@ -24,7 +24,9 @@ FOCUSED: Final = """() => {
             && style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2 && style.outlineColor !== 'transparent',
             inside: box.bottom > 0 && box.top < innerHeight && box.right > 0 && box.left < innerWidth};
 }"""
-SIGNED_IN: Final = [each for each in PAGES if each.after is None and not each.stale]
+# Where something is wrong, Tab goes on from what says so (see below), not from the top.
+SIGNED_IN: Final = [each for each in PAGES if each.after is None and not each.stale and not each.name.endswith("-wrong")]
+WRONG: Final = [each for each in PAGES if each.after is not None and each.name.endswith("-wrong")]
 
 
 def walk(page: Page) -> list[dict[str, Any]]:
@@ -44,6 +46,7 @@ def walk(page: Page) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("shown", SIGNED_IN, ids=lambda shown: shown.name)
 def test_tab_reaches_everything_in_order_and_shows_where_it_is(shown: Shown, width: int, visits: Visits, site: Site) -> None:
+    assert not shown.once
     page = visits.page(shown.who, "en")
     page.set_viewport_size({"width": width, "height": WIDTHS[width]})
     visit(page, shown.path.format(**site.paths))
@@ -111,6 +114,43 @@ def test_the_language_is_switched_on_the_page_and_the_page_stays(visits: Visits)
     page.goto("/portal/sign-in")
     assert page.get_attribute("html", "lang") == "sv"
     page.context.close()
+
+
+@pytest.mark.parametrize("shown", WRONG, ids=lambda shown: shown.name)
+def test_the_focus_lands_on_what_is_wrong(shown: Shown, visits: Visits, site: Site) -> None:
+    page = visits.page(shown.who, "en")
+    if shown.stale and shown.who is not None:
+        site.forget_password_of(visits.people[shown.who].account_id)
+    visit(page, shown.path.format(**site.paths))
+    assert shown.after is not None
+    shown.after(page)
+    assert page.title().startswith("Error: ")
+    page.locator("main [role=alert]:focus").wait_for()
+    links = page.locator("main [role=alert] a[href^='#f-'], main [role=alert] a[href^='#c-']")
+    if links.count():
+        page.keyboard.press("Tab")
+        assert links.first.evaluate("each => each === document.activeElement")
+        field = (links.first.get_attribute("href") or "")[1:]
+        page.keyboard.press("Enter")
+        page.locator(f"#{field}[aria-invalid=true]:focus").wait_for()
+
+
+def test_the_focus_lands_on_what_is_wrong_without_scripts(visits: Visits) -> None:
+    page = visits.fresh(script=False)
+    page.goto("/portal/sign-in")
+    fill_names(page, password="not the password")
+    press(page, SEND)
+    assert page.locator("main [role=alert]:focus").count() == 1
+    assert page.locator("[name=password][aria-describedby~=fault]").count() == 1
+    page.context.close()
+
+
+def test_how_far_an_export_is_is_read_out_without_interrupting(visits: Visits, site: Site) -> None:
+    page = visits.page("owner", "en")
+    visit(page, f"/portal/exports/{site.paths['running']}")
+    assert page.locator("[role=status] #percent").count() == 1
+    assert page.get_by_role("progressbar", name="Progress").count() == 1
+    assert page.locator("[aria-live=assertive], main [role=alert]").count() == 0
 
 
 def _press_until(page: Page, selector: str) -> None:

@@ -27,10 +27,12 @@ def test_no_page_of_the_portal_is_forgotten() -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("shown", PAGES, ids=lambda shown: shown.name)
 def test_a_page_is_whole_readable_and_as_wide_as_the_window(shown: Shown, language: str, visits: Visits, site: Site) -> None:
-    page = visits.page(shown.who, language)
-    if shown.stale and shown.who is not None:
-        site.forget_password_of(visits.people[shown.who].account_id)
-    path = shown.path.format(**site.paths)
+    who = shown.visitor(language)
+    page, path = visits.page(who, language), shown.path.format(**site.paths)
+    if shown.stale and who is not None:
+        site.forget_password_of(visits.people[who].account_id)
+    if shown.said and who is not None:
+        path = site.saying(visits.people[who].person_id, path, *shown.said)
     browsing.visit(page, path)
     assert urlsplit(page.url).path == urlsplit(path).path, page.inner_text("main")
     if shown.after is not None:

@@ -181,6 +181,16 @@ def test_a_session_ends_after_half_an_hour_without_use(kim: Holder, time: Time) 
     assert kim.get("/portal/").location == "/portal/sign-in"
 
 
+def test_who_comes_back_to_a_session_that_is_over_is_told_so(kim: Holder, time: Time) -> None:
+    told = "You are signed out: a sign-in ends after 30 minutes without use"
+    assert told not in kim.get("/portal/sign-in").text
+    kim.sign_in()
+    time.pass_by(minutes=31)
+    assert told in kim.get(str(kim.get("/portal/identity").location)).text
+    kim.sign_in().post("/portal/sign-out", "/portal/")
+    assert told not in kim.get("/portal/sign-in").text, "whoever signs out knows it"
+
+
 def test_a_session_ends_after_twelve_hours(kim: Holder, time: Time) -> None:
     kim.sign_in()
     for _ in range(35):

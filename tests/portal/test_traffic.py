@@ -98,7 +98,9 @@ def test_sessions_come_page_by_page_latest_first(kim: Holder, services: Services
     kim.sign_in()
     seen, path, pages = [], "/portal/traffic?from=2026-05-01", 0
     while path:
-        page = Page(kim.get(path).text)
+        answer = kim.get(path)
+        assert answer.status_code == 200, answer.text
+        page = Page(answer.text)
         seen += [str(each.attributes["datetime"]) for each in page.all("time")]
         assert bool(page.all("svg", role="img")) == (pages == 0)
         following = page.all("a", rel="next")
