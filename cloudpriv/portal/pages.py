@@ -112,8 +112,8 @@ def _environment() -> Environment:
     made.install_gettext_callables(gettext, ngettext, newstyle=True)  # type: ignore[attr-defined]  # of the extension
     shown = (i18n.day, i18n.moment, i18n.second, i18n.month, i18n.number, i18n.size, i18n.duration)
     made.filters.update({each.__name__: each for each in shown})
-    made.globals.update(url_for=url_for, asset=assets.address, navigation=navigation, exists=exists, here=here, lapsed=lapsed,
-                        languages=i18n.LANGUAGES)  # fmt: skip
+    made.globals.update(url_for=url_for, asset=assets.address, navigation=navigation, exists=exists, here=here,
+                        lapsed=lapsed, languages=i18n.LANGUAGES)  # fmt: skip
     return made
 
 
