@@ -136,9 +136,12 @@ def own_counts(counts: tuple[Count, ...]) -> tuple[Count, ...]:
     return tuple(each for each in counts if each.forgiven)
 
 
-def counts_of_code() -> tuple[Count, ...]:
-    """What asking for a code and typing one is counted by: the address alone, so that nobody keeps others from it."""
-    return (_count("code", _network()),)
+def counts_of_code(known: str | None = None) -> tuple[Count, ...]:
+    """What asking for a code and typing one is counted by: the address alone, so that nobody elsewhere keeps others from it.
+
+    `known` names a browser that the person signed in from before: it counts apart from whoever else has its address.
+    """
+    return (_count("code", _network() if known is None else f"browser\0{known}"),)
 
 
 def take(counts: tuple[Count, ...]) -> int:

@@ -43,7 +43,7 @@ def send() -> Response:
     names = names_given()
     if names is None:
         return _start(status=422, fault=_("Fill in all three fields."))
-    wait = throttle.take(throttle.counts_of_code())
+    wait = throttle.take(throttle.counts_of_code(cookies.device_of(*names)))
     if wait:
         return waiting(_start(status=429, wait=wait), wait)
     with guard.transaction(guard.stranger(names.service)) as tx:
@@ -68,14 +68,14 @@ def ask() -> Response:
     faults = _faults()
     if faults:
         return _form(names, code_id, status=422, faults=faults)
-    wait = throttle.take(throttle.counts_of_code())
+    wait = throttle.take(throttle.counts_of_code(cookies.device_of(*names)))
     if wait:
         return waiting(_form(names, code_id, status=429, wait=wait), wait)
     known = _taken(names, code_id)
     if known is None:
         wrong = {"code": _("This code does not fit, or is no longer good.")}
         return _form(names, code_id, status=403, faults=wrong)
-    throttle.forgive(throttle.counts_of_code())
+    throttle.forgive(throttle.counts_of_code(cookies.device_of(*names)))
     return _told(known)
 
 

@@ -93,7 +93,7 @@ def ask() -> Response:
     names = names_given()
     if names is None:
         return _asking(status=422, fault=_("Fill in all three fields."))
-    wait = throttle.take(throttle.counts_of_code())
+    wait = throttle.take(throttle.counts_of_code(cookies.device_of(*names)))
     if wait:
         return waiting(_asking(status=429, wait=wait), wait)
     with guard.transaction(guard.stranger(names.service)) as tx:
@@ -124,7 +124,7 @@ def change() -> Response:
 def _taken(names: Names, code_id: UUID) -> Response:
     """Raises NotTakenError. Until the right code is typed, by the names that were given alone: they tell nothing new."""
     password_words.check(new_passwords.About(names))
-    wait = throttle.take(throttle.counts_of_code())
+    wait = throttle.take(throttle.counts_of_code(cookies.device_of(*names)))
     if wait:
         return waiting(_new_password(names, code_id, status=429, wait=wait), wait)
     return _changed(names, code_id) or _new_password(
@@ -144,7 +144,7 @@ def _changed(names: Names, code_id: UUID) -> Response | None:
         _set(tx, account_id, used.person_id, password_hash, code_id)
         role = people.find_person(tx, account_id, used.person_id).role
     throttle.forgive(throttle.own_counts(counts_of(names)))
-    throttle.forgive(throttle.counts_of_code())
+    throttle.forgive(throttle.counts_of_code(cookies.device_of(*names)))
     return let_in(names, account_id, used.person_id, role, None, changed_at=now())
 
 

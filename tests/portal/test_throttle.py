@@ -109,6 +109,21 @@ def test_a_right_code_forgives_its_address_no_codes_of_others(
     assert kim.elsewhere().post("/portal/sign-in/code", **kim.names, options=options).status_code == 429
 
 
+def test_whoever_has_the_same_address_keeps_no_browser_waiting_that_the_person_signed_in_from(
+    kim: Holder, services: Services
+) -> None:
+    kim.sign_in().post("/portal/sign-out", "/portal/sessions")
+    for _ in range(FREE["code"]):
+        code_of(kim.elsewhere(), services, "192.0.2.1")
+    options = {"environ_base": {"REMOTE_ADDR": "192.0.2.1"}}
+    assert kim.elsewhere().post("/portal/sign-in/code", **kim.names, options=options).status_code == 429
+    form = code_of(kim, services, "192.0.2.1")
+    assert kim.post("/portal/new-password", "/portal/sign-in/code", **form, options=options).status_code == 303
+    kim.post("/portal/sign-out", "/portal/sessions")
+    answers = [kim.post("/portal/sign-in/code", **kim.names, options=options).status_code for _ in range(8)]
+    assert answers[-1] == 429, "but it counts"
+
+
 def test_a_right_code_forgives_its_address_no_guess(services: Services, kim: Holder) -> None:
     for number in range(FREE["address"]):
         guess(kim, account_name=f"name-{number}")
