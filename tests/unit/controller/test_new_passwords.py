@@ -74,3 +74,8 @@ def test_a_person_in_the_database_is_known_by_everything_that_others_know(servic
             ("/password", new_passwords.TOLD["guessable"])
         ]
         assert password not in str(refused.value)
+
+
+def test_every_context_word_is_listed_in_the_documentation() -> None:
+    told = (Path(__file__).parents[3] / "docs" / "security.md").read_text()
+    assert [word for word in new_passwords.PRODUCT if f"`{word}`" not in told] == []
