@@ -130,12 +130,8 @@ def choose_language() -> AnyResponse:
     if not guard.is_sent_from_here():
         return guard.stale_form()
     chosen = request.form.get("to", "")
-    answer = redirect(guard.own_path(request.form.get("next")), 303)
-    if chosen in i18n.LANGUAGES:
-        answer.set_cookie(
-            i18n.COOKIE, chosen, max_age=YEAR, path=PREFIX, secure=not cookies.is_plain(), httponly=True, samesite="Lax"
-        )
-    return answer
+    answer = guard.redirected(guard.own_path(request.form.get("next")))
+    return cookies.put(answer, cookies.LANGUAGE, chosen, i18n.LASTS) if chosen in i18n.LANGUAGES else answer
 
 
 def _here() -> bool:

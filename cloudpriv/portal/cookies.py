@@ -17,10 +17,11 @@ from cloudpriv.api.endpoint import call
 from cloudpriv.api.runtime import runtime
 from cloudpriv.platform.text import normalised
 
-Name = Literal["", "-visit", "-device"]
+Name = Literal["", "-visit", "-device", "-lang"]
 SESSION: Final = ""
 VISIT: Final = "-visit"  # of whoever fills in a form without a session
 DEVICE: Final = "-device"  # of a browser that somebody signed in from
+LANGUAGE: Final = "-lang"  # that was chosen on the page
 DEVICE_LASTS: Final = timedelta(days=180)
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 VISIT_BYTES: Final = 16

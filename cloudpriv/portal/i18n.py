@@ -3,7 +3,7 @@
 The language is the one chosen on the page, else the person's own, else the best of those that the browser asks for.
 """
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from babel import Locale, dates, lists, numbers, units
@@ -12,9 +12,10 @@ from flask_babel import Babel, get_locale, refresh
 from markupsafe import Markup
 
 from cloudpriv.policy.periods import Period
+from cloudpriv.portal import cookies
 
 LANGUAGES: Final = {"en": "English", "sv": "Svenska", "fr": "Français", "es": "Español"}
-COOKIE: Final = "lang"
+LASTS: Final = timedelta(days=365)  # a language that was chosen on the page
 # How a language's dates are written where it has several ways: English as most of its readers in Europe write them.
 REGIONS: Final = {"en": "en_GB"}
 PREFERRED: Final = "portal_language"
@@ -103,7 +104,7 @@ def period(value: Period) -> str:
 
 
 def _select() -> str:
-    chosen = request.cookies.get(COOKIE)
+    chosen = cookies.read(cookies.LANGUAGE)
     if chosen not in LANGUAGES:
         chosen = g.get(PREFERRED) or request.accept_languages.best_match(list(LANGUAGES)) or "en"
     return REGIONS.get(chosen, chosen)

@@ -4,11 +4,13 @@ A real server cannot be made to fail in each of these ways, so the page is made 
 style sheet and icon are the server's own.
 """
 
+from collections.abc import Iterator
+
 import pytest
 from flask import Flask
 from playwright.sync_api import Route
 
-from cloudpriv.portal import app, i18n, pages
+from cloudpriv.portal import app, cookies, i18n, pages
 from tests.browser import browsing
 from tests.browser.browsing import LANGUAGES, WIDTHS, Visits
 
@@ -16,19 +18,21 @@ ADDRESS = "/portal/failing"
 
 
 @pytest.fixture(scope="module")
-def portal() -> Flask:
+def portal() -> Iterator[Flask]:
     """The portal's pages, without anything behind them."""
     made = Flask("portal")
     i18n.install(made, str(app.TRANSLATIONS))
     for blueprint in app.BLUEPRINTS:
         made.register_blueprint(blueprint)
-    return made
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cookies, "is_plain", lambda: True)  # what settings decide, of which there are none
+        yield made
 
 
 def made(portal: Flask, status: int, language: str) -> str:
     """The page of a failure in a language."""
     with portal.test_request_context(ADDRESS, headers={"Cookie": f"cloudpriv-lang={language}"}):
-        return pages.error(status, "a_code_that_is_as_long_as_any").text
+        return pages.error(status, "a_code_that_is_as_long_as_any").get_data(as_text=True)
 
 
 @pytest.mark.parametrize("status", pages.ERRORS)

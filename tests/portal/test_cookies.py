@@ -22,7 +22,7 @@ def set_issuer(app: Flask, issuer: str) -> None:
 
 def sent(holder: Holder) -> dict[str, set[str]]:
     """Every cookie that a browser is sent by signing in, with its attributes."""
-    answers = [holder.get("/portal/sign-in"), holder.attempt()]
+    answers = [holder.get("/portal/sign-in"), holder.choose_language("sv"), holder.attempt()]
     found = [each for answer in answers for each in answer.headers.getlist("Set-Cookie")]
     return {each.partition("=")[0]: {part.strip().partition("=")[0] for part in each.split(";")[1:]} for each in found}
 
@@ -30,7 +30,7 @@ def sent(holder: Holder) -> dict[str, set[str]]:
 def test_over_tls_every_cookie_is_of_this_host_alone(app: Flask, kim: Holder) -> None:
     set_issuer(app, PUBLIC)
     found = sent(kim.elsewhere(PUBLIC))
-    assert set(found) == {"__Host-cloudpriv", "__Host-cloudpriv-visit", "__Host-cloudpriv-device"}
+    assert set(found) == {f"__Host-cloudpriv{name}" for name in ("", "-visit", "-device", "-lang")}
     for name, attributes in found.items():
         assert {"Secure", "HttpOnly", "SameSite", "Path"} <= attributes, name
         assert "Domain" not in attributes
@@ -38,8 +38,11 @@ def test_over_tls_every_cookie_is_of_this_host_alone(app: Flask, kim: Holder) ->
 
 def test_every_cookie_is_lax_and_for_all_paths(app: Flask, kim: Holder) -> None:
     set_issuer(app, PUBLIC)
-    answer = kim.elsewhere(PUBLIC).attempt()
-    for each in answer.headers.getlist("Set-Cookie"):
+    browser = kim.elsewhere(PUBLIC)
+    answers = browser.get("/portal/sign-in"), browser.choose_language("sv"), browser.attempt()
+    found = [each for answer in answers for each in answer.headers.getlist("Set-Cookie")]
+    assert len(found) >= 4
+    for each in found:
         assert "; SameSite=Lax" in each
         assert "; Path=/" in each
         assert "Path=/p" not in each

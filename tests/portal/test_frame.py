@@ -155,7 +155,7 @@ def test_the_language_that_was_chosen_goes_before_all(kim: Holder) -> None:
     answer = kim.sign_in().choose_language("sv", "/portal/traffic?from=2026-01-01")
     assert (answer.status_code, answer.location) == (303, "/portal/traffic?from=2026-01-01")
     cookie = answer.headers["Set-Cookie"]
-    assert cookie.startswith("lang=sv;")
+    assert cookie.startswith("cloudpriv-lang=sv;")
     assert "HttpOnly" in cookie
     assert "SameSite=Lax" in cookie
     page = Page(kim.get("/portal/", headers={"Accept-Language": "es"}).text)

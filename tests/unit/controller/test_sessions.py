@@ -1,6 +1,7 @@
 """Sessions of account holders: a cookie opens its own person's account, while the session lasts, and nothing else."""
 
 import base64
+from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -8,12 +9,12 @@ import pytest
 from sqlalchemy import Engine, select, text
 
 from cloudpriv.bootstrap import Services
-from cloudpriv.controller import credentials, people, sessions
+from cloudpriv.controller import credentials, holders, people, session_cookies, sessions
 from cloudpriv.controller.holder_tables import HolderSession
 from cloudpriv.controller.sessions import FRESH, IDLE, LONGEST, MOST, Session
 from cloudpriv.controller.tables import Account, Person
-from cloudpriv.platform.actor import HOLDER, WORKER
-from cloudpriv.platform.errors import NotFoundError
+from cloudpriv.platform.actor import HOLDER, WORKER, Actor
+from cloudpriv.platform.errors import NotFoundError, UnauthenticatedError
 from cloudpriv.platform.ids import new_id
 from tests.factories import NOW, make_account, make_person, transaction
 from tests.purges import close
@@ -183,7 +184,9 @@ def test_the_list_shows_live_sessions_the_latest_first_with_their_browsers(servi
     assert shown(services, kim, NOW + IDLE) == [second.session_id]
 
 
-def test_nobody_has_more_than_ten_sessions_and_the_one_used_longest_ago_makes_room(services: Services, kim: Whose) -> None:
+def test_nobody_has_more_than_ten_sessions_and_the_one_that_would_end_first_makes_room(
+    services: Services, kim: Whose
+) -> None:
     alex = make_person(services, kim[0]).row.person_id
     _, of_alex = begin(services, (kim[0], alex))
     begun = [begin(services, kim, NOW + timedelta(seconds=number)) for number in range(MOST + 1)]
@@ -247,3 +250,39 @@ def test_nobody_begins_a_session_of_somebody_unknown(services: Services, kim: Wh
     for whose in ((kim[0], new_id()), (new_id(), kim[1])):
         with pytest.raises(NotFoundError):
             begin(services, whose)
+
+
+def test_a_session_of_a_token_is_opened_by_no_cookie_and_makes_room_before_those_of_browsers(
+    services: Services, kim: Whose
+) -> None:
+    cookies = [begin(services, kim)[1] for _ in range(MOST - 1)]
+    with transaction(services) as tx:
+        of_token = sessions.begin_token(tx, *kim, timedelta(minutes=10))
+    assert resume(services, session_cookies.make(kim[0], of_token.session_id).written()) is None
+    begin(services, kim)
+    assert of_token.session_id not in shown(services, kim)
+    assert all(resume(services, cookie) for cookie in cookies)
+
+
+def test_an_account_holder_comes_with_a_live_session_and_is_seen_at_most_once_a_minute(
+    services: Services, kim: Whose
+) -> None:
+    with transaction(services) as tx:
+        begun = sessions.begin_token(tx, *kim, IDLE * 2)
+    actor = replace(begun.actor, session_id=begun.session_id)
+
+    def come(now: datetime, who: Actor = actor) -> datetime:
+        with services.controller.statement(who, now) as tx:
+            assert holders.as_now(tx) == who
+        with transaction(services) as tx:
+            return tx.session.scalars(select(HolderSession.last_seen_at)).one()
+
+    assert come(NOW + timedelta(seconds=59)) == NOW
+    assert come(NOW + timedelta(seconds=60)) == NOW + timedelta(seconds=60)
+    other = make_person(services, kim[0]).row.person_id
+    for who in (replace(actor, session_id=new_id()), replace(actor, session_id=None), replace(actor, id=str(other))):
+        with pytest.raises(UnauthenticatedError):
+            come(NOW, who)
+    for over in (NOW + timedelta(seconds=60) + IDLE, NOW + IDLE * 2):
+        with pytest.raises(UnauthenticatedError):
+            come(over)
