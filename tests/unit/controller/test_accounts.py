@@ -1,13 +1,15 @@
 """Accounts: naming, sealing, and who sees them."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 
 from cloudpriv.bootstrap import Services
 from cloudpriv.controller import accounts
 from cloudpriv.platform.actor import Actor
+from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import ConflictError, InvalidError, NotFoundError, StaleError
 from tests import factories
 from tests.stack import every_row
@@ -62,6 +64,29 @@ def test_a_renamed_account_is_found_by_its_new_name_only(services: Services) -> 
         found = accounts.find_by_name(tx, "talk2m", "New Name")
     assert found is not None
     assert found.row.account_id == opened.row.account_id
+
+
+def test_a_name_is_looked_up_by_the_same_statements_whether_it_is_anybodys_or_not(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    factories.make_account(services, account_name="Acme Water")
+    seen, fetch_one = list[str](), Tx.fetch_one
+
+    def fetch(tx: Tx, statement: str, values: dict[str, Any]) -> Any:
+        seen.append(statement)
+        return fetch_one(tx, statement, values)
+
+    def statements(name: str) -> list[str]:
+        seen.clear()
+        with factories.transaction(services) as tx:
+            assert (accounts.find_by_name(tx, "talk2m", name) is None) == (name == "nobody's")
+        return seen.copy()
+
+    monkeypatch.setattr(Tx, "fetch_one", fetch)
+    event.listen(services.controller.engine, "before_cursor_execute", lambda *call: seen.append(call[2]))
+    here = statements("Acme Water")
+    assert len(here) == 2
+    assert statements("nobody's") == here
 
 
 def test_no_name_stands_in_the_database_in_plain_text(services: Services, owner_engine: Engine) -> None:
