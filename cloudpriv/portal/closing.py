@@ -2,14 +2,15 @@
 
 from typing import Final
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, request, url_for
 from flask_babel import gettext as _
 
+from cloudpriv.controller.accounts import OpenedAccount
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import ConflictError
 from cloudpriv.platform.text import normalised
 from cloudpriv.portal import guard, own_requests, pages, said
-from cloudpriv.rights import closure, own_restriction
+from cloudpriv.rights import closure, own_restriction, restriction
 
 blueprint: Final = Blueprint("closing", __name__, url_prefix="/portal")
 PAGE: Final = "/portal/closing"
@@ -24,6 +25,7 @@ def show(_tx: Tx) -> Response:
         "closing.html",
         status_of_account=account.row.status,
         closes_at=account.row.closes_at,
+        by_staff=_is_restricted_by_staff(account),
         days=closure.COOLING_OFF.days,
         undone="undone" in said.heard(),
     )
@@ -45,7 +47,9 @@ def close(tx: Tx) -> Response:
         return guard.redirected(PAGE)
     if normalised(request.form.get("account_name", "")) != normalised(account.profile["account_name"]):
         return _form(status=422, fault=_("That is not the name of this account. Nothing was closed."))
-    own_requests.ask(tx, "erasure", "account")
+    known = own_requests.ask(tx, "erasure", "account")
+    if known.row.effective_at is None:  # it waits for staff
+        return guard.redirected(url_for("requests.show", request_id=known.row.request_id))
     return guard.redirected(PAGE)
 
 
@@ -80,10 +84,15 @@ def lift(tx: Tx) -> Response:
     return guard.redirected(guard.HOME)
 
 
+def _is_restricted_by_staff(account: OpenedAccount) -> bool:
+    return "staff" in restriction.causes(account.row)
+
+
 def _form(*, status: int, fault: str | None = None) -> Response:
     _session, account, _person = guard.signed_in()
     name = account.profile["account_name"]
     return pages.render(
         "closing_confirm.html", status=status, account_name=name, state=account.row.status, fault=fault,
+        by_staff=_is_restricted_by_staff(account),
         days=closure.COOLING_OFF.days,
     )  # fmt: skip

@@ -140,7 +140,6 @@ def _page(person: KnownPerson, account: OpenedAccount, *, typed: dict[str, str] 
         changed=[deeds.field(name) for name in changed if name != NOTHING],
         unchanged=changed == (NOTHING,),
         locales=_locales(person.identity["locale"]),
-        editable=account.row.status != "closing",
     )
 
 

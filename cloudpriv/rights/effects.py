@@ -116,7 +116,8 @@ def _rectify(tx: Tx, _: Policy, request: SubjectRequest, details: Mapping[str, A
 def _erase(tx: Tx, policy: Policy, request: SubjectRequest, _: Mapping[str, Any]) -> str | None:
     """Whether or not it is restricted: whoever asks for it wants neither the restriction nor the data any more."""
     if request.scope == "account":
-        closure.close(tx, policy, request.account_id, request)
+        if not _is_closing(tx, request):  # else its purge answers
+            closure.close(tx, policy, request.account_id, request)
         return None
     if request.person_id is None:  # the person was erased since
         return ERASED

@@ -73,13 +73,17 @@ def test_a_recipient_without_an_address_is_told_by_staff(backend: Backend, base:
     assert len(backend.get(f"{base}/recipient-notices").get_json()["items"]) == 2
 
 
-def test_a_restriction_begins_and_ends(backend: Backend, base: str) -> None:
+def test_a_restriction_begins_and_its_end_is_announced(backend: Backend, base: str) -> None:
     person = f"{base}/people/{add(backend, base)}"
     for restricted in (person, base):
         assert [backend.post(f"{restricted}/restriction").status_code for _ in range(2)] == [204, 204]
         assert backend.get(restricted).status_code == 423
-        assert backend.send("DELETE", f"{restricted}/restriction").status_code == 204
-        assert backend.get(restricted).status_code == 200
+        assert backend.send("DELETE", f"{restricted}/restriction").status_code == 422  # for no reason
+        announced = backend.send("DELETE", f"{restricted}/restriction?ground=reason_ended")
+        assert (announced.status_code, announced.get_json()["restricted_for"]) == (200, ["staff"])
+        assert backend.get(f"{restricted}/restriction").get_json() == announced.get_json()
+        assert announced.get_json()["restriction_ends_at"] is not None
+        assert backend.get(restricted).status_code == 423
 
 
 def test_an_owner_is_replaced_after_a_check_and_that_is_stopped(backend: Backend, base: str) -> None:

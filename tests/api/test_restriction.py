@@ -32,6 +32,7 @@ OF_RIGHTS: Final = (
     *("verify_request", "decide_request", "extend_request", "withdraw_request", "restart_request"),
     *("replace_owner", "list_replacements", "read_replacement", "stop_replacement"),
     *("restrict_account", "lift_account", "restrict_person", "lift_person"),
+    *("read_account_restriction", "read_person_restriction"),
 )
 OF_RECIPIENTS: Final = (
     *("record_disclosure", "list_disclosures", "read_disclosure", "list_recipient_notices", "note_told", "note_impossible"),

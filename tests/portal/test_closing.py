@@ -125,12 +125,35 @@ def test_closing_and_undoing_twice_is_no_fault(kim: Holder) -> None:
     assert kim.post(UNDO, csrf_token=token).location == PAGE
 
 
-def test_a_restricted_account_is_not_closed(kim: Holder, services: Services, owner_engine: Engine) -> None:
+def test_an_account_that_was_restricted_on_its_owners_word_is_closed_on_it(
+    kim: Holder, services: Services, owner_engine: Engine
+) -> None:
     grant_restriction(services, kim, whole=True)
-    kim.sign_in()
-    assert CONFIRM not in kim.get(PAGE).text
-    assert kim.post(CONFIRM, PAGE, account_name=kim.names["account_name"]).status_code == 423
+    close(kim.sign_in())
+    assert status(owner_engine) == "closing"
+    assert "The processing of this account is restricted" in kim.get("/portal/").text
+    kim.post(UNDO, PAGE)
     assert status(owner_engine) == "restricted"
+
+
+def test_the_closing_of_an_account_that_staff_restricted_waits_for_staff(
+    kim: Holder, services: Services, owner_engine: Engine
+) -> None:
+    with transaction(services) as tx:
+        restriction.restrict_account(tx, kim.account_id)
+    kim.sign_in()
+    assert "our staff decides about that" in kim.get(PAGE).text
+    answer = kim.post(CONFIRM, account_name=kim.names["account_name"])
+    assert str(answer.location).startswith("/portal/requests/")
+    assert "Our staff looks into it" in kim.get(str(answer.location)).text
+    assert status(owner_engine) == "restricted"
+
+
+def test_people_see_when_a_restriction_ends(kim: Holder, services: Services) -> None:
+    with transaction(services, now=NOW) as tx:
+        restriction.restrict_account(tx, kim.account_id)
+        restriction.lift_account(tx, kim.account_id, "reason_ended")
+    assert "It ends on 8 Jun 2026, 12:00 UTC" in Page(kim.sign_in().get("/portal/").text).one("main").text
 
 
 def test_an_owner_lifts_the_restriction_that_was_asked_for(kim: Holder, services: Services, owner_engine: Engine) -> None:
@@ -160,8 +183,8 @@ def test_what_staff_restricted_on_its_own_is_not_lifted_by_its_holder(
     grant_restriction(services, kim, whole=False)
     later = NOW + timedelta(days=1)
     with transaction(services, now=later) as tx:
-        restriction.lift_account(tx, kim.account_id)
-        restriction.lift_person(tx, kim.account_id, kim.person_id)
+        restriction.end(tx, kim.account_id, None, "request")
+        restriction.end(tx, kim.account_id, kim.person_id, "request")
         restriction.restrict_account(tx, kim.account_id)
         restriction.restrict_person(tx, kim.account_id, kim.person_id)
     time.pass_by(days=1)

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine, select, text
 
 from cloudpriv.bootstrap import Services
-from cloudpriv.controller import sessions
+from cloudpriv.controller import accounts, sessions
 from cloudpriv.controller.outbox import Mail
 from cloudpriv.controller.tables import Account
 from cloudpriv.platform.clock import utc_now
@@ -260,12 +260,19 @@ def test_a_hold_keeps_a_closed_account(services: Services, worker_services: Serv
     assert purge_of(services, planned.purge_id).status == "planned"
 
 
-def test_a_restricted_account_is_not_closed(services: Services) -> None:
+def test_a_restriction_lasts_while_the_account_is_closing_and_when_that_is_undone(services: Services) -> None:
     account_id = make_account(services).row.account_id
-    with transaction(services) as tx:
+    now = utc_now()
+    with transaction(services, now=now) as tx:
         restriction.restrict_account(tx, account_id)
-    with pytest.raises(AccountRestrictedError):
-        close(services, account_id)
+    ends = close(services, account_id)
+    with pytest.raises(AccountRestrictedError), transaction(services, BACKEND) as tx:
+        accounts.read_account(tx, account_id)
+    with transaction(services, BACKEND) as tx:
+        assert accounts.list_accounts(tx, after=None, limit=5) == []
+    with transaction(services, now=ends - STEP) as tx:
+        closure.undo(tx, account_id)
+    assert status_of(services, account_id) == ("restricted", None)
 
 
 @pytest.mark.parametrize("locale", ["en", "sv", "fr", "es"])

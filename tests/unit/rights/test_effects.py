@@ -17,6 +17,7 @@ from cloudpriv.retention import holds
 from cloudpriv.rights import consents, effects, handling, letters, requests, restriction
 from cloudpriv.rights.closure import COOLING_OFF
 from cloudpriv.rights.requests import Identity, KnownRequest
+from cloudpriv.rights.restriction import NOTICE
 from cloudpriv.rights.tables import RecipientNotice
 from tests.disclosed import ALL, disclose, holder
 from tests.factories import BACKEND, NOW, make_account, make_person, transaction
@@ -179,8 +180,9 @@ def test_an_objection_waits_for_a_decision_restricted_if_that_was_asked_for(
     assert (status_of(services, account_id) == "restricted") == (restrict and not of_person)
     with transaction(services) as tx:
         handling.refuse(tx, services.policy, asked.row.request_id, "compelling_grounds", "Safety of the network.")
-    assert not is_restricted(services, account_id, person_id)
-    assert status_of(services, account_id) == "active"
+        standing = restriction.standing(tx, account_id, person_id if of_person else None)
+    told = (("objection",), NOW + NOTICE, "objection_decided") if restrict else ((), None, None)
+    assert standing == told, "not before its asker was told"
 
 
 def test_an_upheld_objection_stops_the_processing(services: Services) -> None:
@@ -231,21 +233,21 @@ def test_what_was_restricted_for_one_objection_goes_on_for_the_next_that_asks_fo
     for known in (asked[0], asked[2], asked[1]):
         with transaction(services) as tx:
             handling.refuse(tx, services.policy, known.row.request_id, "compelling_grounds", "Safety of the network.")
-        found.append(status_of(services, account_id))
-    assert found == ["restricted", "active", "active"]
+            found.append(restriction.standing(tx, account_id, None).ends_at)
+    assert found == [None, NOW + NOTICE, NOW + NOTICE]
 
 
 def test_a_restriction_that_ended_before_keeps_no_later_one(services: Services) -> None:
     account_id = make_account(services).row.account_id
     ask(services, account_id, "restriction")
     with transaction(services) as tx:
-        restriction.lift_account(tx, account_id)
+        restriction.end(tx, account_id, None, "request")
     with transaction(services, BACKEND, NOW + timedelta(days=1)) as tx:
         asked = handling.receive(
             tx, services.policy, account_id, "objection", details={"restrict": True}, identity=Identity("backend", "x")
         )
     with transaction(services, now=NOW + timedelta(days=2)) as tx:
-        handling.refuse(tx, services.policy, asked.row.request_id, "compelling_grounds", "Safety of the network.")
+        handling.withdraw(tx, asked.row.request_id)
     assert status_of(services, account_id) == "active"
 
 
@@ -291,5 +293,5 @@ def test_a_restriction_lifted_and_asked_for_again_is_told_again(services: Servic
     for _ in range(2):
         ask(services, account_id, "restriction")
         with transaction(services) as tx:
-            restriction.lift_account(tx, account_id)
+            restriction.end(tx, account_id, None, "request")
     assert len(notices(services)) == 2

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, text
 from cloudpriv.bootstrap import Services
 from cloudpriv.controller import people
 from cloudpriv.platform.errors import AccountClosingError, ConflictError, ForbiddenError, InvalidError
-from cloudpriv.rights import handling, requests
+from cloudpriv.rights import handling, requests, restriction
 from cloudpriv.rights.closure import COOLING_OFF
 from cloudpriv.rights.requests import KnownRequest
 from tests.exports import IDENTIFIED, run
@@ -138,7 +138,7 @@ def test_an_objection_waits_for_staff_who_may_uphold_it(services: Services, hand
 
 @pytest.mark.parametrize("end", ["refuse", "withdraw"])
 def test_what_an_objection_had_restricted_is_free_when_the_last_of_them_ends(
-    services: Services, handle: Handle, owner_engine: Engine, end: str
+    services: Services, account_id: UUID, handle: Handle, owner_engine: Engine, end: str
 ) -> None:
     first, second = (handle("objection", details={"text": each, "restrict": True}) for each in ("this", "that"))
     found = []
@@ -148,8 +148,10 @@ def test_what_an_objection_had_restricted_is_free_when_the_last_of_them_ends(
                 handling.refuse(tx, services.policy, known.row.request_id, "compelling_grounds", "weighed")
             else:
                 handling.withdraw(tx, known.row.request_id)
-        found.append(status(owner_engine))
-    assert found == ["restricted", "active"]
+        with transaction(services) as tx:
+            found.append((status(owner_engine), restriction.standing(tx, account_id, None).ends_at))
+    refused = ("restricted", NOW + restriction.NOTICE)  # the asker is told before
+    assert found == [("restricted", None), refused if end == "refuse" else ("active", None)]
 
 
 def test_a_rectification_in_words_is_done_by_staff_who_say_what_they_did(services: Services, handle: Handle) -> None:

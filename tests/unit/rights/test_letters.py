@@ -14,6 +14,7 @@ from cloudpriv.bootstrap import Services
 from cloudpriv.controller import outbox, people
 from cloudpriv.rights import effects, handling, letters, requests
 from cloudpriv.rights.request_grounds import GROUNDS, TYPES
+from cloudpriv.rights.restriction import ENDS
 from cloudpriv.rights.requests import Identity, KnownRequest
 from tests.exports import IDENTIFIED, run
 from tests.factories import NOW, make_account, make_person, transaction
@@ -21,7 +22,7 @@ from tests.mailbox import Mailbox, mail_server, with_mail
 from tests.requests import receive
 from workers import jobs
 
-KINDS = (*letters.TRUE_WHILE, letters.DIGEST)
+KINDS = (*letters.TRUE_WHILE, letters.DIGEST, ENDS)
 DAY = timedelta(days=1)
 
 

@@ -94,8 +94,8 @@ def test_everything_is_as_before_when_the_restriction_is_lifted(services: Servic
     assert restrict(services, account_id, person_id)
     assert restrict(services, account_id)
     with transaction(services) as tx:
-        assert restriction.lift_account(tx, account_id)
-        assert restriction.lift_person(tx, account_id, person_id)
+        assert restriction.end(tx, account_id, None, "staff").causes == ()
+        assert restriction.end(tx, account_id, person_id, "staff").causes == ()
     with transaction(services, BACKEND) as tx:
         for use in READS.values():
             assert use(tx, account_id, person_id, device_id)
@@ -110,8 +110,9 @@ def test_what_is_done_already_is_not_done_again(services: Services, owner_engine
     assert [restrict(services, account_id), restrict(services, account_id)] == [True, False]
     assert [restrict(services, account_id, person_id), restrict(services, account_id, person_id)] == [True, False]
     with transaction(services) as tx:
-        assert [restriction.lift_account(tx, account_id) for _ in range(2)] == [True, False]
-        assert [restriction.lift_person(tx, account_id, person_id) for _ in range(2)] == [True, False]
+        for _ in range(2):
+            restriction.end(tx, account_id, None, "staff")
+            restriction.end(tx, account_id, person_id, "staff")
     with owner_engine.connect() as connection:
         told = text("SELECT kind, concerns FROM recipient_notices ORDER BY notice_id")
         assert [tuple(row) for row in connection.execute(told)] == [("restriction", None), ("restriction", person_id)]
@@ -141,9 +142,9 @@ def test_no_hint_is_mailed_while_restricted(services: Services, of_person: bool)
         assert credentials.open_hint(tx, accounts.find_account(tx, account_id), person_id) is None
 
 
-def test_an_account_that_is_being_erased_is_not_restricted_any_more(services: Services) -> None:
+def test_an_account_that_is_being_erased_is_not_restricted_any_more_but_a_person_in_it_is(services: Services) -> None:
     account_id, person_id, _ = furnished(services)
     close(services, account_id)
-    for each in (None, person_id):
-        with pytest.raises(AccountClosingError):
-            restrict(services, account_id, each)
+    with pytest.raises(AccountClosingError):
+        restrict(services, account_id)
+    assert restrict(services, account_id, person_id)
