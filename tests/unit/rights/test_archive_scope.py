@@ -18,6 +18,7 @@ from cloudpriv.rights.erasure import erase_person
 from tests.disclosed import disclose
 from tests.exports import IDENTIFIED, ask, open_archive, run, stored
 from tests.factories import NOW, make_account, make_person, transaction
+from tests.requests import DOCUMENTS, receive
 from tests.unit.rights.full_account import FullAccount, full_account
 
 NOT_OF_A_PERSON = {"devices.json", "notices.json"}
@@ -78,7 +79,8 @@ def test_a_person_is_told_what_they_sign_in_with_and_nothing_else_of_the_account
 ) -> None:
     account = json.loads(archive_of(services, made, "kim").read("account.json"))
     assert account["profile"] == {"account_name": "acme-canary"}
-    assert set(account) == {"id", "service", "status", "profile", "created_at", "closes_at"}
+    restriction = {"restricted_for", "restriction_ends_at", "restriction_end_ground"}
+    assert set(account) == {"id", "service", "status", "profile", "created_at", "closes_at", *restriction}
 
 
 def test_a_person_is_told_to_whom_data_of_the_whole_account_was_disclosed(
@@ -94,6 +96,18 @@ def test_a_person_is_told_to_whom_data_of_the_whole_account_was_disclosed(
     )
     assert set(of_all["details"]) == {"recipient", "purpose"}
     assert own["details"]["reference"] == "canary-kim"
+
+
+def test_an_accounts_archive_tells_neither_words_of_its_peoples_requests_nor_who_of_staff_verified_them(
+    services: Services, made: FullAccount
+) -> None:
+    receive(services, made.account_id, "objection", details={"text": "our own"}, identity=DOCUMENTS)
+    run(services, export_id := ask(services, made.account_id))
+    told = json.loads(open_archive(services, export_id).read("requests.json"))
+    assert {row["scope"] for row in told} == {"account", "person"}
+    for row in told:
+        assert (row["details"] is None) == (row["scope"] == "person")
+        assert row["identity_verified_by"] in (None, "client", "operator")
 
 
 def test_what_names_nobody_is_in_no_persons_archive_unless_it_was_of_everybody(

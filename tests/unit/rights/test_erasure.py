@@ -10,9 +10,9 @@ from cloudpriv.bootstrap import Services
 from cloudpriv.controller import accounts, credentials, people, sessions
 from cloudpriv.controller.holder_tables import Disclosure
 from cloudpriv.metadata import CONTROLLER
-from cloudpriv.platform.actor import WORKER
+from cloudpriv.platform.actor import OPERATOR, WORKER
 from cloudpriv.platform.classify import classification_of, erased_tables
-from cloudpriv.platform.errors import GoneError
+from cloudpriv.platform.errors import GoneError, NotFoundError
 from cloudpriv.retention import holds
 from cloudpriv.rights import codes, consents, export, leases, requests, states
 from cloudpriv.rights.erasure import erase_person
@@ -21,7 +21,8 @@ from cloudpriv.rights.requests import Identity
 from cloudpriv.rights.tables import Export, PolicyAnnouncement, RecipientNotice, SubjectRequest
 from tests.disclosed import disclose
 from tests.exports import ask, make_session, open_archive, run, stored
-from tests.factories import NOW, make_account, make_device, make_person, transaction
+from tests.factories import BACKEND, NOW, make_account, make_device, make_person, transaction
+from tests.requests import member, owner
 from tests.stack import every_row
 
 
@@ -228,3 +229,19 @@ def test_an_archive_of_the_person_alone_is_never_made_once_they_are_erased(
         assert (export_row.status, export_row.person_id) == ("failed", None)
         assert tx.session.scalars(select(SubjectRequest)).one().status == "withdrawn"
     assert stored(services, account_id) == []
+
+
+@pytest.mark.parametrize("kind", ["staff", "backend", "owner", "member"])
+def test_of_an_account_that_is_gone_nobody_is_there_to_be_erased(
+    services: Services, owner_engine: Engine, kind: str
+) -> None:
+    account_id = make_account(services).row.account_id
+    person_id = make_person(services, account_id).row.person_id
+    with owner_engine.begin() as connection:
+        connection.execute(text("UPDATE accounts SET status = 'purging'"))
+    holders = {"owner": owner, "member": member}
+    actors = {"staff": OPERATOR, "backend": BACKEND, **{name: by(account_id, person_id) for name, by in holders.items()}}
+    with transaction(services, actors[kind]) as tx, pytest.raises(NotFoundError):
+        erase_person(tx, account_id, person_id, 1)
+    with transaction(services, actors[kind]) as tx, pytest.raises(NotFoundError):
+        requests.receive(tx, services.policy, account_id, "erasure", person_id=person_id)

@@ -14,8 +14,8 @@ from cloudpriv.bootstrap import Services
 from cloudpriv.controller import outbox, people
 from cloudpriv.rights import effects, handling, letters, requests
 from cloudpriv.rights.request_grounds import GROUNDS, TYPES
-from cloudpriv.rights.restriction import ENDS
 from cloudpriv.rights.requests import Identity, KnownRequest
+from cloudpriv.rights.restriction import ENDS
 from tests.exports import IDENTIFIED, run
 from tests.factories import NOW, make_account, make_person, transaction
 from tests.mailbox import Mailbox, mail_server, with_mail

@@ -10,9 +10,7 @@ from sqlalchemy import Engine, text
 from cloudpriv.bootstrap import Services
 from cloudpriv.platform.actor import SERVICES, Actor, Service
 from cloudpriv.platform.errors import (
-    AccountClosingError,
     ConflictError,
-    DomainError,
     ForbiddenError,
     GoneError,
     InvalidError,
@@ -46,13 +44,10 @@ def test_an_answer_is_due_by_the_calendar_of_the_controllers_country(
         assert requests.receive(tx, services.policy, account_id, "portability", identity=IDENTIFIED).row.due_on == due_on
 
 
-@pytest.mark.parametrize(("status", "refusal"), [("closing", AccountClosingError), ("purging", NotFoundError)])
-def test_no_copy_is_made_of_an_account_that_is_being_erased(
-    services: Services, owner_engine: Engine, status: str, refusal: type[DomainError]
-) -> None:
+def test_nobody_asks_about_an_account_that_is_gone(services: Services, owner_engine: Engine) -> None:
     account_id = make_account(services).row.account_id
-    set_status(owner_engine, account_id, status)
-    with pytest.raises(refusal):
+    set_status(owner_engine, account_id, "purging")
+    with pytest.raises(NotFoundError):
         ask(services, account_id)
 
 
@@ -182,8 +177,18 @@ def test_an_account_that_can_still_be_kept_is_exported_while_it_closes(services:
     with owner_engine.begin() as connection:
         connection.execute(text("UPDATE accounts SET status = 'closing', closes_at = :at"), {"at": NOW + DAY})
     assert receive(services, account_id).answer.status == "pending"
-    with pytest.raises(AccountClosingError):
-        receive(services, account_id, now=NOW + DAY)
+
+
+@pytest.mark.parametrize("closes_at", [NOW - DAY, None])
+@pytest.mark.parametrize("type_", TYPES)
+def test_a_request_is_recorded_until_its_account_is_gone(
+    services: Services, owner_engine: Engine, type_: str, closes_at: datetime | None
+) -> None:
+    account_id = make_account(services).row.account_id
+    with owner_engine.begin() as connection:
+        connection.execute(text("UPDATE accounts SET status = 'closing', closes_at = :at"), {"at": closes_at})
+    known = receive(services, account_id, type_)
+    assert (read(services, known).row.status, known.row.due_on) == (known.row.status, date(2026, 7, 1))
 
 
 def test_the_time_to_answer_is_extended_once_with_a_reason_within_the_first_month(services: Services) -> None:
@@ -277,8 +282,58 @@ def test_an_owner_sees_the_accounts_requests_and_a_member_their_own(services: Se
     assert seen(owner(account_id, boss)) == {each.row.request_id for each in (whole, own, other)}
     assert seen(member(account_id, kim)) == {own.row.request_id}
     everything = (whole, own, other, foreign)
-    assert [readable(owner(account_id, boss), each) for each in everything] == [True, True, True, False]
+    assert [readable(owner(account_id, boss), each) for each in everything] == [True, False, True, False]
     assert [readable(member(account_id, kim), each) for each in everything] == [False, True, False, False]
+
+
+def test_an_owner_sees_that_a_member_asked_and_neither_words_nor_copy(services: Services) -> None:
+    account_id = make_account(services).row.account_id
+    boss, kim = (make_person(services, account_id).row.person_id for _ in range(2))
+    own = receive(services, account_id, "access", person_id=kim, details={"text": "canary"})
+    refused = receive(services, account_id, "objection", person_id=kim, details={"text": "canary"})
+    with transaction(services) as tx:
+        requests.refuse(tx, services.policy, refused.row.request_id, "compelling_grounds", "canary")
+    actor = owner(account_id, boss)
+    with transaction(services, actor) as tx:
+        listed = requests.list_requests(tx, account_id, after=None, limit=10)
+        latest = requests.list_latest(tx, account_id, before=None, limit=10)
+        assert requests.list_latest(tx, account_id, exported=True, before=None, limit=10) == []
+    for known in (*listed, *latest, read(services, own, actor)):
+        assert (known.export, known.details, known.is_told) == (None, {}, False)
+        assert known.row.type in ("access", "objection")
+    for look in (requests.read_export, requests.progress_of, requests.open_archive):
+        with transaction(services, actor) as tx, pytest.raises(NotFoundError):
+            look(tx, own.answer.export_id)
+    assert read(services, own, member(account_id, kim)).details["text"] == "canary"
+    assert read(services, own).details["text"] == "canary"
+
+
+def test_an_owner_asks_for_nobody_else(services: Services) -> None:
+    account_id = make_account(services).row.account_id
+    boss, kim = (make_person(services, account_id).row.person_id for _ in range(2))
+    with pytest.raises(NotFoundError):
+        receive(services, account_id, actor=owner(account_id, boss), person_id=kim)
+
+
+@pytest.mark.parametrize("end", ["complete", "refuse", "withdraw"])
+def test_of_what_was_to_be_rectified_only_the_fields_are_kept(services: Services, end: str) -> None:
+    account_id = make_account(services).row.account_id
+    details = {"text": "see there", "changes": {"phones": ["canary"], "customer": {"company_name": "canary"}}}
+    known, tied = (receive(services, account_id, "rectification", details=details) for _ in range(2))
+    with transaction(services) as tx:
+        request_id = known.row.request_id
+        requests.begin(tx, services.policy, request_id)
+        if end == "complete":
+            requests.complete(tx, services.policy, request_id, "rectified")
+        elif end == "refuse":
+            requests.refuse(tx, services.policy, request_id, "data_accurate", "it was right")
+        else:
+            requests.withdraw(tx, tied.row.request_id)
+            requests.withdraw(tx, request_id)
+    for each in (known, tied):
+        found = read(services, each).details
+        assert (found["fields"], found["text"]) == (["customer", "phones"], "see there")
+        assert "canary" not in str(found)
 
 
 def test_a_member_asks_about_themselves_alone_and_nobody_decides_their_own_request(services: Services) -> None:
