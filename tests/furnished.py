@@ -34,7 +34,14 @@ def furnish(tx: Tx, account_id: UUID, person_id: UUID) -> None:
     day, browser = timedelta(days=1), key.seal(session, SESSION, {"browser": "any"})
     seen = {"created_at": tx.now, "last_seen_at": tx.now, "password_at": tx.now, "expires_at": tx.now + day}
     tx.session.add(HolderSession(**of_person, session_id=session, secret_hash=bytes(32), browser=browser, **seen))
-    asked = {"purpose": "identity", "tries": 0, "created_at": tx.now, "expires_at": tx.now + day}
+    asked = {
+        "purpose": "identity",
+        "known": False,
+        "mailed": True,
+        "tries": 0,
+        "created_at": tx.now,
+        "expires_at": tx.now + day,
+    }
     tx.session.add(OneTimeCode(**of_person, code_id=code, **asked))
     record = key.seal(consent, CONSENT, {"method": "portal"})
     given = {"purpose": "surveys", "number": 1, "state": "given", "at": tx.now, "policy_version": VERSION}
