@@ -1,5 +1,6 @@
 """The schema of each plane's database: bring it up to date, and check that it is. The engine is of that plane's owner."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -10,7 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, MetaData, create_engine
+from sqlalchemy import Connection, Engine, MetaData, create_engine
 
 from cloudpriv.config import load, load_processor
 from cloudpriv.metadata import CONTROLLER, PROCESSOR
@@ -19,6 +20,7 @@ from cloudpriv.platform.db import CONTROLLER_SCHEMA, PROCESSOR_SCHEMA
 PlaneName = Literal["controller", "processor"]
 
 LOCK: Final = 7_235_001  # any number, the same for every `db upgrade`, so that two of them take turns
+TURN_SECONDS: Final = 0.5
 TABLES: Final[dict[PlaneName, MetaData]] = {"controller": CONTROLLER, "processor": PROCESSOR}
 SCHEMAS: Final[dict[PlaneName, str]] = {"controller": CONTROLLER_SCHEMA, "processor": PROCESSOR_SCHEMA}
 
@@ -46,8 +48,7 @@ def upgrade_named() -> str:
 def upgrade(engine: Engine, plane: PlaneName = "controller") -> str:
     """Apply all revisions, one process at a time; the revision that the database then has."""
     with engine.connect() as connection:
-        connection.exec_driver_sql(f"SELECT pg_advisory_lock({LOCK})")
-        connection.commit()
+        _take_turn(connection)
         config = _config(plane)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
@@ -55,6 +56,14 @@ def upgrade(engine: Engine, plane: PlaneName = "controller") -> str:
         connection.exec_driver_sql(f"SELECT pg_advisory_unlock({LOCK})")
         connection.commit()
     return head(plane)
+
+
+def _take_turn(connection: Connection) -> None:
+    """Wait for other upgrades, but not within a statement: making an index concurrently waits for those to end."""
+    while not connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({LOCK})").scalar():
+        connection.rollback()
+        time.sleep(TURN_SECONDS)
+    connection.commit()
 
 
 def head(plane: PlaneName = "controller") -> str:

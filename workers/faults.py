@@ -38,9 +38,11 @@ def told(job: str, subject: str, *, but: tuple[type[Exception], ...] = ()) -> It
     """Have a fault told in one line and go on as an UnexpectedError that has nothing else of it, but for expected ones."""
     try:
         yield
-    except (UnexpectedError, *but):
+    except UnexpectedError:
         raise
-    except Exception as fault:  # noqa: BLE001  whatever it is, its text is not to come any further
+    except Exception as fault:
+        if isinstance(fault, but):
+            raise
         known = UnexpectedError(fault)
         log.error("job_failed", job=job, subject=subject, fault=known.fault, place=known.place)
         raise known from None

@@ -56,8 +56,10 @@ class _Worker(SimpleWorker):
     def _finalize_failure(self, job: Job, queue: Queue, execution: Execution, exc_info: ExcInfo) -> None:
         """Let RQ tell and keep of a failure no more than class and place."""
         fault = exc_info[1]
-        known = fault if fault is None or isinstance(fault, UnexpectedError) else UnexpectedError(fault)
-        super()._finalize_failure(job, queue, execution, (type(known), known, None))
+        if fault is not None:
+            known = fault if isinstance(fault, UnexpectedError) else UnexpectedError(fault)
+            exc_info = (UnexpectedError, known, None)
+        super()._finalize_failure(job, queue, execution, exc_info)
 
     def subscribe(self) -> None:
         """Listen to no commands."""

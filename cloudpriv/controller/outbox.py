@@ -1,7 +1,8 @@
 """The outbox: mail that is to reach a person, as rows that say to whom and why, and nothing else.
 
 Address, name and text are looked up and opened when the mail is sent, so that no row, job or log holds them, and what was
-rectified or erased in between is so for the mail too. A mail is never lost: its row says when it is tried next, and every
+rectified or erased in between is so for the mail too. Only a mail to an address that is registered no more has that along,
+sealed, until the mail has ended. A mail is never lost: its row says when it is tried next, and every
 attempt first puts that off, so whoever dies in one is followed by the next. It may be delivered twice, when a worker dies or
 loses the database between the server's answer and its own commit; both carry the same Message-ID.
 """
@@ -10,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email.message import EmailMessage
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import structlog
@@ -20,6 +21,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     String,
     Uuid,
     and_,
@@ -45,6 +47,8 @@ Values = Mapping[str, mail_templates.Value]
 
 log = structlog.get_logger(__name__)
 
+ADDRESSEE: Final = "outbox.addressee"  # what values are sealed for (see platform.keys)
+WHY_ADDRESSEE: Final = "where the last mail to an address goes that is registered no more; erased once that mail has ended"
 WHY: Final = "that a mail was to be sent, without its content; kept for 30 days"
 UTC_TIME: Final = DateTime(timezone=True)
 FIRST_PAUSE: Final = timedelta(minutes=3)  # longer than an attempt: a dozen answers of the server, 10 s each at most
@@ -78,6 +82,9 @@ class Mail(ControllerBase):
     person_id: Mapped[UUID | None] = withheld(Category.OPERATION, Uuid, nullable=True, why=WHY)
     # What the mail is about: a request, a code, a consent; its kind says which.
     subject_id: Mapped[UUID | None] = withheld(Category.OPERATION, Uuid, nullable=True, why=WHY)
+    addressee: Mapped[bytes | None] = withheld(
+        Category.IDENTIFICATION, LargeBinary, nullable=True, sealed=ADDRESSEE, why=WHY_ADDRESSEE
+    )
     kind: Mapped[str] = withheld(Category.OPERATION, String, why=WHY)
     status: Mapped[str] = withheld(Category.OPERATION, String, why=WHY)
     failure: Mapped[str | None] = withheld(Category.OPERATION, String, nullable=True, why=WHY)
@@ -95,6 +102,14 @@ class Letter:
     locale: str | None
     values: Values
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Addressee:
+    """An address that is registered no more, or will not be, and the language of whose it was."""
+
+    email: str
+    locale: str | None
 
 
 # How mails of a kind are written, as they are sent. May raise DroppedError.
@@ -135,14 +150,7 @@ def queue_mails(
 ) -> list[UUID]:
     """Have a mail of `kind` sent to each person (by account and id) when the sweep finds it; their ids."""
     made = {new_id(): reader for reader in readers}
-    same = {
-        "kind": kind,
-        "subject_id": subject_id,
-        "status": "queued",
-        "attempts": 0,
-        "created_at": tx.now,
-        "next_try_at": tx.now,
-    }
+    same = _queued(tx, kind, subject_id)
     rows = [
         {"mail_id": mail_id, "account_id": account_id, "person_id": person_id, **same}
         for mail_id, (account_id, person_id) in made.items()
@@ -150,6 +158,36 @@ def queue_mails(
     if rows:
         tx.session.execute(insert(Mail), rows)
     return list(made)
+
+
+def queue_mail_to(tx: Tx, kind: str, account: OpenedAccount, addressee: Addressee, subject_id: UUID | None = None) -> UUID:
+    """Have a mail of `kind` sent to an address that nobody in the account has any more; the row keeps it until then.
+
+    It names no person, so that it outlives the erasure of the one whose address it was.
+    """
+    mail_id = new_id()
+    sealed = account.key.seal(mail_id, ADDRESSEE, {"email": addressee.email, "locale": addressee.locale})
+    of_account = {"mail_id": mail_id, "account_id": account.row.account_id, "addressee": sealed}
+    tx.session.execute(insert(Mail).values(**_queued(tx, kind, subject_id), **of_account))
+    tx.wake.append(("mail", mail_id))
+    return mail_id
+
+
+def to_addressee(content: Content) -> Writer:
+    """Mails to the address that came along with the mail. They greet nobody: whose it was is gone, or was somebody else."""
+
+    def write(tx: Tx, mail: Mail) -> Letter:
+        if mail.account_id is None or mail.addressee is None:
+            raise DroppedError("nobody")
+        try:
+            account = accounts.find_account(tx, mail.account_id)
+        except NotFoundError:
+            raise DroppedError("nobody") from None
+        addressee = account.key.open(mail.mail_id, ADDRESSEE, mail.addressee)
+        values = {**_of_account(account), **content(tx, account, mail)}
+        return Letter(addressee["email"], addressee["locale"], values)
+
+    return write
 
 
 def to_person(content: Content) -> Writer:
@@ -166,8 +204,7 @@ def to_person(content: Content) -> Writer:
             raise DroppedError("nobody") from None
         values = {
             "greeted": identity["name"] or identity["username"],
-            "service": SERVICE_NAMES[account.row.service],
-            "account": account.profile["account_name"],
+            **_of_account(account),
             **content(tx, account, mail),
         }
         return Letter(identity["email"] or "", identity["locale"], values)
@@ -250,6 +287,16 @@ def _written(plane: Plane, mailer: Mailer, mail_id: UUID, now: datetime, writers
         raise DroppedError("no_address") from None
 
 
+def _queued(tx: Tx, kind: str, subject_id: UUID | None) -> dict[str, Any]:
+    """What every row begins with."""
+    times = {"created_at": tx.now, "next_try_at": tx.now}
+    return {"kind": kind, "subject_id": subject_id, "status": "queued", "attempts": 0, **times}
+
+
+def _of_account(account: OpenedAccount) -> Values:
+    return {"service": SERVICE_NAMES[account.row.service], "account": account.profile["account_name"]}
+
+
 def _hint(tx: Tx, account: OpenedAccount, mail: Mail) -> Values:
     hint = None if mail.person_id is None else credentials.open_hint(tx, account, mail.person_id)
     if hint is None:
@@ -282,5 +329,7 @@ def _mark(tx: Tx, mail: Mail, status: str, failure: str | None) -> None:
     mail.status, mail.failure = status, failure
     mail.sent_at = tx.now if status == "sent" else None
     log.info("mail", mail=str(mail.mail_id), kind=mail.kind, status=status, failure=failure, attempts=mail.attempts)
+    if status != "queued":
+        mail.addressee = None
     if status != "queued" and mail.account_id is not None:
         events.record(tx, ACTIONS[status], account_id=mail.account_id, subject_id=mail.person_id)

@@ -14,6 +14,7 @@ from cloudpriv.portal import cookies, deeds, guard, i18n, lists, own_requests, p
 from cloudpriv.portal.request_forms import Asked
 from cloudpriv.portal.request_words import KINDS, RESTRICTION_GROUNDS
 from cloudpriv.rights import handling, requests
+from cloudpriv.rights.articles import cited
 from cloudpriv.rights.request_exports import EXPORTED
 from cloudpriv.rights.request_grounds import GROUNDS, RequestType
 from cloudpriv.rights.requests import KnownRequest
@@ -149,7 +150,7 @@ def _answer(known: KnownRequest) -> dict[str, Any]:
     return {
         "outcome": None if outcome is None else request_words.phrase("outcomes", outcome),
         "ground": None if ground is None else request_words.phrase("grounds", ground),
-        "article": None if ground is None else GROUNDS[ground][row.type],
+        "article": None if ground is None else cited(GROUNDS[ground][row.type], language),
         "reason": None if reason is None else request_words.phrase("reasons", reason),
         "extension": details.get("extension", {}).get("reason"),
         "authority": authority,

@@ -14,7 +14,7 @@ from cloudpriv.platform.db import ControllerBase, Tx
 from cloudpriv.retention import holds
 from cloudpriv.retention.around import Around
 from cloudpriv.retention.scope import scope_of
-from cloudpriv.rights import requests, states, telling
+from cloudpriv.rights import addresses, requests, states, telling
 from cloudpriv.rights.tables import Export, SubjectRequest
 
 
@@ -23,16 +23,21 @@ def erase_person(tx: Tx, account_id: UUID, person_id: UUID, version: int, *, req
     """Erase a person, and with them every archive of the account: one that is ready is gone, one in the making begins anew.
 
     Recipients of the person's data are told, and open requests of the person end, but for that of `request_id`, which this
-    carries out. False when legal holds keep something of the person: the rest is erased, nobody finds the person any more,
-    and what is held goes when the holds end. Raises as `people.remove_person` does, `restricted` as there. The account
-    stays locked, as whoever makes an archive or places a hold has to lock it, too.
+    carries out: of that the person is told, at an address that goes along with the mail alone. False when legal holds keep
+    something of the person: the rest is erased, nobody finds the person any more, and what is held goes when the holds end.
+    Raises as `people.remove_person` does, `restricted` as there. The account stays locked, as whoever makes an archive or
+    places a hold has to lock it, too.
     """
-    accounts.lock_account(tx, account_id, restricted=restricted)
-    accounts.check_version(people.find_person(tx, account_id, person_id).version, version)
+    account = accounts.lock_account(tx, account_id, restricted=restricted)
+    person = people.find_person(tx, account_id, person_id)
+    accounts.check_version(person.version, version)
     categories = exported_categories(ControllerBase.metadata)
     telling.notify(tx, account_id, "erasure", categories, person_id=person_id, request_id=request_id)
     _end_requests(tx, account_id, person_id, request_id)
     held = holds.on_person(tx, account_id, person_id)
+    if request_id is not None:
+        identity = people.open_identity(account.key, person)
+        addresses.tell_erased(tx, account, identity, request_id, held=bool(held))
     _end_archives(tx, account_id, person_id)
     if held:
         people.defer_erasure(tx, account_id, person_id, version, restricted=restricted)

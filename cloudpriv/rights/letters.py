@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Final
 from uuid import UUID
 
+from sqlalchemy import exists, select, text
+
 from cloudpriv import mail_templates
 from cloudpriv.controller import outbox, people
 from cloudpriv.controller.accounts import OpenedAccount
@@ -14,7 +16,9 @@ from cloudpriv.controller.outbox import DroppedError, Letter, Mail, Values, Writ
 from cloudpriv.platform.db import Tx
 from cloudpriv.policy.register import Policy
 from cloudpriv.policy.schema import Authority, Text
+from cloudpriv.retention.duties import DAILY
 from cloudpriv.rights import deadlines
+from cloudpriv.rights.articles import cited
 from cloudpriv.rights.post import Post
 from cloudpriv.rights.request_details import open_details
 from cloudpriv.rights.request_grounds import GROUNDS
@@ -32,6 +36,7 @@ DIGEST: Final = "request_digest"
 WORDS: Final = "request_words"
 OUTCOMES: Final = mail_templates.phrases(WORDS, "outcomes")
 REASONS: Final = mail_templates.phrases(WORDS, "reasons")  # of refusals that nobody decided
+IN_TURN: Final = text("SELECT pg_advisory_xact_lock(7235004)")  # any number of our own
 IDS_TOLD: Final = 20  # of each kind in the day's list; all of them are in the list of open requests
 
 # What a request must be for a letter of the kind to be true.
@@ -52,8 +57,16 @@ def tell(tx: Tx, row: SubjectRequest, kind: str) -> None:
 
 
 def queue_digest(tx: Tx, privacy_address: str | None) -> bool:
-    """Have the day's list mailed to the privacy address, where there is one and something to tell; whether it is."""
+    """Have the day's list mailed to the privacy address, where there is one and something to tell; whether it is.
+
+    Once for each slot of the schedule, whoever asks again or at the same moment: the mail itself is the mark of that.
+    """
     if privacy_address is None or not deadlines.pressing(tx).any():
+        return False
+    tx.session.execute(IN_TURN)
+    slot = DAILY.latest(tx.now)
+    queued = Mail.kind == DIGEST, Mail.created_at >= slot, Mail.created_at < slot + DAILY.every
+    if tx.session.scalar(select(exists().where(*queued))):
         return False
     outbox.queue_mail(tx, DIGEST, None, None)
     return True
@@ -113,10 +126,17 @@ def _said(policy: Policy, account: OpenedAccount, row: SubjectRequest) -> Values
         "extension": details.get("extension", {}).get("reason", ""),
         "outcome": _phrase("outcomes", outcome) if outcome in OUTCOMES else outcome,
         "ground": _phrase("grounds", row.ground) if row.ground else "",
-        "article": GROUNDS[row.ground][row.type] if row.ground else "",
+        "article": _cited(row),
         "reason": _phrase("reasons", reason) if reason in REASONS else reason,
         **told_of(policy.supervisory_authority),
     }
+
+
+def _cited(row: SubjectRequest) -> Mapping[str, str]:
+    """The article of the ground as each language writes it; empty where nothing was refused."""
+    if row.ground is None:
+        return dict.fromkeys(mail_templates.LOCALES, "")
+    return {language: cited(GROUNDS[row.ground][row.type], language) for language in mail_templates.LOCALES}
 
 
 def _digest(post: Post) -> Writer:

@@ -5,10 +5,20 @@ from typing import Final
 
 from cloudpriv.controller.outbox import Writer
 from cloudpriv.retention import notices
-from cloudpriv.rights import announcements, closure, code_mails, consents, letters, owners, restriction_ends, telling
+from cloudpriv.rights import (
+    addresses,
+    announcements,
+    closure,
+    code_mails,
+    consents,
+    letters,
+    owners,
+    restriction_ends,
+    telling,
+)
 from cloudpriv.rights.post import Post
 
-WRITTEN_BY: Final = (announcements, closure, code_mails, consents, letters, owners, restriction_ends, telling)
+WRITTEN_BY: Final = (addresses, announcements, closure, code_mails, consents, letters, owners, restriction_ends, telling)
 
 
 def writers(post: Post) -> Mapping[str, Writer]:

@@ -115,17 +115,19 @@ def list_replacements(tx: Tx, account_id: UUID) -> list[KnownReplacement]:
 
 
 def advance(plane: Plane, clock: Callable[[], datetime]) -> int:
-    """Make everybody an owner whose waiting time is over; how many. A clock that is ahead of the database's does nothing.
+    """Make everybody an owner whose waiting time is over by the clocks of host and database both; how many.
 
-    Each in a transaction with its mails, so that whoever stops leaves nothing half done; several at once do each once.
+    A clock that is well ahead of the database's does nothing. Each in a transaction with its mails, so that whoever stops
+    leaves nothing half done; several at once do each once.
     """
     total = 0
     while True:
         with plane.transaction(WORKER, clock()) as tx:
-            if tx.now > database_time(tx) + APART:
+            now = database_time(tx)
+            if tx.now > now + APART:
                 log.error("owners_not_replaced", fault="clocks_apart")
                 return total
-            done = _conclude_due(tx)
+            done = _conclude_due(tx, min(tx.now, now))
         total += done
         if done < AT_ONCE:
             return total
@@ -150,8 +152,8 @@ def _due(now: datetime) -> Select[OwnerReplacement, Person]:
     )
 
 
-def _conclude_due(tx: Tx) -> int:
-    found = tx.session.execute(_due(tx.now)).all()
+def _conclude_due(tx: Tx, now: datetime) -> int:
+    found = tx.session.execute(_due(now)).all()
     for row, person in found:
         if person.erasure_requested_at is not None:
             _end(tx, row, "stopped", "owner.stop")

@@ -219,9 +219,9 @@ def _has_anybody_to_tell(tx: Tx, account_id: UUID) -> bool:
 
 
 def _farewell_queued(account_id: UUID, since: Any) -> Any:
-    return exists().where(
-        Mail.account_id == account_id, Mail.kind.in_(LAST), Mail.status == "queued", Mail.created_at > since
-    )
+    """One that no other mail will follow: to owners, or to an address that only the mail has."""
+    last = or_(Mail.kind.in_(LAST), Mail.addressee.is_not(None))
+    return exists().where(Mail.account_id == account_id, last, Mail.status == "queued", Mail.created_at > since)
 
 
 def _written(tx: Tx, policy: Policy, mail: Mail) -> Letter:

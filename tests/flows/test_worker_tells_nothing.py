@@ -73,13 +73,13 @@ def of_queue(redis: Redis) -> Iterator[bytes]:
 
 
 def _values(redis: Redis, key: bytes) -> list[bytes]:
-    read: dict[bytes, Any] = {
+    read: dict[Any, Any] = {
         b"string": lambda: [redis.get(key)],
         b"hash": lambda: [part for pair in redis.hgetall(key).items() for part in pair],
         b"list": lambda: redis.lrange(key, 0, -1),
         b"set": lambda: redis.smembers(key),
         b"zset": lambda: redis.zrange(key, 0, -1),
-        b"stream": lambda: [part for _, entry in redis.xrange(key) for pair in entry.items() for part in pair],
+        b"stream": lambda: [part for _, entry in redis.xrange(key) or [] for pair in (entry or {}).items() for part in pair],
     }
     return list(read[redis.type(key)]())
 

@@ -12,6 +12,7 @@ API = "cloudpriv_api"
 WORKER = "cloudpriv_worker"
 READ, ADD, CHANGE, ERASE = "SELECT", "INSERT", "UPDATE", "DELETE"
 # No role may change the history of consents and of disclosures, and no row of it goes but with its account or person.
+# Accounts are erased by workers. A person is erased by the API too, where a hold keeps the person's row: see KEEP_CONSENTS.
 GRANTS: dict[str, dict[str, tuple[str, ...]]] = {
     "holder_sessions": {API: (READ, ADD, CHANGE, ERASE), WORKER: (READ, CHANGE, ERASE)},
     "one_time_codes": {API: (READ, ADD, CHANGE, ERASE), WORKER: (READ, CHANGE, ERASE)},
@@ -21,11 +22,28 @@ GRANTS: dict[str, dict[str, tuple[str, ...]]] = {
     "owner_replacements": {API: (READ, ADD, CHANGE, ERASE), WORKER: (READ, CHANGE, ERASE)},
     "policy_announcements": {API: (READ, CHANGE, ERASE), WORKER: (READ, ADD, ERASE)},
 }
+# What goes with a person's row by the database goes in the name of the tables' owner, and needs no right of anybody.
+KEEP_CONSENTS = f"""
+CREATE FUNCTION keep_consents() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (
+        SELECT FROM people p
+        WHERE (p.account_id, p.person_id) = (OLD.account_id, OLD.person_id) AND p.erasure_requested_at IS NULL
+    ) THEN
+        RAISE EXCEPTION 'the history of consents goes with its person' USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    RETURN OLD;
+END
+$$;
+CREATE TRIGGER keep_consents BEFORE DELETE ON consent_records
+FOR EACH ROW WHEN (current_user = '{API}') EXECUTE FUNCTION keep_consents();
+"""
 UNSAMPLED = (
     ("holder_sessions", "browser", "bytea"),
     ("holder_sessions", "secret_hash", "bytea"),
     ("consent_records", "record", "bytea"),
     ("disclosures", "details", "bytea"),
+    ("outbox", "addressee", "bytea"),
     ("owner_replacements", "evidence", "bytea"),
     ("requests", "details", "bytea"),
 )
@@ -37,12 +55,24 @@ GROUNDS = (
 STATUSES = "status IN ('received', 'identity_verified', 'in_progress', 'completed', 'refused', 'withdrawn')"
 
 
+# Of the trail, which may be long and is written to by whatever goes on.
+TRAIL_INDEXES = (
+    ("ix_audit_events_looks", "(account_id, event_id) WHERE action <> 'traffic.write'"),
+    ("ix_audit_events_subject", "(account_id, subject_id, event_id) WHERE subject_id IS NOT NULL"),
+)
+
+
 def upgrade() -> None:
-    """Make the tables, widen requests and exports, keep personal data out of statistics, then grant."""
+    """Index the trail; then make the tables, widen requests and exports, keep personal data out of statistics, and grant.
+
+    All but the indexes is one transaction. Killed anywhere, it is begun again.
+    """
+    _index_trail()
     _create_tables()
     _widen()
     for table, column, kind in UNSAMPLED:
         op.execute(f"ALTER TABLE {table} ALTER COLUMN {column} TYPE {kind}, ALTER COLUMN {column} SET STATISTICS 0")
+    op.execute(KEEP_CONSENTS)
     for table, grants in GRANTS.items():
         for role, rights in grants.items():
             op.execute(f"GRANT {', '.join(rights)} ON {table} TO {role}")
@@ -53,13 +83,18 @@ def _checked(table: str, **conditions: str) -> None:
         op.create_check_constraint(op.f(f"ck_{table}_{name}"), table, condition)
 
 
+def _index_trail() -> None:
+    """Without a lock that writers wait for, and so outside a transaction: what a killed run left is found here."""
+    with op.get_context().autocommit_block():
+        for name, indexed in TRAIL_INDEXES:
+            half_made = sa.text("SELECT NOT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)")
+            if op.get_bind().scalar(half_made, {"name": name}):
+                op.execute(f"DROP INDEX CONCURRENTLY {name}")
+            op.execute(f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON audit_events {indexed}")
+
+
 def _widen() -> None:
     """What stands was asked for by backends, of whole accounts, and is answered in English as before."""
-    for name, indexed, condition in (
-        ("looks", ["account_id", "event_id"], "action <> 'traffic.write'"),
-        ("subject", ["account_id", "subject_id", "event_id"], "subject_id IS NOT NULL"),
-    ):
-        op.create_index(f"ix_audit_events_{name}", "audit_events", indexed, postgresql_where=sa.text(condition))
     op.add_column("accounts", sa.Column("closes_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("exports", sa.Column("person_id", sa.Uuid(), nullable=True))
     op.add_column("exports", sa.Column("scope", sa.String(), nullable=False, server_default="account"))
@@ -74,6 +109,8 @@ def _widen() -> None:
         ondelete="SET NULL (person_id)",
     )
     op.add_column("outbox", sa.Column("subject_id", sa.Uuid(), nullable=True))
+    op.add_column("outbox", sa.Column("addressee", sa.LargeBinary(), nullable=True))
+    op.execute(f"GRANT UPDATE (addressee) ON outbox TO {API}")  # a person's erasure empties what is sealed
     op.add_column("people", sa.Column("restricted_at", sa.DateTime(timezone=True), nullable=True))
     for table in ("accounts", "people"):
         op.add_column(table, sa.Column("restricted_for", sa.ARRAY(sa.String()), nullable=True))

@@ -98,8 +98,6 @@ def test_a_closing_is_undone_until_its_time_is_over(services: Services, worker_s
     account_id = make_account(services).row.account_id
     owner = make_person(services, account_id).row.person_id
     ends = close(services, account_id, owner)
-    with pytest.raises(AccountClosingError), transaction(services, now=ends) as tx:
-        closure.undo(tx, account_id)
     with transaction(services, holder(account_id, owner), ends - STEP) as tx:
         closure.undo(tx, account_id)
     assert status_of(services, account_id) == ("active", None)
@@ -109,6 +107,22 @@ def test_a_closing_is_undone_until_its_time_is_over(services: Services, worker_s
     assert advance(worker_services) == 0
     with pytest.raises(ConflictError), transaction(services) as tx:
         closure.undo(tx, account_id)
+
+
+def test_a_closing_whose_time_is_over_is_not_undone(services: Services) -> None:
+    account_id = make_account(services).row.account_id
+    ends = closed_long_ago(services, account_id)
+    with pytest.raises(AccountClosingError), transaction(services, now=ends) as tx:
+        closure.undo(tx, account_id)
+    assert status_of(services, account_id) == ("closing", ends)
+
+
+def test_a_host_whose_clock_is_ahead_does_not_end_the_time_to_undo_it(services: Services) -> None:
+    account_id = make_account(services).row.account_id
+    ends = close(services, account_id)
+    with transaction(services, now=ends + STEP) as tx:
+        closure.undo(tx, account_id)
+    assert status_of(services, account_id) == ("active", None)
 
 
 def test_the_purge_is_planned_once_when_the_time_is_over(services: Services, worker_services: Services) -> None:

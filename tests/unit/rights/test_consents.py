@@ -10,6 +10,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from cloudpriv.bootstrap import Services
+from cloudpriv.controller import people
 from cloudpriv.platform.actor import HOLDER, Actor, Kind
 from cloudpriv.platform.errors import (
     AccountClosingError,
@@ -243,6 +244,29 @@ def test_no_role_can_change_a_history(kim: Kim, database: TestDatabase, role: st
     with pytest.raises(ProgrammingError, match="permission denied"), engine.begin() as connection:
         connection.execute(text("UPDATE consent_records SET state = 'given'"))
     engine.dispose()
+
+
+def test_the_api_deletes_no_history_but_of_a_person_who_is_being_erased(kim: Kim, database: TestDatabase) -> None:
+    kim.give()
+    of_api, of_worker = database.engine("api"), database.engine("worker")
+    delete = text("DELETE FROM consent_records")
+    with pytest.raises(ProgrammingError, match="goes with its person"), of_api.begin() as connection:
+        connection.execute(delete)
+    with of_api.begin() as connection:
+        connection.execute(text("UPDATE people SET erasure_requested_at = now()"))  # as where a hold keeps the person
+        assert connection.execute(delete).rowcount > 0
+        connection.rollback()
+    with of_worker.begin() as connection:  # as in the erasure of an account
+        assert connection.execute(delete).rowcount > 0
+    for engine in (of_api, of_worker):
+        engine.dispose()
+
+
+def test_a_history_goes_with_its_person(kim: Kim, owner_engine: Engine) -> None:
+    kim.give()
+    with transaction(kim.services) as tx:
+        people.remove_person(tx, kim.account_id, kim.person_id, 1)
+    assert every_row(owner_engine)["consent_records"] == []
 
 
 def test_no_two_events_can_follow_the_same_one(kim: Kim, owner_engine: Engine) -> None:

@@ -1,15 +1,17 @@
 """Deadlines of requests: what is overdue, nearly due or stuck is counted, listed and mailed, and nothing else is."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, func, select, text
 
 from cloudpriv.bootstrap import Services
 from cloudpriv.controller import outbox
+from cloudpriv.controller.outbox import Mail
 from cloudpriv.rights import deadlines, export, leases, letters, requests
 from cloudpriv.rights.deadlines import Figures, Pressing
 from cloudpriv.rights.leases import ATTEMPTS, LEASE
@@ -17,6 +19,7 @@ from cloudpriv.rights.requests import KnownRequest
 from tests.exports import begin_purge, fail_exports, run
 from tests.factories import NOW, make_account, make_person, transaction
 from tests.mailbox import Mailbox, mail_server, with_mail
+from tests.purges import is_blocked
 from tests.requests import read, receive
 from workers import jobs, schedule
 
@@ -195,3 +198,35 @@ def test_a_long_list_is_cut_and_says_so(services: Services, worker_services: Ser
     body = mailbox.texts()[0]
     assert [str(each) in body for each in ids] == [True] * letters.IDS_TOLD + [False]
     assert ", …" in body
+
+
+def queued(services: Services) -> int:
+    with transaction(services) as tx:
+        return tx.session.scalars(select(func.count()).where(Mail.kind == letters.DIGEST)).one()
+
+
+def test_a_day_has_one_list_also_when_its_duty_is_done_again(services: Services, worker_services: Services) -> None:
+    ask(services)
+    schedule.tell_of_requests(at(worker_services, DUE + DAY))
+    schedule.tell_of_requests(at(worker_services, DUE + DAY))  # by a schedule that finds the first killed before its mark
+    assert queued(services) == 1
+    schedule.tell_of_requests(at(worker_services, DUE + 2 * DAY))
+    schedule.tell_of_requests(at(worker_services, DUE + DAY))  # by one whose clock was ahead
+    assert queued(services) == 2
+
+
+def test_two_schedules_at_once_queue_one_list(services: Services, worker_services: Services, owner_engine: Engine) -> None:
+    ask(services)
+    with ThreadPoolExecutor(1) as threads:
+        with transaction(worker_services, now=DUE + DAY) as tx:
+            assert letters.queue_digest(tx, PRIVACY)
+            other = threads.submit(schedule.tell_of_requests, at(worker_services, DUE + DAY))
+            while not (other.done() or is_blocked(owner_engine)):
+                pass
+        other.result()
+    assert queued(services) == 1
+
+
+def at(worker: Services, now: datetime) -> Services:
+    settings = replace(worker.settings, privacy_address=PRIVACY)
+    return replace(worker, settings=settings, clock=lambda: now)

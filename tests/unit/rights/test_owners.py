@@ -14,6 +14,7 @@ from cloudpriv.controller import outbox, people
 from cloudpriv.controller.outbox import Mail
 from cloudpriv.controller.tables import Account, Person
 from cloudpriv.platform.actor import HOLDER, Actor
+from cloudpriv.platform.clock import APART
 from cloudpriv.platform.errors import AccountClosingError, ConflictError, ForbiddenError, NotFoundError
 from cloudpriv.platform.ids import new_id
 from cloudpriv.rights import owners
@@ -255,6 +256,18 @@ def test_a_clock_that_is_ahead_makes_nobody_an_owner(
         patch.setattr(owners, "database_time", lambda _: NOW)
         assert owners.advance(worker_services.controller, lambda: LATER) == 0
     assert role_of(services, account_id, alex) == "member"
+
+
+def test_the_week_is_over_when_the_databases_clock_says_so_too(
+    services: Services, worker_services: Services, account_id: UUID, alex: UUID
+) -> None:
+    start(services, account_id, alex)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owners, "database_time", lambda _: LATER - INSTANT)
+        assert owners.advance(worker_services.controller, lambda: LATER + APART - INSTANT) == 0
+        patch.setattr(owners, "database_time", lambda _: LATER)
+        assert owners.advance(worker_services.controller, lambda: LATER) == 1
+    assert role_of(services, account_id, alex) == "owner"
 
 
 def test_whoever_stops_while_working_leaves_nothing_half_done(
