@@ -1,6 +1,8 @@
 """Passwords: set, checked, rehashed; a hint that gives nothing away."""
 
 from dataclasses import replace
+from hashlib import sha1
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -138,3 +140,19 @@ def test_a_password_that_was_stored_before_the_rule_still_lets_in(services: Serv
     with factories.transaction(services) as tx:
         credentials.set_credentials(tx, account_id, person_id, hashed, None)
     assert verify(backend, password="password123")[0] == 200
+
+
+def test_a_password_of_the_list_of_breached_ones_is_refused(
+    services: Services, database: TestDatabase, person: str, tmp_path: Path
+) -> None:
+    listed = tmp_path / "hashes"
+    listed.write_text(f"{sha1(PASSWORD.encode(), usedforsecurity=False).hexdigest().upper()}:12\n")
+    checked = Backend(
+        create_app(replace(services, settings=replace(services.settings, breached_passwords_file=str(listed)))), database
+    )
+    answer = checked.send("PUT", f"{person}/credentials", {"password": PASSWORD})
+    assert (answer.status_code, answer.get_json()["errors"][0]["pointer"]) == (422, "/password")
+    assert "breach" in answer.get_json()["errors"][0]["detail"]
+    assert checked.send("PUT", f"{person}/credentials", {"password": f"{PASSWORD} staple"}).status_code == 204
+    listed.unlink()
+    assert checked.send("PUT", f"{person}/credentials", {"password": f"{PASSWORD} stable"}).status_code == 503
