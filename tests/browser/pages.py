@@ -3,6 +3,7 @@
 A page of the app's map of addresses that stands neither here nor in `NO_PAGES` fails a test.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -12,6 +13,9 @@ from playwright.sync_api import Page
 from cloudpriv.rights.request_grounds import TYPES
 from tests.browser.browsing import SEND, press
 from tests.browser.people import STATES
+from tests.browser.site import Site
+
+CODE: Final = re.compile("[A-Z2-9]{4}-[A-Z2-9]{4}")
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class Shown:
     stale: bool = False  # whether the password was given too long ago
     said: tuple[str, ...] = ()
     once: bool = False
+    by_mail: Callable[[Page, Site], None] | None = None  # as `after`, with what is mailed meanwhile
 
     def visitor(self, language: str) -> str | None:
         """Who looks at it in a language."""
@@ -108,6 +113,19 @@ def have_oneself_erased(page: Page) -> None:
     press(page, SEND)
 
 
+def type_the_code(page: Page, site: Site) -> None:
+    """Ask for a code as somebody who is there, and make a request with it."""
+    before = len(site.mailbox.received)
+    fill_names(page, account_name="deep-sleep", username="robyn")
+    press(page, SEND)
+    mail = site.mail_to("robyn@deep-sleep.example", lambda text: CODE.search(text) is not None, before)
+    found = CODE.search(mail)
+    assert found is not None
+    page.fill("[name=code]", found[0])
+    page.select_option("[name=type]", "access")
+    press(page, SEND)
+
+
 PAGES: Final = (
     Shown("sign-in", "sign_in.show", "/portal/sign-in"),
     Shown("sign-in-wrong", "sign_in.enter", "/portal/sign-in", after=try_to_sign_in),
@@ -165,6 +183,7 @@ PAGES: Final = (
     Shown("ask", "ask.show", "/portal/ask"),
     Shown("ask-request", "ask.send", "/portal/ask", after=ask_for_a_code),
     Shown("ask-request-wrong", "ask.ask", "/portal/ask", after=ask_for_too_little),
+    Shown("ask-taken", "ask.ask", "/portal/ask", by_mail=type_the_code),
     Shown("announcement", "announcement.show", "/portal/announcement", "doubter"),
     Shown("announcement-seen", "announcement.show", "/portal/announcement", "owner"),
     Shown("notice", "notice.show", "/portal/notice"),

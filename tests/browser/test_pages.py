@@ -37,6 +37,8 @@ def test_a_page_is_whole_readable_and_as_wide_as_the_window(shown: Shown, langua
     assert urlsplit(page.url).path == urlsplit(path).path, page.inner_text("main")
     if shown.after is not None:
         shown.after(page)
+    if shown.by_mail is not None:
+        shown.by_mail(page, site)
     assert page.get_attribute("html", "lang") == language
     assert page.locator("h1").count() == 1
     assert browsing.inspect(page, f"{shown.name}-{language}", colours=language == "en") == []
