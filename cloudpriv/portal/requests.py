@@ -111,7 +111,7 @@ def _made(tx: Tx, type_: RequestType, asked: Asked) -> KnownRequest:
 def _after(made: KnownRequest, *, several: bool) -> Response:
     """The page that shows what came of it; whoever had themselves erased can open none any more."""
     row = made.row
-    if row.type == "erasure" and row.scope == "person":
+    if row.type == "erasure" and row.scope == "person" and row.status == "completed":  # not one that waits for staff
         return _farewell(made.details.get("outcome", "erased"))
     if row.type in EXPORTED and made.export is not None:
         return guard.redirected(url_for("exports.show", export_id=made.export.export_id))

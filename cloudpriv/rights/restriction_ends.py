@@ -28,7 +28,6 @@ from cloudpriv.rights.restriction import ENDS, NOTICE
 log = structlog.get_logger(__name__)
 
 AT_ONCE: Final = 100
-SKIPPING: Final[Mapping[str, bool]] = {"key_share": True, "skip_locked": True}
 
 
 def advance(plane: Plane, clock: Callable[[], datetime]) -> int:
@@ -76,13 +75,15 @@ def writers(post: Post) -> Mapping[str, Writer]:
 def _end_due(tx: Tx, now: datetime, earliest: datetime | None) -> int:
     """End up to AT_ONCE of accounts and of people each; the larger of both numbers, of what was looked at."""
     of_accounts = select(Account).where(Account.restriction_ends_at <= now, Account.status != "purging")
-    of_accounts = of_accounts.order_by(Account.restriction_ends_at).limit(AT_ONCE).with_for_update(**SKIPPING)
-    whole = tx.session.scalars(of_accounts).all()
+    of_accounts = of_accounts.order_by(Account.restriction_ends_at).limit(AT_ONCE)
+    whole = tx.session.scalars(of_accounts.with_for_update(key_share=True, skip_locked=True)).all()
     of_people = select(Person, Account).join(Account, Account.account_id == Person.account_id)
     of_people = of_people.where(Person.restriction_ends_at <= now, Account.status != "purging")
-    of_people = of_people.order_by(Person.restriction_ends_at).limit(AT_ONCE).with_for_update(**SKIPPING)
-    own = [person for person, _ in tx.session.execute(of_people)]
-    for row in (*whole, *own):
+    of_people = of_people.order_by(Person.restriction_ends_at).limit(AT_ONCE)
+    locked = of_people.with_for_update(key_share=True, skip_locked=True)
+    own = [person for person, _ in tx.session.execute(locked)]
+    found: list[Account | Person] = [*whole, *own]
+    for row in found:
         person_id = row.person_id if isinstance(row, Person) else None
         if earliest is not None and row.restriction_ends_at is not None and row.restriction_ends_at < earliest:
             restriction.announce(tx, row, person_id, earliest)

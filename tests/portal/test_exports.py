@@ -121,6 +121,9 @@ def test_members_take_along_what_is_theirs_alone(
     own = start(alex.sign_in())
     assert own != of_account
     assert alex.get(page_of(of_account)).status_code == 404
+    assert kim.get(page_of(own)).status_code == 404
+    assert kim.post(page_of(own), LIST, csrf_token=kim.token(NEW)).status_code == 404
+    assert str(own) not in kim.get(LIST).text
     assert alex.post(page_of(of_account), LIST, csrf_token=alex.token(NEW)).status_code == 404
     assert len(Page(alex.get(LIST).text).rows()) == 2
     assert "Only yours" in alex.get(LIST).text

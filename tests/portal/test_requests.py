@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from cloudpriv.bootstrap import Services
-from cloudpriv.rights import handling, requests
+from cloudpriv.rights import handling, requests, restriction
 from cloudpriv.rights.requests import KnownRequest
 from tests.factories import transaction
 from tests.holders import Holder, Time
@@ -119,6 +119,15 @@ def test_a_person_has_themselves_erased_and_is_gone(
         assert connection.scalar(text("SELECT status FROM accounts")) == "active"
 
 
+def test_an_erasure_that_waits_for_staff_is_followed_on_its_page(kim: Holder, services: Services) -> None:
+    with transaction(services) as tx:
+        restriction.restrict_person(tx, kim.account_id, kim.person_id)
+    kim.sign_in()
+    answer = kim.post(f"{LIST}/new/erasure", sure="yes")
+    assert answer.status_code == 303
+    assert "Our staff looks into it" in kim.get(str(answer.location)).text
+
+
 def test_nobody_closes_an_account_by_the_form_of_their_own_erasure(kim: Holder, alex: Holder, owner_engine: Engine) -> None:
     kim.sign_in().post(f"{LIST}/new/erasure", sure="yes", about="account")
     with owner_engine.connect() as connection:
@@ -142,7 +151,9 @@ def test_a_member_asks_and_sees_what_is_about_themselves(kim: Holder, alex: Hold
 def test_an_owner_sees_what_others_ask_and_withdraws_it_not(kim: Holder, alex: Holder) -> None:
     of_alex = ask(alex.sign_in(), "objection", text="Mine.")
     own = ask(kim.sign_in(), "objection", text="The account's.")
-    assert "Withdraw this request" not in kim.get(of_alex).text
+    page = kim.get(of_alex).text
+    assert "Withdraw this request" not in page
+    assert "Mine." not in page
     assert kim.post(f"{of_alex}/withdraw", own).status_code == 403
 
 
