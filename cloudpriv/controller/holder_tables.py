@@ -68,8 +68,8 @@ class OneTimeCode(ControllerBase):
     """A one-time code that is mailed to a person: good for one use and a few tries, until `expires_at`.
 
     The code itself stands nowhere, nor a hash that could be guessed at: it follows from its id under the account's key. One
-    that is not `mailed` is a form alone, where codes that were mailed are typed. `known` ones were asked for in a browser that
-    the person signed in from before.
+    that is not `mailed` is a form alone, where codes that were mailed are typed. `known` ones were asked for in a browser
+    that the person signed in from before.
     """
 
     __tablename__ = "one_time_codes"
