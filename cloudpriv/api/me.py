@@ -84,9 +84,12 @@ def change_me(tx: Tx, body: dict[str, Any]) -> Any:
 @endpoint(HOLDER)
 @blueprint.response(200, AccountOut, headers=VERSIONED)
 def read_own_account(tx: Tx) -> Any:
-    """Read the account."""
+    """Read the account; a member sees nothing of the company behind it."""
     account = accounts.read_account(tx, own_ids(tx.actor)[0])
-    return account_api.shown(account), 200, etag(account.row.version)
+    told = account_api.shown(account)
+    if tx.actor.kind != "owner":
+        told["customer"] = dict.fromkeys(told["customer"])
+    return told, 200, etag(account.row.version)
 
 
 @blueprint.route("/devices", methods=["GET"])

@@ -117,6 +117,11 @@ def test_a_member_asks_about_themselves_alone(alex: Person, kim: Person) -> None
     assert len(kim.items("/requests")) == len(alex.items("/requests")) == 1
 
 
+def test_a_member_sees_nothing_of_the_company_behind_the_account(kim: Person, alex: Person) -> None:
+    assert kim.send("GET", "/account").get_json()["customer"]["company_name"] == "Acme Water Ltd"
+    assert alex.send("GET", "/account").get_json()["customer"] == {"company_name": None, "company_id": None}
+
+
 def test_an_owner_closes_the_account_and_has_it_stay(kim: Person) -> None:
     again = {"Idempotency-Key": '"once"'}
     body = {"type": "erasure", "about": "account", "password": PASSWORD}
