@@ -43,7 +43,7 @@ def failed(app: Flask, site: Site, status: int, language: str) -> str:
 
 @pytest.mark.parametrize("status", pages.ERRORS)
 def test_a_page_about_a_failure_is_whole_in_every_language(status: int, app: Flask, site: Site, page: Page) -> None:
-    shown = {}
+    shown: dict[str, str] = {}
 
     def answer(route: Route) -> None:
         # The status is on the page; of one in the answer Chromium would note that it is a fault.

@@ -89,9 +89,10 @@ def test_a_member_is_told_of_their_own_requests_alone(kim: Holder, alex: Holder,
         kind: Literal["owner", "member"] = "owner" if holder is kim else "member"
         actor = Actor(kind, str(holder.person_id), "talk2m", frozenset({HOLDER}), holder.account_id)
         identity = requests.Identity("password", str(holder.person_id))
-        asked = {"person_id": person_id, "channel": "portal", "identity": identity}
         with transaction(services, actor) as tx:
-            requests.receive(tx, services.policy, holder.account_id, "objection", **asked)
+            requests.receive(
+                tx, services.policy, kim.account_id, "objection", person_id=person_id, channel="portal", identity=identity
+            )
     assert overview(alex).words("section", aria_labelledby="asked").startswith("Open requests 1 ")
     assert overview(kim).words("section", aria_labelledby="asked").startswith("Open requests 3 ")
 
