@@ -8,7 +8,7 @@ from uuid import UUID
 
 from cloudpriv.controller import people
 from cloudpriv.platform.db import Tx
-from cloudpriv.platform.errors import FieldError, InvalidError, NotFoundError
+from cloudpriv.platform.errors import FieldError, InvalidError
 from cloudpriv.policy.register import Policy
 from cloudpriv.rights import codes, handling, request_case, states
 from cloudpriv.rights.codes import SentCode
@@ -30,7 +30,7 @@ def send_code(tx: Tx, request_id: UUID, person_id: UUID | None = None) -> Reques
     """Have a code mailed to the person whom the request is about; for a whole account to the owner `person_id`. Audited.
 
     No mail is sent within ten minutes of the one before: that one still fits. For staff alone. Raises ConflictError unless
-    the request waits for its asker's identity, InvalidError for a person who cannot make it, NotFoundError.
+    the request waits for its asker's identity, InvalidError for a person who cannot make it, NotFoundError for none.
     """
     check_staff(tx)
     row = request_case.find(tx, request_id).row
@@ -56,15 +56,12 @@ def verify_by_code(tx: Tx, policy: Policy, request_id: UUID, code_id: UUID, type
 
 
 def _asker(tx: Tx, row: SubjectRequest, named: UUID | None) -> UUID:
-    """Who has to show who they are. Raises InvalidError."""
+    """Who has to show who they are. Raises InvalidError, and NotFoundError for a person who is none of the account."""
     whose = named or row.person_id
     if whose is None:
         raise InvalidError(errors=(FieldError("/person_id", "is needed: the owner who asked for the account"),))
-    try:
-        if _may_make(row, whose, people.find_person(tx, row.account_id, whose).role):
-            return whose
-    except NotFoundError:
-        pass
+    if _may_make(row, whose, people.find_person(tx, row.account_id, whose).role):
+        return whose
     about = "an owner of the account" if row.scope == "account" else "the person whom the request is about"
     raise InvalidError(errors=(FieldError("/person_id", f"is not {about}"),))
 

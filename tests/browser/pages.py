@@ -124,6 +124,7 @@ def type_the_code(page: Page, site: Site) -> None:
     page.fill("[name=code]", found[0])
     page.select_option("[name=type]", "access")
     press(page, SEND)
+    assert page.locator("[name=code]").count() == 0, page.inner_text("main")
 
 
 PAGES: Final = (

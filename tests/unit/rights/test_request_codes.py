@@ -7,7 +7,7 @@ import pytest
 from cloudpriv import mail_templates
 from cloudpriv.bootstrap import Services
 from cloudpriv.controller import accounts
-from cloudpriv.platform.errors import ConflictError, ForbiddenError, InvalidError
+from cloudpriv.platform.errors import ConflictError, ForbiddenError, NotFoundError
 from cloudpriv.rights import code_mails, handling, letters, request_codes, requests
 from cloudpriv.rights.request_codes import RequestCode
 from cloudpriv.rights.requests import KnownRequest
@@ -109,7 +109,7 @@ def test_only_staff_asks_for_codes_and_only_while_nobody_is_identified(services:
     with transaction(services, holder) as tx, pytest.raises(ForbiddenError):
         request_codes.verify_by_code(tx, services.policy, known.row.request_id, known.row.request_id, "AAAA-AAAA")
     stranger = make_person(services, make_account(services).row.account_id)
-    with pytest.raises(InvalidError):
+    with pytest.raises(NotFoundError):
         send(services, known, stranger.row.person_id)
     with transaction(services) as tx:
         requests.withdraw(tx, known.row.request_id)
