@@ -16,12 +16,14 @@ from uuid import UUID
 import pytest
 import yaml
 from flask import Flask
+from sqlalchemy import update
 from werkzeug.test import TestResponse
 
 from cloudpriv.api.auth import LIFETIME, Tokens
 from cloudpriv.app import create_app, create_processor_app
 from cloudpriv.bootstrap import ProcessorServices, Services
 from cloudpriv.controller import clients, sessions
+from cloudpriv.controller.tables import Account, Person
 from cloudpriv.embedded.stack import Stack
 from cloudpriv.platform.actor import HOLDER, LOG_DATA_SCOPES, OPERATOR, Service
 from cloudpriv.platform.ids import new_id
@@ -117,6 +119,14 @@ class World:
             with self.controller.controller.transaction(OPERATOR, now) as tx:
                 session_id = sessions.begin_token(tx, *whose, LIFETIME).session_id
         return self.signer.issue_session("talk2m", *whose, role, now, session_id=session_id)
+
+    def free(self) -> None:
+        """End every restriction: one that staff lifts goes on for the days in which people are told."""
+        ended = {"restricted_for": None, "restriction_ends_at": None, "restriction_end_ground": None}
+        with self.controller.controller.transaction(OPERATOR, self.processor.clock()) as tx:
+            restricted = Account.status == "restricted"
+            tx.session.execute(update(Account).where(restricted).values(status="active", **ended))
+            tx.session.execute(update(Person).values(restricted_at=None, **ended))
 
     def backend(self, *scopes: str, service: Service = "talk2m") -> str:
         """The access token of a backend of a service."""
@@ -273,6 +283,7 @@ def cells(world: World, operation: Operation) -> Iterator[tuple[str, str, str, V
     """Every cell of an operation: plane, actor, target, what is expected, and what is answered."""
     planes = ("controller", "processor") if operation.plane == "both" else (operation.plane,)
     own = world.ids["own"]
+    world.free()
     for plane in planes:
         for actor in ACTORS:
             for target in TARGETS:

@@ -234,7 +234,8 @@ def test_a_token_of_another_session_of_the_account_opens_nothing_of_an_ended_one
 def test_no_session_begins_by_a_password_that_was_changed_while_it_was_checked(
     app: Flask, services: Services, account: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whose = [UUID(sign_in(app).get_json()[name]) for name in ("account_id", "person_id")]
+    begun = sign_in(app).get_json()
+    whose = UUID(begun["account_id"]), UUID(begun["person_id"])
     passwords = app.extensions[EXTENSION].passwords
     matches = type(passwords).matches
 
