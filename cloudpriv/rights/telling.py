@@ -26,6 +26,7 @@ from cloudpriv.platform.ids import new_id
 from cloudpriv.platform.keys import KeyFault
 from cloudpriv.platform.mail import check_address
 from cloudpriv.policy.register import Policy
+from cloudpriv.retention.tables import OPEN, Purge
 from cloudpriv.rights import letters
 from cloudpriv.rights.post import Post
 from cloudpriv.rights.tables import RecipientNotice
@@ -35,7 +36,7 @@ log = structlog.get_logger(__name__)
 KINDS: Final = ("rectification", "erasure", "restriction")
 MAIL: Final = "recipient_"  # and the kind: how the mails are called
 FAREWELL: Final = "closing_ended"  # the last mail to an account's owners
-LAST: Final = (FAREWELL, letters.COMPLETED, letters.REFUSED)  # mails that its erasure waits for too
+ANSWERS: Final = (letters.COMPLETED, letters.REFUSED)  # which its erasure waits for too
 WAIT: Final = timedelta(days=3)  # at most, from a notice to the erasure of what its mail is written from
 AT_ONCE: Final = 500
 WAITING: Final = ("pending", "by_staff")
@@ -219,8 +220,10 @@ def _has_anybody_to_tell(tx: Tx, account_id: UUID) -> bool:
 
 
 def _farewell_queued(account_id: UUID, since: Any) -> Any:
-    """One that no other mail will follow: to owners, or to an address that only the mail has."""
-    last = or_(Mail.kind.in_(LAST), Mail.addressee.is_not(None))
+    """A mail that no other follows: to owners, to an address that only it has, or an answer since the erasure was planned."""
+    planned = select(Purge.planned_at).where(Purge.account_id == account_id, Purge.status.in_(OPEN)).scalar_subquery()
+    answered = and_(Mail.kind.in_(ANSWERS), Mail.created_at > planned)
+    last = or_(Mail.kind == FAREWELL, answered, Mail.addressee.is_not(None))
     return exists().where(Mail.account_id == account_id, last, Mail.status == "queued", Mail.created_at > since)
 
 

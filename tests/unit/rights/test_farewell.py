@@ -80,6 +80,7 @@ def test_nothing_is_answered_by_a_worker_that_dies_before_its_commit(services: S
     account_id = make_account(services).row.account_id
     make_person(services, account_id)
     known = ask(services, account_id, "access", known=False)
+    close(services, account_id)
 
     class KilledError(Exception):
         pass
