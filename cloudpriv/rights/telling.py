@@ -220,7 +220,7 @@ def _has_anybody_to_tell(tx: Tx, account_id: UUID) -> bool:
 
 
 def _farewell_queued(account_id: UUID, since: Any) -> Any:
-    """A mail that no other follows: to owners, to an address that only it has, or an answer since the erasure was planned."""
+    """A mail that no other follows: to owners, to an address only it has, or an answer since the erasure was planned."""
     planned = select(Purge.planned_at).where(Purge.account_id == account_id, Purge.status.in_(OPEN)).scalar_subquery()
     answered = and_(Mail.kind.in_(ANSWERS), Mail.created_at > planned)
     last = or_(Mail.kind == FAREWELL, answered, Mail.addressee.is_not(None))
