@@ -19,7 +19,7 @@ from cloudpriv.platform.objectstore import ObjectStore
 from cloudpriv.policy.register import Policy
 from cloudpriv.policy.register import load as load_policy
 from cloudpriv.retention.guards import Limits, Terms, read_clocks
-from cloudpriv.retention.steps import Stores
+from cloudpriv.retention.progress import Stores
 from cloudpriv.rights import farewell
 from cloudpriv.rights.post import Post
 

@@ -19,7 +19,9 @@ from cloudpriv.platform.errors import BusyError, NotFoundError
 from cloudpriv.policy.register import Policy
 from cloudpriv.retention import runs
 from cloudpriv.retention.lease import LEASE, Grip, NotOursError
-from cloudpriv.retention.steps import WORK, Erasure, Stores, begin
+from cloudpriv.retention.progress import Stores
+from cloudpriv.retention.shredding import begin
+from cloudpriv.retention.steps import WORK, Erasure
 from cloudpriv.retention.tables import WORKABLE, Purge
 
 log = structlog.get_logger(__name__)

@@ -26,7 +26,7 @@ from cloudpriv.platform.objectstore import ObjectStore
 from cloudpriv.policy.register import Policy
 from cloudpriv.retention import certify, ledger, purge, runs, unwritten
 from cloudpriv.retention.ledger import Entry, LedgerError
-from cloudpriv.retention.steps import Stores
+from cloudpriv.retention.progress import Stores
 from cloudpriv.retention.tables import OPEN, Purge
 
 READERS: Final = 8  # objects read at once: the store's answers are awaited, not computed

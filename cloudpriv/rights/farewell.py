@@ -24,7 +24,7 @@ ACCOUNT_ERASED: Final = "account_erased"
 def before_erasure(tx: Tx, account_id: UUID) -> bool:
     """Whether the erasure of an account may begin, as far as everybody has been told who is to be; has them told if not.
 
-    For `steps.Stores`, under the account's lock.
+    For `progress.Stores`, under the account's lock.
     """
     _answer_open(tx, account_id)
     return telling.before_erasure(tx, account_id)
