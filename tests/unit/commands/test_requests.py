@@ -124,8 +124,13 @@ def test_what_erases_nothing_needs_no_confirmation(staff: Staff) -> None:
     done = staff.told("requests", "verify", request_id, *NOTE)
     assert (done["status"], done["identity"]["method"], done["identity_note"]) == ("completed", "documents", NOTE[1])
     assert staff.scalar("SELECT status FROM accounts") == "restricted"
-    assert staff.run("restriction", "lift", staff.account_id).stdout == "Lifted.\n"
-    assert staff.run("restriction", "lift", staff.account_id).stdout == "There was no restriction.\n"
+    announced = staff.run("restriction", "lift", "--ground", "reason_ended", staff.account_id).stdout
+    assert announced.startswith("Restricted until ")
+    assert staff.run("restriction", "show", staff.account_id).stdout == announced
+    assert (
+        staff.run("restriction", "show", staff.account_id, "--person", staff.person_id).stdout
+        == "There is no restriction.\n"
+    )
     assert staff.run("restriction", "impose", staff.account_id, "--person", staff.person_id).stdout == "Restricted.\n"
     assert staff.scalar("SELECT restricted_at IS NOT NULL FROM people") is True
 
