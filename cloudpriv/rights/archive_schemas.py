@@ -128,9 +128,9 @@ def _document(purpose: str) -> dict[str, Any]:
 def _value(table: Table, column: Column[Any]) -> dict[str, Any]:
     if isinstance(column.type, ARRAY):
         return {"type": "array", "items": {"type": "string"}}
-    listed = list(_listed(table, column))
-    if listed:
-        return {"enum": listed}
+    values = list(listed(table, column))
+    if values:
+        return {"enum": values}
     known: dict[str, Any] = _by_type(VALUES, column, {})
     return known
 
@@ -144,7 +144,7 @@ def _by_type(known: Mapping[type[Any], Any], column: Column[Any], otherwise: Any
     return next((value for kind, value in known.items() if isinstance(column.type, kind)), otherwise)
 
 
-def _listed(table: Table, column: Column[Any]) -> Iterable[str]:
+def listed(table: Table, column: Column[Any]) -> Iterable[str]:
     """The values that the database takes, where a constraint lists them."""
     beginning = f"{column.name} IN ("
     for constraint in table.constraints:

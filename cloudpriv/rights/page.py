@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from functools import partial
 from itertools import islice
 from typing import Any, Final
@@ -15,7 +15,7 @@ from sqlalchemy import select
 from cloudpriv.controller.tables import DEVICE_IDENTITY, Device
 from cloudpriv.mail_templates import written_day
 from cloudpriv.platform.db import Tx
-from cloudpriv.rights import archive_charts, archive_texts, records
+from cloudpriv.rights import archive_charts, archive_texts, archive_words, records
 from cloudpriv.rights.archive_charts import Bar, Chart
 from cloudpriv.rights.archive_scope import Scope
 from cloudpriv.rights.archive_traffic import Totals
@@ -47,7 +47,8 @@ def render(tx: Tx, scope: Scope, told: Told) -> Iterator[bytes]:
             told=told,
             language=told.language,
             scope="account" if scope.person_id is None else "person",
-            sections=_sections(tx, scope),
+            about=archive_words.worded(told.language, "manifest", told.about),
+            sections=_sections(tx, scope, told.language),
             most_rows=MOST_ROWS,
             months=sorted(told.totals.months.items()),
             months_plot=_months(told),
@@ -59,10 +60,12 @@ def render(tx: Tx, scope: Scope, told: Told) -> Iterator[bytes]:
     return (piece.encode() for piece in stream)
 
 
-def _sections(tx: Tx, scope: Scope) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
+def _sections(tx: Tx, scope: Scope, language: str) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
     for table in records.tables(scope):
-        if table.info["member"].endswith(".json"):
-            yield table.info["member"], islice(records.rows(tx, scope, table), MOST_ROWS)
+        name: str = table.info["member"]
+        if name.endswith(".json"):
+            wording = partial(archive_words.worded, language, name.partition(".")[0])
+            yield name, map(wording, islice(records.rows(tx, scope, table), MOST_ROWS))
 
 
 def _months(told: Told) -> Markup:
@@ -119,7 +122,6 @@ def _environment(language: str) -> Environment:
     made.globals["_"] = partial(_text, language)
     made.filters["label"] = partial(_label, language)
     made.filters["number"] = partial(_number, language)
-    made.filters["moment"] = _moment
     made.filters["day"] = lambda day: written_day(day, language)
     made.tests["document"] = lambda value: isinstance(value, Mapping)
     made.tests["several"] = lambda value: isinstance(value, list)
@@ -136,7 +138,3 @@ def _label(language: str, name: str) -> str:
 
 def _number(language: str, value: int) -> str:
     return archive_texts.number(value, language)
-
-
-def _moment(value: Any) -> Any:
-    return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S") if isinstance(value, datetime) else value

@@ -92,7 +92,7 @@ def _value(table: Table, column: Column[Any], who: str, row: dict[str, Any], key
         return key.seal(record_id, mark.sealed, document(mark.sealed, who))
     if column.name in FIXED:
         return FIXED[column.name]
-    listed = list(archive_schemas._listed(table, column))
+    listed = list(archive_schemas.listed(table, column))
     if listed:
         return listed[-1] if column.name == "status" else listed[0]
     if isinstance(column.type, Uuid):
