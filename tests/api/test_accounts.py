@@ -22,6 +22,7 @@ def test_an_account_is_opened_and_read_back(backend: Backend) -> None:
         "last_traffic_at": None,
         "purge_due_on": "2025-08-02",
         "closes_at": None,
+        "restriction_ends_at": None,
     }
     assert read.headers["ETag"] == '"1"'
     assert read.headers["Cache-Control"] == "no-store"

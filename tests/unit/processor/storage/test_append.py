@@ -18,11 +18,12 @@ from cloudpriv.bootstrap import ProcessorServices
 from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.clock import utc_now
 from cloudpriv.platform.errors import BusyError, IdempotencyMismatchError, NotFoundError
+from cloudpriv.platform.rejections import Rejection
 from cloudpriv.processor import accounts, devices
 from cloudpriv.processor.orders import deletions
 from cloudpriv.processor.storage import chunks, compaction
 from cloudpriv.processor.storage.append import Appender, BatchKey, Verdict, append
-from cloudpriv.processor.storage.points import Batch, Rejection, Sent, read_times
+from cloudpriv.processor.storage.points import Batch, Sent, read_times
 from cloudpriv.processor.tables import LogAccount, LogChunk, LogEvent
 from tests.factories import NOW
 from tests.logdata import device_actor, log_transaction, make_log_account
