@@ -91,7 +91,7 @@ def install(app: Flask, run: Common, **rates: str) -> None:
 
 def limit_verification(account_name: str) -> None:
     """Count one password check of an account, whose name never reaches Redis. Raises RateLimitedError."""
-    _take(VERIFICATION, f"{current_actor().id}:{_hidden(account_name)}")
+    _take(VERIFICATION, f"{current_actor().id}:{_hidden(normalised(account_name))}")
 
 
 def limit_caller() -> None:
@@ -99,8 +99,9 @@ def limit_caller() -> None:
     _take(CALLER, _caller())
 
 
-def _hidden(account_name: str) -> str:
-    return call().run.services.plane.keys.blind_index("verification limit", normalised(account_name)).hex()
+def _hidden(of: str) -> str:
+    """What Redis is told of a name or an address."""
+    return call().run.services.plane.keys.blind_index("verification limit", of).hex()
 
 
 def _limit_caller() -> None:
@@ -120,7 +121,7 @@ def _caller() -> str:
     try:
         return current_actor().id
     except (UnauthenticatedError, BusyError):
-        return request.remote_addr or "unknown"
+        return _hidden(request.remote_addr or "unknown")
 
 
 def _consume(limiter: FixedWindowRateLimiter, item: RateLimitItem, key: str, portion: int) -> tuple[int, int, float]:

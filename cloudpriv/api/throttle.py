@@ -19,9 +19,9 @@ from cloudpriv.api.endpoint import call
 from cloudpriv.platform.errors import RateLimitedError
 from cloudpriv.platform.text import normalised
 
-Kind = Literal["address", "account", "device", "devices", "code"]
+Kind = Literal["address", "account", "person", "device", "devices", "code"]
 # How many attempts cost no wait: many people may share an address, and one has several browsers.
-FREE: Final[Mapping[Kind, int]] = {"address": 20, "account": 3, "device": 3, "devices": 12, "code": 6}
+FREE: Final[Mapping[Kind, int]] = {"address": 20, "account": 3, "person": 3, "device": 3, "devices": 12, "code": 6}
 LONGEST_WAIT: Final = 15 * 60  # seconds
 FORGOTTEN: Final = 24 * 60 * 60  # seconds after the last attempt
 PREFIX: Final = "cloudpriv:wait:"
@@ -119,15 +119,15 @@ ALONE: Final = _Alone()
 
 
 def counts_of_sign_in(service: str, account_name: str, username: str, known: str | None = None) -> tuple[Count, ...]:
-    """What an attempt at a password is counted by: the caller's address and the account.
+    """What an attempt at a password is counted by: the caller's address, the account and the person.
 
     `known` names what this person has shown to be theirs, a browser or a session: it counts apart, by itself and together
     with all others of the person, so that whoever stole several guesses no faster.
     """
     account = f"{service}\0{normalised(account_name)}"
-    if known is None:
-        return (_count("address", _network()), _count("account", account))
     person = f"{account}\0{normalised(username)}"
+    if known is None:  # by the person, too: a colleague's right password forgives the account, and no guess at this one
+        return (_count("address", _network()), _count("account", account), _count("person", person))
     return (_count("device", f"{person}\0{known}"), _count("devices", person))
 
 

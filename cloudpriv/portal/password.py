@@ -122,12 +122,18 @@ def change() -> Response:
 
 
 def _taken(names: Names, code_id: UUID) -> Response:
-    """Raises NotTakenError. Until the right code is typed, by the names that were given alone: they tell nothing new."""
-    password_words.check(new_passwords.About(names))
-    wait = throttle.take(throttle.counts_of_code(cookies.device_of(*names)))
+    """Raises NotTakenError. A password is judged for whoever typed the right code: that takes long, and tells names."""
+    password_words.check_same()
+    counts = throttle.counts_of_code(cookies.device_of(*names))
+    wait = throttle.take(counts)
     if wait:
         return waiting(_new_password(names, code_id, status=429, wait=wait), wait)
-    return _changed(names, code_id) or _new_password(
+    try:
+        changed = _changed(names, code_id)
+    except NotTakenError:
+        throttle.forgive(counts)
+        raise
+    return changed or _new_password(
         names, code_id, status=403, wrong={"code": _("This code does not fit, or is no longer good.")}
     )
 

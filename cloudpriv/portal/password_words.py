@@ -13,12 +13,16 @@ class NotTakenError(Exception):
 
 def check(known: About) -> None:
     """Raises NotTakenError for the new password of the form that was sent; BusyError when it cannot be judged right now."""
-    password = request.form.get("password", "")
-    if request.form.get("again", "") != password:
-        raise NotTakenError(_("The two are not the same."))
-    fault = weakness(runtime().passwords, password, known)
+    check_same()
+    fault = weakness(runtime().passwords, request.form.get("password", ""), known)
     if fault is not None:
         raise NotTakenError(_words()[fault])
+
+
+def check_same() -> None:
+    """Raises NotTakenError when the new password was not typed twice the same."""
+    if request.form.get("again", "") != request.form.get("password", ""):
+        raise NotTakenError(_("The two are not the same."))
 
 
 def _words() -> dict[Weakness, str]:

@@ -172,6 +172,17 @@ def test_a_password_of_the_persons_own_name_is_refused_after_the_right_code_alon
     assert change(robin, code_id, code_in(mailbox)).status_code == 303
 
 
+def test_no_password_is_judged_for_whoever_has_to_wait_or_has_no_code(
+    kim: Holder, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged: list[str] = []
+    monkeypatch.setattr(app.extensions[EXTENSION].passwords, "fault", lambda password, _: judged.append(password))
+    code_id = code_id_of(ask(kim))
+    answers = [change(kim, code_id, "AAAA-AAAA", "password123").status_code for _ in range(FREE["code"])]
+    assert answers == [403] * (FREE["code"] - 1) + [429]
+    assert judged == [], "it takes up to a second"
+
+
 def test_nobody_changes_to_a_password_that_is_easily_guessed(kim: Holder) -> None:
     kim.sign_in()
     for guessed in ("password123", "KimExample1"):

@@ -85,6 +85,22 @@ def test_whoever_has_an_account_cannot_use_it_to_guess_at_others_without_waiting
     assert guess(kim, account_name="another")[0] == 429
 
 
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_members_right_password_forgives_no_guess_at_the_owner(
+    app: Flask, kim: Holder, alex: Holder, services: Services, alone: bool
+) -> None:
+    if alone:
+        closed = Redis.from_url("redis://127.0.0.1:1")
+        run = app.extensions[EXTENSION]
+        app.extensions[EXTENSION] = replace(run, services=replace(run.services, redis=closed))
+    found = []
+    for number in range(5):
+        found.append(guess(kim, f"192.0.2.{number}")[0])
+        options = {"environ_base": {"REMOTE_ADDR": f"198.51.100.{number}"}}
+        assert alex.elsewhere().attempt(options=options).status_code == 303, "who keeps no colleague out either"
+    assert found == [403] * FREE["person"] + [429] * 2
+
+
 def code_of(holder: Holder, services: Services, address: str) -> dict[str, str]:
     """Ask for a code in a new browser: what that browser then fills in, with the code of the mail."""
     options = {"environ_base": {"REMOTE_ADDR": address}}
@@ -257,7 +273,10 @@ def test_neither_names_nor_addresses_reach_redis(kim: Holder, services: Services
     guess(kim, "192.0.2.77")
     for key in services.redis.scan_iter("*"):
         assert re.fullmatch(rb"cloudpriv:wait:[0-9a-f]{64}|LIMITS.*|rq:.*", key), key
-    stored = b"".join([*services.redis.scan_iter("cloudpriv:wait:*")])
+    stored = b"".join([*services.redis.scan_iter("cloudpriv:wait:*"), *services.redis.scan_iter("LIMITS*")])
+    assert b"LIMITS" in stored
+    assert b"192.0.2.77" not in stored
+    assert b"127.0.0.1" not in stored
     assert kim.names["account_name"].encode() not in stored
 
 
