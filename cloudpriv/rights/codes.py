@@ -121,6 +121,13 @@ def use(tx: Tx, account_id: UUID, code_id: UUID, typed: str, *, purpose: Purpose
     return UsedCode(whose, subject_id)
 
 
+def end_all(tx: Tx, account_id: UUID, person_id: UUID) -> None:
+    """End every code of a person, as when they went to an address that is registered no more."""
+    of_person = (OneTimeCode.account_id == account_id, OneTimeCode.person_id == person_id)
+    live = (OneTimeCode.used_at.is_(None), OneTimeCode.expires_at > tx.now)
+    tx.session.execute(update(OneTimeCode).where(*of_person, *live).values(expires_at=tx.now))
+
+
 def _sent(tx: Tx, asked: _Asked) -> SentCode:
     """A form to type a code in, and a mail if one is due."""
     tx.session.scalar(  # one at a time for a person, so that nobody gets one too many

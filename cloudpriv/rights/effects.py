@@ -18,7 +18,7 @@ from cloudpriv.platform.classify import Category
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import FieldError, InvalidError
 from cloudpriv.policy.register import Policy
-from cloudpriv.rights import addresses, closure, consents, erasure, restriction, states, telling
+from cloudpriv.rights import addresses, closure, codes, consents, erasure, restriction, states, telling
 from cloudpriv.rights.request_details import open_details
 from cloudpriv.rights.restriction import Cause
 from cloudpriv.rights.tables import SubjectRequest
@@ -83,12 +83,14 @@ def rectify_person(tx: Tx, account_id: UUID, person_id: UUID, version: int, chan
                    request_id: UUID | None = None, restricted: bool = False) -> KnownPerson:  # fmt: skip
     """Change a person as `people.change_person` does, and have the recipients told who were given what was changed.
 
-    Where the address for mail is another one then, it and the former one are told, too.
+    Where the address for mail is another one then, it and the former one are told, too, and codes mailed before end.
     """
     account = accounts.lock_account(tx, account_id, restricted=restricted)
     before = people.open_identity(account.key, people.find_person(tx, account_id, person_id))
     changed = people.change_person(tx, account_id, person_id, version, changes, restricted=restricted)
     addresses.tell_change(tx, account, person_id, before, changed.identity)
+    if before["email"] != changed.identity["email"]:
+        codes.end_all(tx, account_id, person_id)
     concerned = _categories(changes.keys() - {"role"})
     telling.notify(tx, account_id, "rectification", concerned, person_id=person_id, request_id=request_id)
     return changed

@@ -15,6 +15,7 @@ from cloudpriv.controller import outbox
 from cloudpriv.retention import holds
 from cloudpriv.rights import addresses, effects, handling, telling
 from cloudpriv.rights.erasure import erase_person
+from tests.codes import code_of, send, use
 from tests.exports import IDENTIFIED
 from tests.factories import NOW, make_account, make_person, transaction
 from tests.mailbox import Mailbox, mail_server, with_mail
@@ -73,6 +74,24 @@ def addressees(owner: Engine) -> list[bytes | None]:
 
 def is_anywhere(owner: Engine, address: str) -> bool:
     return any(address in row for rows in every_row(owner).values() for row in rows)
+
+
+def test_a_code_that_was_mailed_to_the_former_address_is_good_no_more(services: Services) -> None:
+    whose = kim(services)
+    code_id = send(services, whose, "password")
+    code = code_of(services, whose, code_id)
+    change(services, whose, name="Kim Other")
+    change(services, whose, version=2, email=NEW)
+    assert use(services, whose, code_id, code, purpose="password") is None
+    again = send(services, whose, "password")
+    assert use(services, whose, again, code_of(services, whose, again), purpose="password") is not None
+
+
+def test_a_change_that_leaves_the_address_leaves_codes_good(services: Services) -> None:
+    whose = kim(services)
+    code_id = send(services, whose, "password")
+    change(services, whose, name="Kim Other")
+    assert use(services, whose, code_id, code_of(services, whose, code_id), purpose="password") is not None
 
 
 def test_both_addresses_are_told_of_a_change(services: Services, post: Post, mailbox: Mailbox, owner_engine: Engine) -> None:
