@@ -14,7 +14,7 @@ from cloudpriv.rights import export, requests
 from cloudpriv.rights.requests import Identity
 from tests.factories import NOW, transaction
 
-IDENTIFIED = Identity("backend", "client 00000000-0000-7000-8000-000000000001")
+IDENTIFIED = Identity("backend", "client:00000000-0000-7000-8000-000000000001")
 
 
 def ask(services: Services, account_id: UUID, now: datetime = NOW) -> UUID:

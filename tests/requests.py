@@ -11,7 +11,7 @@ from cloudpriv.rights.requests import Identity, KnownRequest
 from tests.exports import IDENTIFIED
 from tests.factories import NOW, transaction
 
-DOCUMENTS = Identity("documents", "operator cli", "passport and a letter of the company")
+DOCUMENTS = Identity("documents", "operator:cli", "passport and a letter of the company")
 
 
 def owner(account_id: UUID, person_id: UUID, service: Service = "talk2m") -> Actor:

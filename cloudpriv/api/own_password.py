@@ -37,7 +37,7 @@ def confirm() -> None:
 
 def identity_of(actor: Actor) -> Identity:
     """How a request says that its asker gave the password for it."""
-    return Identity("password", f"{actor.kind} {actor.id}")
+    return Identity("password", actor.name)
 
 
 def _check(actor: Actor, password: str) -> None:

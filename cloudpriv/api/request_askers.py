@@ -102,7 +102,7 @@ def identified(tx: Tx, given: dict[str, Any], pointer: str) -> Identity:
     """What a caller says of the asker; raises InvalidError for documents that nobody says anything of."""
     if given["method"] == "documents" and "note" not in given:
         raise InvalidError(errors=(FieldError(pointer, "is needed: which documents, and how they were checked"),))
-    return Identity(given["method"], f"{tx.actor.kind} {tx.actor.id}", given.get("note"))
+    return Identity(given["method"], tx.actor.name, given.get("note"))
 
 
 def _check_code(body: dict[str, Any]) -> None:

@@ -81,7 +81,7 @@ def verify(file: Path, vkeys: str, json_output: bool) -> None:
 def _asked(ctx: click.Context, account_id: UUID, *, person_id: UUID | None, language: str) -> UUID:
     """Ask for a copy on behalf of whoever sits here, who has seen to it who wants it; the id of the export."""
     with services(ctx, "api") as built, operating(built) as tx:
-        identity = Identity("backend", f"{tx.actor.kind} {tx.actor.id}")
+        identity = Identity("backend", tx.actor.name)
         asked = requests.receive(
             tx, built.policy, account_id, "access", person_id=person_id, identity=identity, language=language
         )

@@ -170,7 +170,7 @@ def _verified(tx: Tx, built: Services, request_id: UUID, shown_by: dict[str, Any
     """None for a wrong code."""
     if shown_by["note"] is None:
         return request_codes.verify_by_code(tx, built.policy, request_id, shown_by["code_id"], shown_by["typed"])
-    identity = Identity("documents", f"{tx.actor.kind} {tx.actor.id}", shown_by["note"])
+    identity = Identity("documents", tx.actor.name, shown_by["note"])
     return handling.verify(tx, built.policy, request_id, identity)
 
 

@@ -110,7 +110,7 @@ def _received(tx: Tx, account_id: UUID, person_id: UUID) -> KnownRequest:
         person_id=person_id,
         channel="portal",
         details={"text": text} if text else None,
-        identity=Identity("code", f"{tx.actor.kind} {tx.actor.id}"),
+        identity=Identity("code", tx.actor.name),
         language=i18n.language(),
     )
 

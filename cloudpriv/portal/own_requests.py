@@ -41,6 +41,6 @@ def ask(tx: Tx, type_: str, whose: About, *, details: Mapping[str, Any] | None =
         person_id=None if whose == ACCOUNT else session.person_id,
         channel="portal",
         details=details,
-        identity=Identity("password", f"{tx.actor.kind} {tx.actor.id}"),
+        identity=Identity("password", tx.actor.name),
         language=chosen or "en",
     )

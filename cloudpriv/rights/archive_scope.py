@@ -92,7 +92,7 @@ class Scope:
 
     def _request(self, row: dict[str, Any]) -> dict[str, Any]:
         verified_by = row["identity_verified_by"]
-        row = {**row, "identity_verified_by": verified_by and verified_by.partition(" ")[0]}
+        row = {**row, "identity_verified_by": verified_by and verified_by.partition(":")[0]}
         own = self.person_id is not None or row["scope"] == "account"
         return row if own else {**row, "details": None, "ground": None}
 

@@ -52,7 +52,7 @@ def verify_by_code(tx: Tx, policy: Policy, request_id: UUID, code_id: UUID, type
     asker = None if used is None else people.find_person(tx, row.account_id, used.person_id)
     if asker is None or not _may_make(row, asker.person_id, asker.role):
         return None
-    return handling.verify(tx, policy, request_id, Identity("code", f"{asker.role} {asker.person_id}"))
+    return handling.verify(tx, policy, request_id, Identity("code", f"{asker.role}:{asker.person_id}"))
 
 
 def _asker(tx: Tx, row: SubjectRequest, named: UUID | None) -> UUID:

@@ -70,7 +70,7 @@ ARCHIVE_READY: Final = "archive_ready"  # the outcome of a request for a copy
 
 @dataclass(frozen=True)
 class Identity:
-    """How the asker was identified, by whom (a caller's kind and id, never a name), and what was looked at."""
+    """How the asker was identified, by whom (a caller's `Actor.name`: kind and id), and what was looked at."""
 
     method: Method
     by: str

@@ -83,7 +83,7 @@ def test_a_code_that_was_mailed_identifies_the_asker(
     assert (wrong_status, refused["type"]) == (422, "/problems/wrong_code")
     status, done = act(backend, taken, "verify", right)
     assert (status, done["status"], done["outcome"]) == (200, "completed", "restricted")
-    assert (done["identity"]["method"], done["identity"]["verified_by"]) == ("code", f"member {person}")
+    assert (done["identity"]["method"], done["identity"]["verified_by"]) == ("code", f"member:{person}")
     assert act(backend, taken, "verify", right)[0] == 409
     assert send_code(backend, taken)[0] == 409
     with owner_engine.connect() as connection:
@@ -119,7 +119,7 @@ def test_a_code_for_an_account_goes_to_the_owner_who_is_named(
     status, sent = send_code(backend, taken, person_id=owner)
     assert (status, sent["person_id"]) == (200, owner)
     status, done = act(backend, taken, "verify", code_of(services, sent))
-    assert (status, done["status"], done["identity"]["verified_by"]) == (200, "in_progress", f"owner {owner}")
+    assert (status, done["status"], done["identity"]["verified_by"]) == (200, "in_progress", f"owner:{owner}")
 
 
 def test_a_code_for_one_persons_request_goes_to_nobody_else(

@@ -47,7 +47,7 @@ def test_a_code_makes_a_request_about_who_typed_it(
     assert "Your request is taken" in answer.text
     [known] = stored(services, alex)
     assert (known.row.type, known.row.scope, known.row.identity_method) == (type_, "person", "code")
-    assert known.row.identity_verified_by == f"member {alex.person_id}"
+    assert known.row.identity_verified_by == f"member:{alex.person_id}"
     assert str(known.row.request_id) in answer.text
     assert (known.row.person_id is None) == (type_ == "erasure")
     assert "cloudpriv=" not in str(answer.headers.getlist("Set-Cookie")), "it signs nobody in"

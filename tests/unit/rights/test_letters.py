@@ -204,7 +204,7 @@ def test_every_type_ground_and_outcome_has_its_words_in_every_language() -> None
 
 def test_a_note_on_the_identity_and_what_was_asked_are_in_no_letter(services: Services, post: Post) -> None:
     account_id, _ = account_of(services)
-    identity = Identity("documents", "operator cli", "canary of staff")
+    identity = Identity("documents", "operator:cli", "canary of staff")
     known: KnownRequest = receive(services, account_id, identity=identity, details={"text": "canary of the person"})
     with transaction(services, now=NOW + DAY) as tx:
         requests.withdraw(tx, known.row.request_id)

@@ -75,7 +75,7 @@ def test_the_code_identifies_who_it_was_mailed_to(services: Services) -> None:
     done = verify(services, known, send(services, known))
     assert done is not None
     assert (done.row.status, done.row.identity_method) == ("completed", "code")
-    assert done.row.identity_verified_by == f"owner {known.row.person_id}"
+    assert done.row.identity_verified_by == f"owner:{known.row.person_id}"
 
 
 def test_an_owner_who_is_none_any_more_identifies_no_account(services: Services) -> None:

@@ -121,7 +121,7 @@ def test_a_request_whose_asker_is_not_identified_waits(services: Services) -> No
     with transaction(services, now=NOW + DAY) as tx:
         verified = requests.verify(tx, services.policy, known.row.request_id, DOCUMENTS)
     row = verified.row
-    assert (row.status, row.identity_method, row.identity_verified_by) == ("in_progress", "documents", "operator cli")
+    assert (row.status, row.identity_method, row.identity_verified_by) == ("in_progress", "documents", "operator:cli")
     assert (row.identity_verified_at, row.received_at) == (NOW + DAY, NOW)
     assert verified.answer.status == "pending"
     assert verified.details["identity"] == {"note": DOCUMENTS.note}
