@@ -48,7 +48,9 @@ class IdentityOut(Strict):
     """How who asks was identified."""
 
     method = fields.String(required=True, validate=validate.OneOf(METHODS))
-    verified_by = fields.String(required=True, metadata={"description": "Kind and id of the caller who says so."})
+    verified_by = fields.String(
+        required=True, metadata={"description": "Kind and id of the caller who says so, such as `client:…`."}
+    )
     verified_at = UtcTime(required=True)
 
 
@@ -81,7 +83,14 @@ class RequestSummary(Strict):
 class RequestOut(RequestSummary):
     """A request under GDPR Articles 7(3) and 15 to 22."""
 
-    text = fields.String(required=True, allow_none=True)
+    why = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "Of a restriction: which case of GDPR Article 18(1) was chosen from the portal's list, in words."
+        },
+    )
+    text = fields.String(required=True, allow_none=True, metadata={"description": "In the words of who asks."})
     changes = fields.Nested(
         ChangesSchema, required=True, allow_none=True, metadata={"description": "Kept until the request has ended."}
     )
@@ -150,6 +159,7 @@ def shown(request: KnownRequest) -> dict[str, Any]:
     said = request.details
     return {
         **summary(request),
+        "why": said.get("why"),
         "text": said.get("text"),
         "changes": said.get("changes"),
         "fields_changed": said.get("fields", []),

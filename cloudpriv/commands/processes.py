@@ -124,6 +124,9 @@ def _say_where(urls: Mapping[PlaneName, str], folder: Path | None) -> None:
     if folder is not None and "controller" in urls:
         make = f"cloudpriv --embedded {folder} client create …"
         click.echo(f"Read {urls['controller']}/docs, and make a client with: {make}")
+    if "controller" in urls:
+        how = "with the account name, username and password that a client registered"
+        click.echo(f"Open the portal at {urls['controller']}/portal/ and sign in there {how}.")
 
 
 @click.command()

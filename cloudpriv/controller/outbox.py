@@ -56,6 +56,7 @@ ATTEMPTS: Final = 10  # with pauses that double, over 25.5 hours
 NOT_AGAIN_WITHIN: Final = timedelta(minutes=5)  # so that asking on and on does not flood a person's mailbox
 AT_ONCE: Final = 1000
 ACTIONS: Final = {"sent": "mail.send", "failed": "mail.fail", "dropped": "mail.drop"}
+NO_ADDRESS: Final = frozenset({"nobody", "no_address"})  # reasons to drop a mail that was needed
 SERVICE_NAMES: Final = {"talk2m": "Talk2M", "intesis": "Intesis"}
 
 
@@ -332,4 +333,5 @@ def _mark(tx: Tx, mail: Mail, status: str, failure: str | None) -> None:
     if status != "queued":
         mail.addressee = None
     if status != "queued" and mail.account_id is not None:
-        events.record(tx, ACTIONS[status], account_id=mail.account_id, subject_id=mail.person_id)
+        action = "mail.no_address" if status == "dropped" and failure in NO_ADDRESS else ACTIONS[status]
+        events.record(tx, action, account_id=mail.account_id, subject_id=mail.person_id)

@@ -12,6 +12,7 @@ TOP: Final = 10
 RIGHT: Final = 16  # for the last month's name
 LINES: Final = 4
 GAP: Final = 0.28  # of a month's width
+MOST_STEP: Final = 96  # for a month, so that a few are no wall, and all of them are in sight on a phone
 MOST_LABELS: Final = 8  # that fit side by side
 
 
@@ -51,7 +52,7 @@ class Chart:
 def stacked(values: Sequence[tuple[int, int]]) -> Chart:
     """Bars of two parts each, lower and upper, from left to right; each at least visible where it is not zero."""
     ceiling = nice_ceiling(max((lower + upper for lower, upper in values), default=0))
-    step = (WIDTH - LEFT - RIGHT) / max(1, len(values))
+    step = min(MOST_STEP, (WIDTH - LEFT - RIGHT) / max(1, len(values)))
     bars = [bar for index, pair in enumerate(values) for bar in _stack(LEFT + (index + GAP / 2) * step, step, pair, ceiling)]
     every = -(-len(values) // MOST_LABELS) or 1
     months = [

@@ -85,6 +85,7 @@ def page(*, public: bool = False, owner: bool = False, fresh: bool = False, rest
                     return instead or current_app.make_response(view(tx, **kwargs))
             return current_app.make_response(view(**kwargs))
 
+        guarded.owners_only = owner  # type: ignore[attr-defined]  # read by `pages.navigation`
         guarded.access = Access(PUBLIC if public else HOLDER, unit=True)  # type: ignore[attr-defined]  # read by `access_of`
         return guarded
 

@@ -78,15 +78,20 @@ def error(status: int, problem: str) -> Response:
 
 
 def navigation() -> list[tuple[str, LazyString, bool]]:
-    """Address and name of each page that there is, and whether it is the one that is shown."""
+    """Address and name of each page that opens for who is signed in, and whether it is the one that is shown."""
     here = request.blueprint
-    known = [entry for entry in NAVIGATION if entry.endpoint in current_app.view_functions]
+    known = [entry for entry in NAVIGATION if exists(entry.endpoint) and _opens(entry.endpoint)]
     return [(url_for(entry.endpoint), entry.name, entry.endpoint.partition(".")[0] == here) for entry in known]
 
 
 def exists(endpoint: str) -> bool:
     """Whether the app serves a page."""
     return endpoint in current_app.view_functions
+
+
+def _opens(endpoint: str) -> bool:
+    """Whether the guard lets who is signed in see a page."""
+    return g.get(VISIT).session.role == "owner" or not getattr(current_app.view_functions[endpoint], "owners_only", False)
 
 
 def lapsed() -> bool:

@@ -69,7 +69,7 @@ def _restriction() -> tuple[dict[str, Any], Faults]:
     ground = RESTRICTION_GROUNDS.get(request.form.get("ground", ""))
     if ground is None:
         faults["ground"] = _("Choose what applies.")
-    return {"text": "\n\n".join(str(part) for part in (ground, text) if part)}, faults
+    return {"why": str(ground), **({"text": text} if text else {})}, faults
 
 
 def _objection() -> tuple[dict[str, Any], Faults]:

@@ -1,7 +1,7 @@
 """What requests are called on pages, in plain words, and what follows of each."""
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from flask_babel import LazyString
 from flask_babel import lazy_gettext as _l
@@ -11,6 +11,7 @@ from cloudpriv.portal import i18n
 from cloudpriv.rights.letters import WORDS
 from cloudpriv.rights.request_exports import EXPORTED
 from cloudpriv.rights.requests import KnownRequest, RequestType
+from cloudpriv.rights.tables import SubjectRequest
 
 
 class Kind(NamedTuple):
@@ -50,6 +51,7 @@ KINDS: Final[Mapping[RequestType, Kind]] = {
         _l("Everything that you agreed to by consent stops at once. A single consent is withdrawn on the page of consents."),
     ),
 }
+CLOSING: Final = _l("Closing of the account")
 CHANNELS: Final[Mapping[str, LazyString]] = {
     "portal": _l("on these pages"),
     "backend": _l("through the service"),
@@ -76,6 +78,11 @@ TIED: Final = _l("Another request asks for the same and is worked on. Both are a
 ARCHIVE: Final = _l("The archive is being made. A mail tells you when it is ready to be fetched here.")
 COOLING_OFF: Final = _l("The account is erased when the time to change your mind is over.")
 DECISION: Final = _l("Our staff looks into it and answers by the day on which the answer is due.")
+
+
+def named(row: SubjectRequest) -> LazyString:
+    """What a request is called: the erasure of an account is its closing."""
+    return CLOSING if row.type == "erasure" and row.scope == "account" else KINDS[cast(RequestType, row.type)].name
 
 
 def following(known: KnownRequest) -> LazyString | None:

@@ -31,7 +31,7 @@ def list_requests(tx: Tx) -> Response:
     session, _account, _person = guard.signed_in()
     rows = requests.list_latest(tx, session.account_id, before=lists.begin_id(), limit=lists.LIMIT)
     shown, following = lists.split(rows, lambda each: each.row.request_id.bytes)
-    found = [(each.row, KINDS[cast(RequestType, each.row.type)]) for each in shown]
+    found = [(each.row, request_words.named(each.row)) for each in shown]
     return pages.render("requests.html", requests=found, following=following, start=lists.start())
 
 
@@ -57,11 +57,13 @@ def ask(type_: str) -> Response:
     asked, faults = request_forms.read(known)
     if faults:
         return _form(known, status=422, faults=faults)
+    made: list[KnownRequest] = []
     try:
         with guard.transaction() as tx:
-            made = [_made(tx, known, each) for each in asked]
+            for each in asked:
+                made.append(_made(tx, known, each))  # noqa: PERF401  how many were made is told by a conflict
     except ConflictError:
-        return _form(known, status=409, faults={"": _("That cannot be done: the name is taken, or it was done before.")})
+        return _form(known, status=409, faults=_conflict(asked[len(made) :]))
     return _after(made[0], several=len(made) > 1)
 
 
@@ -78,7 +80,7 @@ def show(tx: Tx, request_id: UUID) -> Response:
         export=known.export,
         details=known.details,
         changes=[deeds.field(name) for name in known.details.get("fields") or known.details.get("changes") or ()],
-        kind=KINDS[cast(RequestType, row.type)],
+        name=request_words.named(row),
         channel=request_words.CHANNELS[row.channel],
         method=request_words.METHODS[row.identity_method] if row.identity_method else None,
         next_step=request_words.following(known),
@@ -106,6 +108,13 @@ def _known(type_: str) -> RequestType:
 
 def _made(tx: Tx, type_: RequestType, asked: Asked) -> KnownRequest:
     return own_requests.ask(tx, type_, asked.about, details=asked.details, language=request.form.get("language"))
+
+
+def _conflict(unmade: list[Asked]) -> dict[str, str]:
+    """What is wrong by the name of its field, after the first of these could not be made."""
+    changes = unmade[0].details.get("changes", {}) if unmade else {}
+    taken = {name: _("This name is taken. Choose another one.") for name in changes}
+    return taken or {"": _("That cannot be done: it was done before.")}
 
 
 def _after(made: KnownRequest, *, several: bool) -> Response:

@@ -32,7 +32,7 @@ REPLACEMENT: Final = "owner_replacement.evidence"
 class SubjectRequest(ControllerBase):
     """A request under GDPR Articles 7(3) and 15 to 22, of the account or of one person in it; `due_on` by Article 12(3).
 
-    `details` has what was asked and said: {text, changes, identity, extension, decision, outcome}, each if there is one.
+    `details` has what was asked and said: {why, text, changes, identity, extension, decision, outcome}, each if it is there.
     `effective_at` is when what was granted takes effect, where that is later (an account's erasure and its cooling-off).
     `duplicate_of` names the running request that this one is answered with.
     """

@@ -30,7 +30,7 @@ OTHER_PLANE = (SOURCES / "processor", SOURCES / "api" / "logdata", SOURCES / "cl
 ACTION = re.compile(r"[a-z_]+\.[a-z_]+")
 RECORDERS = frozenset({"events.record", "events.record_each", "events.event_of"})
 # Strings of the form of an action, in modules that name their actions elsewhere than in the call that records them.
-NO_ACTIONS = frozenset({"accounts.account_id", "people.account_id", "people.person_id"})
+NO_ACTIONS = frozenset({"accounts.account_id", "outbox.addressee", "people.account_id", "people.person_id"})
 
 
 def sources() -> Iterator[Path]:

@@ -54,6 +54,17 @@ def test_the_latest_month_has_its_name_and_names_do_not_touch() -> None:
     assert charts.stacked([(1, 1)] * 3).months[-1].value == 0
 
 
+def test_a_few_months_are_narrow_bars_that_a_phone_shows_without_scrolling() -> None:
+    for number in (1, 2, 3):
+        bars = charts.stacked([(1, 1)] * number).bars
+        assert all(bar.width <= 72 for bar in bars)
+        assert max(bar.x + bar.width for bar in bars) * 34 * 16 / charts.WIDTH < 300  # the drawing is 34rem wide there
+
+
+def test_a_year_takes_the_whole_width() -> None:
+    assert charts.stacked([(1, 1)] * 12).bars[-1].x > charts.WIDTH - 72
+
+
 def test_nothing_is_an_empty_grid() -> None:
     assert charts.stacked([]).bars == []
     assert charts.stacked([(0, 0)]).bars == []

@@ -138,6 +138,17 @@ def test_every_page_in_the_navigation_opens(kim: Holder) -> None:
     assert {kim.get(link).status_code for link in links} <= {200, 303}
 
 
+def test_a_member_is_offered_no_page_that_is_the_owners_alone(kim: Holder, alex: Holder) -> None:
+    of_owner, of_member = (
+        {str(each.attributes["href"]) for each in Page(holder.sign_in().get("/portal/").text).all("a")}
+        for holder in (kim, alex)
+    )
+    assert {"/portal/devices", "/portal/owners"} <= of_owner - of_member
+    refused = {link for link in of_member if link.startswith("/portal/") and alex.get(link).status_code == 403}
+    assert refused == set()
+    assert "/portal/traffic" in {str(each.attributes["href"]) for each in Page(alex.get("/portal/devices").text).all("a")}
+
+
 def test_a_page_is_in_the_language_that_the_browser_asks_for(app: Flask) -> None:
     for asked, shown in (("sv-SE,sv;q=0.9", "sv"), ("fr", "fr"), ("es-MX", "es"), ("de, en;q=0.5", "en"), ("de", "en")):
         answer = app.test_client().get("/portal/nothing", headers={"Accept-Language": asked})

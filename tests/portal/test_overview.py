@@ -44,7 +44,7 @@ def test_it_says_when_the_account_will_be_erased_and_why(app: Flask, services: S
     kim = make_holder(app, services, account.row.account_id)
     erased = overview(kim).words("section", aria_labelledby="erased")
     assert "5 May 2025" in erased
-    assert "7 years after its last traffic" in erased
+    assert "7 years after its last traffic or its opening, whichever is later" in erased
     with owner_engine.begin() as connection:
         connection.execute(text("UPDATE accounts SET last_traffic_at = '2026-02-28T23:59:59Z'"))
     page = Page(kim.get("/portal/").text)
@@ -58,10 +58,19 @@ def test_it_tells_what_the_account_is(kim: Holder) -> None:
         assert told in account
 
 
+def test_traffic_from_before_the_opening_does_not_bring_the_erasure_forward(kim: Holder, owner_engine: Engine) -> None:
+    with owner_engine.begin() as connection:
+        connection.execute(text("UPDATE accounts SET last_traffic_at = '2020-01-01T00:00:00Z'"))
+    erased = overview(kim).words("section", aria_labelledby="erased")
+    assert "2 June 2033" in erased, "it was opened on 1 June 2026"
+    assert "whichever is later" in erased
+
+
 def test_an_owner_sees_who_is_in_the_account(kim: Holder, alex: Holder) -> None:
     rows = overview(kim).rows()
     assert [row[0] for row in rows[1:]] == ["kim you", "alex"]
     assert rows[2][1:] == ["Alex Example", "alex@example.com", "Member"]
+    assert Page(kim.get("/portal/").text).words("a", href="/portal/owners") == "See whether that is under way"
 
 
 def test_a_member_sees_nobody_else_and_not_the_company(kim: Holder, alex: Holder) -> None:

@@ -4,13 +4,15 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from flask import Flask
 from sqlalchemy import Engine, text
 
+from cloudpriv.api.request_schemas import shown
 from cloudpriv.bootstrap import Services
 from cloudpriv.rights import handling, requests, restriction
 from cloudpriv.rights.requests import KnownRequest
 from tests.factories import transaction
-from tests.holders import Holder, Time
+from tests.holders import Holder, Time, make_holder
 from tests.portal.reading import Page
 from tests.requests import DOCUMENTS, owner
 
@@ -43,7 +45,7 @@ def test_each_right_is_used_with_the_password_just_given(kim: Holder, services: 
     assert kim.get(where).status_code == 200
     [known] = stored(services, kim)
     assert (known.row.type, known.row.channel, known.row.identity_method) == (type_, "portal", "password")
-    assert known.row.identity_verified_by == f"owner {kim.person_id}"
+    assert known.row.identity_verified_by == f"owner:{kim.person_id}"
     assert len(Page(kim.get(LIST).text).rows()) == 2
 
 
@@ -75,10 +77,47 @@ def test_names_are_corrected_at_once_and_words_wait_for_staff(kim: Holder, servi
 def test_a_name_that_is_taken_changes_nothing(kim: Holder, alex: Holder, services: Services) -> None:
     answer = kim.sign_in().post(f"{LIST}/new/rectification", username="alex", text="and more")
     assert answer.status_code == 409
-    assert "the name is taken" in answer.text
-    assert 'value="alex"' in answer.text
+    page = Page(answer.text)
+    assert page.words("a", href="#f-username") == "Username: This name is taken. Choose another one."
+    field = page.one("input", name="username").attributes
+    assert (field["value"], field["aria-invalid"]) == ("alex", "true")
+    assert page.one("input", name="account_name").attributes.get("aria-invalid") is None
     assert stored(services, kim) == []
     assert alex.attempt().status_code == 303
+
+
+def test_the_name_of_an_account_that_is_taken_is_told_at_its_field(kim: Holder, app: Flask, services: Services) -> None:
+    other = make_holder(app, services)
+    answer = kim.sign_in().post(f"{LIST}/new/rectification", username="kim.e", account_name=other.names["account_name"])
+    page = Page(answer.text)
+    assert answer.status_code == 409
+    assert page.one("input", name="account_name").attributes["aria-invalid"] == "true"
+    assert page.one("input", name="username").attributes.get("aria-invalid") is None
+    assert stored(services, kim) == []
+
+
+def test_what_was_chosen_from_a_list_is_not_told_as_somebodys_words(kim: Holder, services: Services) -> None:
+    chosen = "The data is wrong, and you are checking it (Article 18(1)(a))"
+    page = Page(kim.sign_in().get(ask(kim, "restriction", ground="accuracy", text="The serial is another.")).text)
+    facts = dict(zip((each.text for each in page.all("dt")), (each.text for each in page.all("dd")), strict=True))
+    assert (facts["Why"], facts["In your words"]) == (chosen, "The serial is another.")
+    [known] = stored(services, kim)
+    assert known.details.get("why") == chosen
+    assert (shown(known)["why"], shown(known)["text"]) == (chosen, "The serial is another.")
+
+
+def test_whoever_chose_and_wrote_nothing_has_no_words(kim: Holder) -> None:
+    page = kim.sign_in().get(ask(kim, "restriction", ground="claims")).text
+    assert "Article 18(1)(c)" in page
+    assert "In your words" not in page
+
+
+def test_the_erasure_of_an_account_is_called_its_closing(kim: Holder, services: Services) -> None:
+    kim.sign_in().post("/portal/closing/confirm", account_name=kim.names["account_name"])
+    [known] = stored(services, kim)
+    assert (known.row.type, known.row.scope) == ("erasure", "account")
+    assert Page(kim.get(LIST).text).rows()[1][:2] == ["Closing of the account", "The account"]
+    assert Page(kim.get(f"{LIST}/{known.row.request_id}").text).words("h1") == "Closing of the account"
 
 
 @pytest.mark.parametrize(

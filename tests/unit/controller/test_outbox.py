@@ -7,10 +7,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, select, text
 from structlog.testing import capture_logs
 
 from cloudpriv import mail_templates
+from cloudpriv.audit.events import AuditEvent
 from cloudpriv.bootstrap import Services
 from cloudpriv.controller import credentials, outbox, people
 from cloudpriv.controller.outbox import ATTEMPTS, FIRST_PAUSE, Mail
@@ -133,20 +134,30 @@ def test_no_name_or_hint_becomes_a_header_or_a_line_of_ours(
 
 
 @pytest.mark.parametrize(
-    ("identity", "hint", "reason"),
+    ("identity", "hint", "reason", "told"),
     [
-        ({"email": None}, HINT, "no_address"),
-        ({"email": "kim@example.com\r\nBcc: eve@example.com"}, HINT, "no_address"),
-        ({"email": "kim@example.com, eve@example.com"}, HINT, "no_address"),
-        ({}, None, "no_hint"),
+        ({"email": None}, HINT, "no_address", "mail.no_address"),
+        ({"email": "kim@example.com\r\nBcc: eve@example.com"}, HINT, "no_address", "mail.no_address"),
+        ({"email": "kim@example.com, eve@example.com"}, HINT, "no_address", "mail.no_address"),
+        ({}, None, "no_hint", "mail.drop"),
     ],
 )
 def test_a_mail_that_has_no_address_or_nothing_to_say_is_dropped(
-    services: Services, postman: Services, mailbox: Mailbox, identity: dict[str, Any], hint: str | None, reason: str
+    services: Services,
+    postman: Services,
+    mailbox: Mailbox,
+    identity: dict[str, Any],
+    hint: str | None,
+    reason: str,
+    told: str,
 ) -> None:
-    mail = deliver(postman, ask(services, *make_reader(services, hint, **identity)))
+    account_id, person_id = make_reader(services, hint, **identity)
+    mail = deliver(postman, ask(services, account_id, person_id))
     assert (mail.status, mail.failure) == ("dropped", reason)
     assert mailbox.received == []
+    with transaction(services) as tx:
+        done = tx.session.scalars(select(AuditEvent.action).where(AuditEvent.action.startswith("mail.")))
+        assert list(done) == [told]
 
 
 def test_a_mail_for_nobody_or_for_a_person_who_was_erased_is_dropped(
