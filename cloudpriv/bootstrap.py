@@ -10,14 +10,14 @@ from urllib.parse import urlsplit
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from redis import Redis
 
-from cloudpriv.config import WITHOUT, PlaneSettings, ProcessorSettings, Settings
+from cloudpriv.config import PREFIX, PROCESSOR_PREFIX, WITHOUT, PlaneSettings, ProcessorSettings, Settings
 from cloudpriv.platform import clock, db, jobs, keys, objectstore
 from cloudpriv.platform.certificate import Certificate, load_certificate
 from cloudpriv.platform.db import Plane, Tx
 from cloudpriv.platform.mail import Mailer
 from cloudpriv.platform.objectstore import ObjectStore
 from cloudpriv.policy.register import Policy
-from cloudpriv.policy.register import load as load_policy
+from cloudpriv.policy.succession import Policies, load_policies
 from cloudpriv.retention.guards import Limits, Terms, read_clocks
 from cloudpriv.retention.progress import Stores
 from cloudpriv.rights import farewell
@@ -28,7 +28,7 @@ PURGES_AT_ONCE: Final = 4  # of one worker, each of which may ask for the erasur
 
 @dataclass(frozen=True)
 class Services:
-    """The controller plane, the stores and the policy in force."""
+    """The controller plane, the stores and the versions of the policy."""
 
     settings: Settings
     controller: Plane
@@ -37,7 +37,7 @@ class Services:
     proof_key: Ed25519PrivateKey | None
     mailer: Mailer
     redis: Redis
-    policy: Policy
+    policies: Policies
     clock: Callable[[], datetime]
     eraser: Plane | None = None
 
@@ -45,6 +45,11 @@ class Services:
     def plane(self) -> Plane:
         """The plane that these services are of."""
         return self.controller
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in force at this moment. A unit of work looks it up once, and goes on by it past midnight."""
+        return self.policies.at(self.clock())
 
     def terms(self, tx: Tx) -> Terms:
         """What a run of purges is judged by at this moment."""
@@ -59,7 +64,9 @@ class Services:
     @property
     def post(self) -> Post:
         """What mails about rights need to know."""
-        return Post(self.policy, self.settings.issuer, self.settings.privacy_address)
+        now = self.clock()
+        urls = (self.settings.issuer, self.settings.privacy_address)
+        return Post(self.policies.at(now), *urls, following=self.policies.after(now))
 
     def require_proof_key(self) -> Ed25519PrivateKey:
         """The key that certifies erasures. Raises KeyFault when the settings name none."""
@@ -69,7 +76,7 @@ class Services:
 
 
 def build(settings: Settings, *, now: Callable[[], datetime] = clock.utc_now) -> Services:
-    """Connect lazily to what `settings` names. Raises KeyFault or PolicyError when keys or policy cannot be read."""
+    """Connect lazily to what `settings` names. Raises KeyFault or PolicyError when keys or policy cannot be read or used."""
     keyring = _keyring(settings, "controller")
     redis = jobs.connect(settings.redis_url)
     engine = db.connect(settings.database_url, pool_size=settings.web_threads + 1)
@@ -82,7 +89,7 @@ def build(settings: Settings, *, now: Callable[[], datetime] = clock.utc_now) ->
         proof_key=keys.load_signing_key(Path(settings.proof_key_file)) if settings.proof_key_file else None,
         mailer=Mailer(settings.smtp_url, settings.mail_from or ""),
         redis=redis,
-        policy=load_policy(Path(settings.policy_file) if settings.policy_file else None),
+        policies=load_policies(settings.policy_file, settings.next_policy_file, now(), prefix=PREFIX),
         clock=now,
         eraser=_eraser(settings),
     )
@@ -120,7 +127,7 @@ def _across(url: str, pool_size: int, schema: str) -> Plane:
 
 @dataclass(frozen=True)
 class ProcessorServices:
-    """The processor plane, its bucket and the policy in force; `teller` reaches the controller plane's mailbox, no more.
+    """The processor plane, its bucket and the policy's versions; `teller` reaches the controller plane's mailbox, no more.
 
     Without `certificate` there is no OpenDSR: nothing could be signed.
     """
@@ -129,14 +136,19 @@ class ProcessorServices:
     plane: Plane
     objects: ObjectStore
     redis: Redis
-    policy: Policy
+    policies: Policies
     clock: Callable[[], datetime]
     teller: Plane | None = None
     certificate: Certificate | None = None
 
+    @property
+    def policy(self) -> Policy:
+        """The policy in force at this moment. A unit of work looks it up once, and goes on by it past midnight."""
+        return self.policies.at(self.clock())
+
 
 def build_processor(settings: ProcessorSettings, *, now: Callable[[], datetime] = clock.utc_now) -> ProcessorServices:
-    """Connect lazily to what `settings` names. Raises KeyFault or PolicyError when keys or policy cannot be read."""
+    """Connect lazily to what `settings` names. Raises KeyFault or PolicyError when keys or policy cannot be read or used."""
     keyring = _keyring(settings, "processor")
     redis = jobs.connect(settings.redis_url)
     engine = db.connect(settings.database_url, pool_size=settings.web_threads + 1, schema=db.PROCESSOR_SCHEMA)
@@ -146,7 +158,7 @@ def build_processor(settings: ProcessorSettings, *, now: Callable[[], datetime] 
         plane=Plane(engine, keyring, jobs.Waker(redis, jobs.PROCESSOR_QUEUE)),
         objects=objects,
         redis=redis,
-        policy=load_policy(Path(settings.policy_file) if settings.policy_file else None),
+        policies=load_policies(settings.policy_file, settings.next_policy_file, now(), prefix=PROCESSOR_PREFIX),
         clock=now,
         teller=_across(settings.teller_database_url, 1, db.CONTROLLER_SCHEMA) if settings.teller_database_url else None,
         certificate=_certificate(settings),

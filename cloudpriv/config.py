@@ -147,7 +147,13 @@ class PlaneSettings:
     )
     kms_endpoint: str | None = _setting("AWS KMS endpoint; unset for AWS", default=None, check=_url("http", "https"))
     policy_file: str | None = _setting(
-        "Privacy policy as TOML; unset for the one of 30 March 2023", default=None, check=_file
+        "Privacy policy in force, as TOML; unset for the one of 30 March 2023", default=None, check=_file
+    )
+    next_policy_file: str | None = _setting(
+        "Privacy policy that comes after it: announced until the day of its `valid_from`, and in force from then on, also "
+        "without a restart (see docs/production.md)",
+        default=None,
+        check=_file,
     )
     web_processes: int = _setting("API processes", kind="int", default=1, check=AT_LEAST_ONE)
     web_threads: int = _setting("Threads in each API process", kind="int", default=8, check=AT_LEAST_ONE)

@@ -151,9 +151,10 @@ def expire_consents(services: Services) -> None:
 
 
 def announce_policy(services: Services) -> None:
-    """Announce the policy in force to every owner who is to be told of it, where it is marked as a major change."""
-    some = partial(announcements.announce, policy=services.policy, limit=OWNERS_AT_ONCE, unreadable=set())
-    until_done(services, OWNERS_AT_ONCE, some)
+    """Announce the policy in force and the next one to every owner who is to be told, where marked as a major change."""
+    for policy in services.policies.known(services.clock()):
+        some = partial(announcements.announce, policy=policy, limit=OWNERS_AT_ONCE, unreadable=set())
+        until_done(services, OWNERS_AT_ONCE, some)
 
 
 def take_in_traffic(services: Services) -> None:

@@ -2,10 +2,13 @@
 
 from typing import Final
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
+from cloudpriv.api.endpoint import call
 from cloudpriv.api.runtime import runtime
 from cloudpriv.platform.db import Tx
+from cloudpriv.platform.errors import NotFoundError
+from cloudpriv.policy.register import Policy
 from cloudpriv.portal import guard, pages
 from cloudpriv.rights import announcements
 
@@ -15,13 +18,19 @@ blueprint: Final = Blueprint("announcement", __name__, url_prefix="/portal/annou
 @blueprint.get("")
 @guard.page()
 def show(tx: Tx) -> Response:
-    """What changed, where to read it, and what can be done about it."""
+    """What changed or will change, where to read it, and what can be done about it."""
     session, account, _person = guard.signed_in()
-    policy = runtime().services.policy
+    policies, now = runtime().services.policies, call().now
+    waiting = [
+        each for each in policies.known(now) if announcements.pending(tx, each, session.account_id, session.person_id)
+    ]
+    policy = waiting[0] if waiting else _last_announced(policies.known(now))
     return pages.render(
         "announcement.html",
+        version=policy.version,
         valid_from=policy.valid_from,
-        pending=announcements.pending(tx, policy, session.account_id, session.person_id),
+        comes=policy is policies.after(now),
+        pending=bool(waiting),
         controller=policy.controller_of(account.row.service),
     )
 
@@ -29,7 +38,15 @@ def show(tx: Tx) -> Response:
 @blueprint.post("")
 @guard.page()
 def acknowledge(tx: Tx) -> Response:
-    """Note that it was seen; it is not shown again."""
+    """Note that the version was seen that the form names; it is not shown again."""
     session, _account, _person = guard.signed_in()
-    announcements.acknowledge(tx, runtime().services.policy, session.account_id, session.person_id)
+    found = [each for each in runtime().services.policies.known(call().now) if each.version == request.form.get("version")]
+    if not found:
+        raise NotFoundError
+    announcements.acknowledge(tx, found[0], session.account_id, session.person_id)
     return guard.redirected(guard.HOME)
+
+
+def _last_announced(known: tuple[Policy, ...]) -> Policy:
+    """The newest version that is told of at all; the one in force where none is."""
+    return next((each for each in reversed(known) if each.major), known[0])

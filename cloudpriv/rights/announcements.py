@@ -1,13 +1,14 @@
 """Announcements of a major change of the policy, to every owner by mail and in the portal.
 
 A version of the policy that is marked `major` is announced to the owners of the accounts that were there before it, once to
-each, by a row that only one schedule can add. Who came later came under it, and is told nothing of a change.
+each, by a row that only one schedule can add. So is the next version while its day has not come. Who came later came under
+it, and is told nothing of a change.
 """
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, time
 from typing import Final
-from uuid import UUID
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 import structlog
 from sqlalchemy import Row, Select, exists, select
@@ -46,14 +47,14 @@ def announce(tx: Tx, policy: Policy, *, limit: int, unreadable: set[UUID] | None
     reachable = {(row.Person.account_id, row.Person.person_id): _is_reachable(tx, row, failed) for row in found}
     told = [(account_id, person_id) for account_id, person_id in reachable if account_id not in failed]
     added = _added(tx, policy, told)
-    outbox.queue_mails(tx, KIND, [owner for owner in added if reachable[owner]])
+    outbox.queue_mails(tx, KIND, [owner for owner in added if reachable[owner]], _id_of(policy))
     for account_id, person_id in added:
         events.record(tx, "policy.announce", account_id=account_id, subject_id=person_id)
     return len(found)
 
 
 def pending(tx: Tx, policy: Policy, account_id: UUID, person_id: UUID) -> bool:
-    """Whether a person was told of the policy in force, and has not said yet that they saw it."""
+    """Whether a person was told of this version of the policy, and has not said yet that they saw it."""
     if not policy.major:
         return False
     row = tx.session.get(PolicyAnnouncement, (account_id, person_id, policy.version))
@@ -61,7 +62,7 @@ def pending(tx: Tx, policy: Policy, account_id: UUID, person_id: UUID) -> bool:
 
 
 def acknowledge(tx: Tx, policy: Policy, account_id: UUID, person_id: UUID) -> None:
-    """Note that a person saw the announcement of the policy in force, audited; nothing to do when they said so before.
+    """Note that a person saw the announcement of this version of the policy, audited; nothing to do if they said so before.
 
     Raises NotFoundError for somebody who was told nothing, and for an account holder who speaks for somebody else.
     """
@@ -127,14 +128,28 @@ def _added(tx: Tx, policy: Policy, told: list[tuple[UUID, UUID]]) -> list[tuple[
 
 
 def _change(tx: Tx, post: Post, account: OpenedAccount, mail: Mail) -> Values:
-    """What a mail says. Raises DroppedError when another version is in force by now, which has mails of its own."""
-    if tx.session.get(PolicyAnnouncement, (account.row.account_id, mail.person_id, post.policy.version)) is None:
-        raise DroppedError("not_due")
-    controller = post.policy.controller_of(account.row.service)
+    """What a mail says. Raises DroppedError when its version is neither in force nor next by now: those have their own."""
+    policy = _told_of(tx, post, account, mail)
+    controller = policy.controller_of(account.row.service)
     return {
-        "valid_from": post.policy.valid_from,
-        "notice": f"{post.url.rstrip('/')}/portal/notice",
+        "valid_from": policy.valid_from,
+        # The page of the next version leads to the one in force once that is the same.
+        "notice": f"{post.url.rstrip('/')}/portal/notice{'/next' if policy is post.following else ''}",
         "controller": controller.name,
         "address": ", ".join(controller.address),
         "country": mail_templates.country_name(controller.country),
     }
+
+
+def _told_of(tx: Tx, post: Post, account: OpenedAccount, mail: Mail) -> Policy:
+    """The version that a mail was queued for, while its announcement stands. Raises DroppedError."""
+    for policy in filter(None, (post.policy, post.following)):
+        row = tx.session.get(PolicyAnnouncement, (account.row.account_id, mail.person_id, policy.version))
+        if row is not None and mail.subject_id == _id_of(policy):
+            return policy
+    raise DroppedError("not_due")
+
+
+def _id_of(policy: Policy) -> UUID:
+    """What mails name a version by, so that those of two versions are not taken for the same."""
+    return uuid5(NAMESPACE_URL, f"policy:{policy.version}")

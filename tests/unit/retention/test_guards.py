@@ -14,6 +14,7 @@ from cloudpriv.platform.clock import APART, Boot
 from cloudpriv.platform.errors import ConflictError
 from cloudpriv.policy.periods import parse_period
 from cloudpriv.policy.register import Policy
+from cloudpriv.policy.succession import Policies
 from cloudpriv.retention import due, guards, runs
 from cloudpriv.retention import purge as purges
 from cloudpriv.retention.guards import QUIET, Clocks, Terms
@@ -168,7 +169,7 @@ def test_a_jump_stands_until_somebody_approves(services: Services, owner_engine:
 def test_a_period_that_became_shorter_stops_the_next_run(services: Services, owner_engine: Engine) -> None:
     make_due(services, owner_engine)
     plan(services, terms(services))
-    shorter = replace(services, policy=with_period(services.policy, "P6Y"))
+    shorter = replace(services, policies=Policies(with_period(services.policy, "P6Y")))
     make_due(shorter, owner_engine)
     run = plan(shorter, terms(shorter))
     assert found(run) == {"period_shorter": {"period": "P6Y", "before": "P7Y"}}
@@ -177,7 +178,7 @@ def test_a_period_that_became_shorter_stops_the_next_run(services: Services, own
 
 def plan_longer(services: Services, owner: Engine) -> dict[str, Any]:
     """What a run finds whose period became longer."""
-    longer = replace(services, policy=with_period(services.policy, "P7Y1D"))
+    longer = replace(services, policies=Policies(with_period(services.policy, "P7Y1D")))
     with owner.begin() as connection:
         connection.execute(text("UPDATE purges SET status = 'cancelled'"))
     make_due(longer, owner)
@@ -308,7 +309,7 @@ def test_each_host_is_compared_with_its_own_last_run(services: Services, owner_e
 
 
 def test_a_rounding_that_is_left_out_shortens_the_period(services: Services, owner_engine: Engine) -> None:
-    rounded = replace(services, policy=with_rule(services.policy, round="end_of_year"))
+    rounded = replace(services, policies=Policies(with_rule(services.policy, round="end_of_year")))
     make_due(rounded, owner_engine)
     assert plan(rounded, terms(rounded)).status == "approved"
     make_due(services, owner_engine)

@@ -16,6 +16,7 @@ from cloudpriv.controller import outbox, people
 from cloudpriv.platform.actor import HOLDER, WORKER, Actor
 from cloudpriv.platform.errors import NotFoundError
 from cloudpriv.policy.register import IN_FORCE, Policy, load
+from cloudpriv.policy.succession import Policies
 from cloudpriv.rights import announcements
 from tests.factories import NOW, make_account, make_person, transaction
 from tests.holders import Time
@@ -23,7 +24,7 @@ from tests.mailbox import Mailbox, with_mail
 from tests.purges import Killed
 from tests.stack import TestDatabase
 from workers import jobs
-from workers.schedule import Schedule
+from workers.schedule import Schedule, announce_policy
 
 SINCE = datetime(2026, 7, 1, tzinfo=UTC)  # a month after NOW, when the accounts of these tests are opened
 DAY, MOMENT = timedelta(days=1), timedelta(microseconds=1)
@@ -48,7 +49,7 @@ def policy(tmp_path: Path) -> Policy:
 @pytest.fixture
 def worker(worker_services: Services, mailbox: Mailbox, policy: Policy) -> Services:
     """A worker under the new policy."""
-    return replace(with_mail(worker_services, mailbox), policy=policy, clock=lambda: SINCE)
+    return replace(with_mail(worker_services, mailbox), policies=Policies(policy), clock=lambda: SINCE)
 
 
 def make_owner(services: Services, account_id: UUID | None = None, **identity: object) -> tuple[UUID, UUID]:
@@ -189,7 +190,7 @@ def test_two_schedules_at_once_tell_everybody_once(
 ) -> None:
     for number in range(20):
         make_owner(services, email=f"owner-{number}@example.com")
-    others = [replace(database.services("worker"), policy=policy, clock=lambda: SINCE) for _ in range(2)]
+    others = [replace(database.services("worker"), policies=Policies(policy), clock=lambda: SINCE) for _ in range(2)]
     gate = threading.Barrier(2)
 
     def work(each: Services) -> None:
@@ -273,3 +274,63 @@ def test_the_mail_says_where_to_read_it_and_whom_to_write_to(
     assert max(len(line) for line in mailbox.texts()[0].splitlines()) <= 80
     texts = mail_templates.texts(announcements.KIND).values()
     assert len({frozenset(each.body.get_identifiers()) for each in texts}) == 1
+
+
+def knowing_next(worker: Services, policy: Policy, now: datetime) -> Services:
+    """The worker while another policy is in force and this one comes next."""
+    return replace(worker, policies=Policies(load(), policy), clock=lambda: now)
+
+
+def test_the_schedule_announces_the_next_version_before_its_day(
+    services: Services, worker: Services, policy: Policy, mailbox: Mailbox, owner_engine: Engine
+) -> None:
+    _, person_id = make_owner(services)
+    early = knowing_next(worker, policy, NOW)
+    for _ in range(2):
+        announce_policy(early)
+    assert told(owner_engine) == {person_id}
+    post(early)
+    [body] = mailbox.texts()
+    assert f"{worker.settings.issuer}/portal/notice/next" in body
+    assert "It applies from 1 July 2026." in " ".join(body.split())
+    announce_policy(knowing_next(worker, policy, SINCE))
+    post(knowing_next(worker, policy, SINCE))
+    assert len(mailbox.received) == 1, "not again on its day"
+
+
+def test_a_mail_that_goes_out_after_the_day_leads_to_the_version_in_force(
+    services: Services, worker: Services, policy: Policy, mailbox: Mailbox
+) -> None:
+    make_owner(services)
+    announce_policy(knowing_next(worker, policy, SINCE - MOMENT))
+    post(knowing_next(worker, policy, SINCE))
+    [body] = mailbox.texts()
+    assert f"{worker.settings.issuer}/portal/notice\n" in body.replace("\r\n", "\n")
+
+
+def test_each_mail_tells_of_the_version_that_it_was_queued_for(
+    services: Services, worker: Services, policy: Policy, mailbox: Mailbox, tmp_path: Path
+) -> None:
+    make_owner(services)
+    both = replace(worker, policies=Policies(policy, changed(tmp_path, "2027-01-01")), clock=lambda: SINCE)
+    announce(both, policy, now=SINCE - MOMENT)
+    announce(both, changed(tmp_path, "2027-01-01"), now=SINCE)
+    post(both)
+    bodies = [" ".join(each.split()) for each in mailbox.texts()]
+    assert sorted("1 July 2026." in each for each in bodies) == [False, True]
+    assert sorted("1 January 2027." in each for each in bodies) == [False, True]
+
+
+def test_a_mail_of_a_version_that_nothing_knows_any_more_is_dropped(
+    services: Services, worker: Services, policy: Policy, mailbox: Mailbox, tmp_path: Path
+) -> None:
+    make_owner(services)
+    announce(worker, changed(tmp_path, "2026-06-15"))
+    post(worker)
+    assert mailbox.received == []
+
+
+def test_nothing_but_the_announcement_goes_by_the_next_version(worker: Services, policy: Policy) -> None:
+    early, late = (knowing_next(worker, policy, moment) for moment in (SINCE - MOMENT, SINCE))
+    assert [each.policy.version for each in (early, late)] == ["2023-03-30", "2026-07-01"]
+    assert [each.post.policy.version for each in (early, late)] == ["2023-03-30", "2026-07-01"]
