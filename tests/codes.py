@@ -51,7 +51,7 @@ def use(services: Services, kim: Whose, code_id: UUID, typed: str, now: datetime
         purpose: Purpose = "identity") -> UsedCode | None:  # fmt: skip
     """Type a code in a form."""
     with transaction(services, now=now) as tx:
-        return codes.use(tx, kim[0], code_id, typed, purpose=purpose)
+        return codes.use(tx, kim[0], code_id, typed, purpose=purpose, person_id=kim[1])
 
 
 def deliver_all(services: Services, now: datetime = NOW) -> list[str]:

@@ -86,7 +86,8 @@ def _taken(names: Names, code_id: UUID) -> KnownRequest | None:
     """
     with guard.transaction(guard.stranger(names.service)) as tx:
         account_id, person_id = codes.find_by_names(tx, *names)
-        used = codes.use(tx, account_id or code_id, code_id, request.form.get("code", ""), purpose="identity")
+        typed = request.form.get("code", "")
+        used = codes.use(tx, account_id or code_id, code_id, typed, purpose="identity", person_id=person_id)
         if used is None or account_id is None or used.person_id != person_id:
             return None
         asker = _asker(tx, names, account_id, used.person_id)

@@ -143,7 +143,8 @@ def _changed(names: Names, code_id: UUID) -> Response | None:
     password_hash = runtime().passwords.hash(request.form["password"])
     with guard.transaction(guard.stranger(names.service)) as tx:
         account_id, person_id = codes.find_by_names(tx, *names)
-        used = codes.use(tx, account_id or code_id, code_id, request.form.get("code", ""), purpose="password")
+        typed = request.form.get("code", "")
+        used = codes.use(tx, account_id or code_id, code_id, typed, purpose="password", person_id=person_id)
         if used is None or account_id is None or used.person_id != person_id:
             return None
         password_words.check(new_passwords.read_about(tx, account_id, used.person_id))  # a fault leaves the code unused

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, and_, func, insert, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.types import Boolean, Integer, String, Uuid
 
@@ -45,11 +45,15 @@ class UsedCode:
 
 @dataclass(frozen=True)
 class SentCode:
-    """The id of a form to type a code in, until when, and whether a mail was queued for it or the one before still fits."""
+    """The id of a form to type a code in, until when, and whether a mail was queued for it or the one before still fits.
+
+    The form is `shared` with others who asked, where there are as many as there may be.
+    """
 
     code_id: UUID
     expires_at: datetime
     mailed: bool
+    shared: bool
 
 
 @dataclass(frozen=True)
@@ -78,11 +82,12 @@ def ask(tx: Tx, service: str, account_name: str, username: str, purpose: Purpose
 
     By the same statements, and with an id of the same kind, whether they are anybody's or not, and whether a mail is due or
     not: so the answer tells nobody who exists. `known` says that it is asked in a browser which the person signed in from
-    before; those have forms and mails of their own, that strangers cannot use up. The actor of `tx` has to see the service's
-    accounts.
+    before; those have forms and mails of their own, that strangers cannot use up. No stranger is given the id of a form that
+    others have, since nobody's ids come twice. The actor of `tx` has to see the service's accounts.
     """
     account_id, person_id = find_by_names(tx, service, account_name, username)
-    return _sent(tx, _Asked(account_id or new_id(), person_id or new_id(), purpose, None, known)).code_id
+    sent = _sent(tx, _Asked(account_id or new_id(), person_id or new_id(), purpose, None, known))
+    return new_id() if sent.shared and not known else sent.code_id
 
 
 def find_by_names(tx: Tx, service: str, account_name: str, username: str) -> tuple[UUID | None, UUID | None]:
@@ -94,9 +99,10 @@ def find_by_names(tx: Tx, service: str, account_name: str, username: str) -> tup
 
 
 def use(tx: Tx, account_id: UUID, code_id: UUID, typed: str, *, purpose: Purpose = "identity",
-        subject_id: UUID | None = None) -> UsedCode | None:  # fmt: skip
+        subject_id: UUID | None = None, person_id: UUID | None = None) -> UsedCode | None:  # fmt: skip
     """Whose code was typed in the form of this id, if it is one of that person's, for the same, and still good; else None.
 
+    An id of no form is that of the one least typed in, of the person who is named, among those that strangers share.
     It ends the others. Audited either way. Every call is a try, which counts only if the transaction commits: so it answers
     instead of raising. Two at once are one after the other, by a lock on the account, and only one of them can be right. A
     wrong one takes the same statements whether there is such a form or not, so that time tells nobody whose names are
@@ -105,9 +111,11 @@ def use(tx: Tx, account_id: UUID, code_id: UUID, typed: str, *, purpose: Purpose
     account = _locked(tx, account_id)
     query = select(OneTimeCode).where(OneTimeCode.account_id == account_id, OneTimeCode.code_id == code_id)
     row = tx.session.scalar(query.with_for_update().execution_options(populate_existing=True))
+    spare = _spare(tx, _Asked(account_id, person_id or new_id(), purpose, subject_id, known=False))
+    row = row or spare
     asked = (purpose, subject_id)
     form = row if row is not None and account is not None and _is_open(row, tx) and _for(row) == asked else None
-    of_form = (OneTimeCode.account_id == account_id, OneTimeCode.code_id == (new_id() if form is None else code_id))
+    of_form = (OneTimeCode.account_id == account_id, OneTimeCode.code_id == (new_id() if form is None else form.code_id))
     tx.session.execute(update(OneTimeCode).where(*of_form).values(tries=OneTimeCode.tries + 1))
     whose = None if form is None else form.person_id
     live = _live(tx, _Asked(account_id, whose or new_id(), purpose, subject_id, known=False))
@@ -146,7 +154,7 @@ def _sent(tx: Tx, asked: _Asked) -> SentCode:
     mailed = made is not None and not no_mail
     code_id = made or (new_id() if free else least)
     _queue(tx, asked if mailed else None, code_id)
-    return SentCode(code_id, tx.now + LASTS, mailed)
+    return SentCode(code_id, tx.now + LASTS, mailed, not free)
 
 
 def _make(tx: Tx, asked: _Asked, *, mailed: bool, free: bool) -> UUID | None:
@@ -195,6 +203,16 @@ def _live(tx: Tx, asked: _Asked) -> ColumnElement[bool]:
         OneTimeCode.used_at.is_(None),
         OneTimeCode.expires_at > tx.now,
     )
+
+
+def _spare(tx: Tx, asked: _Asked) -> OneTimeCode | None:
+    """The form that strangers who were given none share: the one least typed in, of those that asking had last longer."""
+    of_it = and_(_live(tx, asked), ~OneTimeCode.known, ~OneTimeCode.mailed)
+    is_shared = OneTimeCode.expires_at > OneTimeCode.created_at + LASTS
+    full = select(func.count()).where(of_it).scalar_subquery() >= FORMS
+    of_all = (of_it, OneTimeCode.tries < TRIES, or_(is_shared, full))
+    query = select(OneTimeCode).where(*of_all).order_by(OneTimeCode.tries).limit(1)
+    return tx.session.scalar(query.with_for_update().execution_options(populate_existing=True))
 
 
 def _end(tx: Tx, live: ColumnElement[bool], account_id: UUID, code_id: UUID) -> None:

@@ -3,12 +3,14 @@
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Barrier
+from uuid import UUID
 
 import pytest
 from sqlalchemy import select
 
 from cloudpriv.bootstrap import Services
 from cloudpriv.controller.holder_tables import OneTimeCode
+from cloudpriv.platform.ids import new_id
 from cloudpriv.rights.codes import FORMS, LASTS, PAUSE, TRIES
 from tests.codes import INSTANT, Whose, ask, code_of, deliver_all, fill_in, mailed, send, somebody, use
 from tests.factories import NOW, transaction
@@ -18,6 +20,17 @@ from tests.factories import NOW, transaction
 def kim(services: Services) -> Whose:
     """A person, by account and id."""
     return somebody(services)
+
+
+def rows_of(services: Services) -> list[OneTimeCode]:
+    with transaction(services) as tx:
+        return list(tx.session.scalars(select(OneTimeCode)))
+
+
+def mailed_one(services: Services) -> UUID:
+    """The one code that was mailed."""
+    [found] = [row.code_id for row in rows_of(services) if row.mailed]
+    return found
 
 
 def test_a_mail_with_a_code_that_is_over_is_not_sent(services: Services, postman: Services, kim: Whose) -> None:
@@ -84,8 +97,7 @@ def test_asking_on_and_on_makes_no_more_rows_and_leaves_who_asks_a_form_that_can
     with transaction(services, now=last) as tx:
         tx.session.scalars(select(OneTimeCode).where(OneTimeCode.mailed)).one().expires_at = last + LASTS
     left = ask(services, now=last)
-    assert left in fresh
-    assert {ask(services, now=last) for _ in range(3)} <= fresh
+    assert len({left, *(ask(services, now=last) for _ in range(3))} - fresh) == 4, "as for nobody, no id comes twice"
     with transaction(services) as tx:
         rows = tx.session.scalars(select(OneTimeCode)).all()
     assert len(rows) == FORMS + 1
@@ -94,15 +106,29 @@ def test_asking_on_and_on_makes_no_more_rows_and_leaves_who_asks_a_form_that_can
     assert use(services, kim, left, code_of(services, kim, code_id), later) is not None, "as long as a new one"
 
 
+def test_an_id_that_nobody_was_given_uses_up_no_form_of_somebodys_own(services: Services, kim: Whose) -> None:
+    ask(services)
+    form = ask(services)
+    for _ in range(TRIES):
+        assert use(services, kim, new_id(), "AAAA-AAAA") is None
+    assert {row.tries for row in rows_of(services)} == {0}
+    assert use(services, kim, form, code_of(services, kim, mailed_one(services))) is not None
+
+
+def test_who_asks_again_and_again_learns_nothing_of_who_exists(services: Services, kim: Whose) -> None:
+    fill_in(services, kim, FORMS)
+    theirs, nobodys = ([ask(services, username=name) for _ in range(5)] for name in ("kim", "nobody"))
+    assert (len(set(theirs)), len(set(nobodys))) == (5, 5)
+
+
 def test_all_tries_at_one_persons_codes_are_bounded(services: Services, kim: Whose) -> None:
     ask(services)
     spent = fill_in(services, kim, FORMS - 1, TRIES)
     last = ask(services)
     for _ in range(TRIES):
-        assert ask(services) == last
-        use(services, kim, last, "AAAA-AAAA")
-    for _ in range(3):
-        assert ask(services) in spent | {last}
+        use(services, kim, ask(services), "AAAA-AAAA")
+    assert {row.tries for row in rows_of(services) if row.code_id in spent | {last}} == {TRIES}
+    assert use(services, kim, ask(services), code_of(services, kim, mailed_one(services))) is None
     with transaction(services) as tx:
         assert len(tx.session.scalars(select(OneTimeCode.code_id)).all()) == FORMS + 1
         assert tx.session.scalars(select(OneTimeCode.expires_at).distinct()).one() == NOW + LASTS
