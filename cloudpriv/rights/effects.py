@@ -187,8 +187,11 @@ def _is_closing(tx: Tx, request: SubjectRequest) -> bool:
 
 
 def _is_restricted_by_staff(tx: Tx, request: SubjectRequest) -> bool:
-    """Whether staff restricted what is to be erased: it may be needed for legal claims (Articles 17(3)(e) and 18(2))."""
-    about = {None, request.person_id}
+    """Whether staff restricted what is to be erased, or anybody in it, as is needed for legal claims.
+
+    By Articles 17(3)(e) and 18(2).
+    """
+    about = {None, request.person_id, *(_people(tx, request.account_id) if request.scope == "account" else ())}
     return any("staff" in restriction.standing(tx, request.account_id, each).causes for each in about)
 
 

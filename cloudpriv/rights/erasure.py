@@ -53,7 +53,7 @@ def erase_person(tx: Tx, account_id: UUID, person_id: UUID, version: int, *, req
 
 def _end_requests(tx: Tx, account_id: UUID, person_id: UUID, carried_out: UUID | None) -> None:
     """Withdraw what the person asked for beside their erasure: there is nobody left to answer."""
-    query = select(SubjectRequest.request_id).where(
+    query = select(SubjectRequest).where(
         SubjectRequest.account_id == account_id,
         SubjectRequest.person_id == person_id,
         SubjectRequest.status.in_(states.OPEN),
@@ -61,8 +61,9 @@ def _end_requests(tx: Tx, account_id: UUID, person_id: UUID, carried_out: UUID |
     if carried_out is not None:  # those tied to it end as it ends
         query = query.where(SubjectRequest.request_id != carried_out)
         query = query.where(SubjectRequest.duplicate_of.is_distinct_from(carried_out))
-    for request_id in tx.session.scalars(query.order_by(SubjectRequest.request_id.desc())).all():
-        requests.withdraw(tx, request_id, outcome="person_erased")  # the latest first, so that none takes over from another
+    for row in tx.session.scalars(query.order_by(SubjectRequest.request_id.desc())).all():
+        if row.status in states.OPEN:  # else it has ended with the one that it was tied to
+            requests.withdraw(tx, row.request_id, outcome="person_erased")  # latest first, so that none takes over
 
 
 def _end_archives(tx: Tx, account_id: UUID, person_id: UUID) -> None:

@@ -93,8 +93,8 @@ def restrict_person(tx: Tx, account_id: UUID, person_id: UUID, *, request_id: UU
 def lift_account(tx: Tx, account_id: UUID, ground: Ground) -> Standing:
     """Have staff end the restriction of an account; how it stands then. Raises NotFoundError.
 
-    Staff's own cause goes first, then what a request obtained. The last one ends after `NOTICE`: every owner is told by mail
-    when and why before it is lifted (Article 18(3)).
+    Staff's own cause goes first; the rest, which was obtained, ends after `NOTICE`: every owner is told by mail when and why
+    before it is lifted (Article 18(3)).
     """
     row = accounts.find_account(tx, account_id, lock=True).row
     return _decide(tx, row, None, next(iter(_in_turn(row)), None), ground)
@@ -168,7 +168,7 @@ def announce(tx: Tx, row: Account | Person, person_id: UUID | None, ends_at: dat
 def _decide(tx: Tx, row: Account | Person, person_id: UUID | None, cause: str | None, ground: Ground) -> Standing:
     if cause is None or cause not in causes(row):
         return _standing(row)
-    if len(causes(row)) > 1:
+    if len(causes(row)) > 1 and cause != "request":  # what was obtained for good is not ended behind anybody's back
         remove(tx, row, person_id, cause)
     elif row.restriction_ends_at is None:
         row.restriction_end_ground = ground
@@ -196,7 +196,11 @@ def _cause(request_id: UUID | None) -> Cause:
 
 def _locked(tx: Tx, account_id: UUID, person_id: UUID | None) -> Account | Person:
     account = accounts.find_account(tx, account_id, lock=True).row
-    return account if person_id is None else people.find_person(tx, account_id, person_id)
+    if person_id is None:
+        return account
+    person = people.find_person(tx, account_id, person_id)
+    tx.session.refresh(person)  # whoever looked before the lock may have seen fewer causes
+    return person
 
 
 def _standing(row: Account | Person) -> Standing:

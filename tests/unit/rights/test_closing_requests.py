@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 from cloudpriv.bootstrap import Services
 from cloudpriv.controller import people
 from cloudpriv.platform.errors import AccountClosingError, NotFoundError
-from cloudpriv.rights import handling, restriction
+from cloudpriv.rights import erasure, handling, restriction
 from cloudpriv.rights.closure import COOLING_OFF
 from cloudpriv.rights.requests import KnownRequest
 from tests.exports import IDENTIFIED
@@ -118,7 +118,9 @@ def test_what_was_restricted_on_its_holders_word_is_erased_on_it(
     assert asked.row.effective_at == (NOW + COOLING_OFF if of_account else None)
 
 
-@pytest.mark.parametrize(("restricted", "of_account"), [("account", True), ("account", False), ("person", False)])
+@pytest.mark.parametrize(
+    ("restricted", "of_account"), [("account", True), ("account", False), ("person", False), ("person", True)]
+)
 def test_the_erasure_of_what_staff_restricted_waits_for_staff(
     services: Services, account_id: UUID, kim: UUID, ask: Ask, owner_engine: Engine, restricted: str, of_account: bool
 ) -> None:
@@ -155,3 +157,20 @@ def test_a_letter_about_a_restricted_account_is_verified_and_waits(services: Ser
         known = handling.receive(tx, services.policy, account_id, "erasure", channel="letter")
     with transaction(services) as tx:
         assert handling.verify(tx, services.policy, known.row.request_id, DOCUMENTS).row.status == "in_progress"
+
+
+def test_staff_erases_a_person_however_their_requests_for_it_are_tied(
+    services: Services, account_id: UUID, kim: UUID, ask: Ask
+) -> None:
+    """The elder may be tied to the later, when it was verified after."""
+    with transaction(services) as tx:
+        restriction.restrict_person(tx, account_id, kim)
+    with transaction(services) as tx:
+        elder = handling.receive(tx, services.policy, account_id, "erasure", person_id=kim)
+    later = ask("erasure", kim)
+    with transaction(services) as tx:
+        tied = handling.verify(tx, services.policy, elder.row.request_id, IDENTIFIED)
+    assert tied.row.duplicate_of == later.row.request_id
+    with transaction(services) as tx:
+        erasure.erase_person(tx, account_id, kim, people.find_person(tx, account_id, kim).version, restricted=True)
+    assert state(services, elder, later) == ["withdrawn"] * 2

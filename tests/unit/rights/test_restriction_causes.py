@@ -1,0 +1,44 @@
+"""Causes of a restriction beside each other: none ends with another, nor behind the back of whoever obtained it."""
+
+from datetime import timedelta
+
+import pytest
+
+from cloudpriv.bootstrap import Services
+from cloudpriv.controller import people
+from cloudpriv.platform.clock import utc_now
+from cloudpriv.rights import handling, own_restriction, restriction
+from cloudpriv.rights.restriction import NOTICE
+from tests.factories import transaction
+from tests.requests import member
+from tests.unit.rights.test_restriction_ends import WHOLE, advance, ask, lift, mails, place, standing
+
+STEP = timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("whole", WHOLE)
+def test_what_was_obtained_is_not_ended_untold_while_an_objection_is_looked_into(
+    services: Services, worker_services: Services, whole: bool
+) -> None:
+    account_id, kim = place(services)
+    about = None if whole else kim
+    ask(services, account_id, about)
+    objection = ask(services, account_id, about, "objection", restrict=True)
+    ends = lift(services, account_id, about, utc_now() - NOTICE + STEP).ends_at
+    assert [mail.person_id for mail in mails(services)] == [kim]
+    with transaction(services) as tx:
+        handling.withdraw(tx, objection.request_id)
+    assert advance(worker_services) == 0
+    assert standing(services, account_id, about) == (("request",), ends, "accuracy_verified")
+
+
+def test_a_cause_that_staff_adds_meanwhile_outlives_the_persons_own(services: Services) -> None:
+    account_id, kim = place(services)
+    ask(services, account_id, kim)
+    with transaction(services, member(account_id, kim)) as tx:
+        seen = people.find_person(tx, account_id, kim)  # as pages do, before anything is locked
+        assert seen.restricted_for == ["request"]
+        with transaction(services) as other:
+            restriction.restrict_person(other, account_id, kim)
+        own_restriction.lift_person(tx, account_id, kim)
+    assert standing(services, account_id, kim).causes == ("staff",)
