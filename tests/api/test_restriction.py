@@ -29,7 +29,7 @@ DONE: Final = frozenset(
     {200, 201, 202, 204, 404, 409, 412, 422}
 )  # 404: of what this account has none; 422: of no sense here
 OF_RIGHTS: Final = (
-    *("verify_request", "decide_request", "extend_request", "withdraw_request", "restart_request"),
+    *("send_request_code", "verify_request", "decide_request", "extend_request", "withdraw_request", "restart_request"),
     *("replace_owner", "list_replacements", "read_replacement", "stop_replacement"),
     *("restrict_account", "lift_account", "restrict_person", "lift_person"),
     *("read_account_restriction", "read_person_restriction"),
