@@ -14,6 +14,7 @@ import structlog
 from sqlalchemy import Select, select
 
 from cloudpriv.audit import events
+from cloudpriv.audit import log as audit_log
 from cloudpriv.controller import accounts, outbox, people
 from cloudpriv.controller.accounts import OpenedAccount
 from cloudpriv.controller.outbox import DroppedError, Mail, Values, Writer
@@ -118,7 +119,8 @@ def advance(plane: Plane, clock: Callable[[], datetime]) -> int:
     """Make everybody an owner whose waiting time is over by the clocks of host and database both; how many.
 
     A clock that is well ahead of the database's does nothing. Each in a transaction with its mails, so that whoever stops
-    leaves nothing half done; several at once do each once.
+    leaves nothing half done; several at once do each once. One that was announced before the database was restored is
+    announced again: nobody knows whether it was stopped after the backup.
     """
     total = 0
     while True:
@@ -127,15 +129,19 @@ def advance(plane: Plane, clock: Callable[[], datetime]) -> int:
             if tx.now > now + APART:
                 log.error("owners_not_replaced", fault="clocks_apart")
                 return total
-            done = _conclude_due(tx, min(tx.now, now))
+            done = _conclude_due(tx, min(tx.now, now), _earliest_end(tx))
         total += done
         if done < AT_ONCE:
             return total
 
 
-def writers(_: Post) -> Mapping[str, Writer]:
+def writers(post: Post) -> Mapping[str, Writer]:
     """How its mails are written, for `outbox.deliver`."""
-    return {kind: outbox.to_person(_told) for kind in KINDS.values()}
+
+    def told(tx: Tx, account: OpenedAccount, mail: Mail) -> Values:
+        return {**_told(tx, account, mail), "portal": post.portal}
+
+    return {kind: outbox.to_person(told) for kind in KINDS.values()}
 
 
 def _due(now: datetime) -> Select[OwnerReplacement, Person]:
@@ -152,16 +158,27 @@ def _due(now: datetime) -> Select[OwnerReplacement, Person]:
     )
 
 
-def _conclude_due(tx: Tx, now: datetime) -> int:
+def _conclude_due(tx: Tx, now: datetime, earliest: datetime | None) -> int:
     found = tx.session.execute(_due(now)).all()
     for row, person in found:
         if person.erasure_requested_at is not None:
             _end(tx, row, "stopped", "owner.stop")
             continue
+        if earliest is not None and row.effective_at < earliest:
+            row.effective_at, row.version = earliest, row.version + 1
+            _tell(tx, row)
+            events.record(tx, "owner.announce", account_id=row.account_id, subject_id=row.person_id)
+            continue
         person.role = "owner"
         person.version += 1
         _end(tx, row, "done", "owner.replace")
     return len(found)
+
+
+def _earliest_end(tx: Tx) -> datetime | None:
+    """Before when nobody may become one: the database was restored less than a week ago. None where it never was."""
+    newest = audit_log.newest_log(tx)
+    return newest.begun_at + WAITING if newest is not None and audit_log.has_begun_anew(tx) else None
 
 
 def _end(tx: Tx, row: OwnerReplacement, status: str, action: str) -> None:

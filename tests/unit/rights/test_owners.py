@@ -286,6 +286,25 @@ def test_whoever_stops_while_working_leaves_nothing_half_done(
     assert advance(worker_services, LATER) == 1
 
 
+def test_after_a_restore_everybody_is_told_again_before_anybody_becomes_an_owner(
+    services: Services, worker_services: Services, owner_engine: Engine, account_id: UUID, gone: UUID, alex: UUID
+) -> None:
+    """Whoever owns the account may have stopped it after the backup."""
+    start(services, account_id, alex)
+    with owner_engine.begin() as connection:  # as `purge replay` does
+        connection.execute(
+            text("INSERT INTO logs (log, origin, vkey, size, begun_at) VALUES (2, 'any/2', 'any', 0, :now)"), {"now": LATER}
+        )
+    for _ in range(2):
+        advance(worker_services, LATER)
+    assert (role_of(services, account_id, alex), statuses(services)) == ("member", ["waiting"])
+    with transaction(services) as tx:
+        told = tx.session.scalars(select(Mail.person_id).where(Mail.kind == "owner_waiting")).all()
+        assert sorted(told) == sorted([gone, alex] * 2)
+    advance(worker_services, LATER + WAITING)
+    assert role_of(services, account_id, alex) == "owner"
+
+
 def test_the_schedule_makes_owners_of_those_whose_week_is_over(
     services: Services, worker_services: Services, account_id: UUID, alex: UUID
 ) -> None:
