@@ -14,7 +14,7 @@ from cloudpriv.controller.idempotency import Answer
 from cloudpriv.controller.tables import Account, LogDataTraffic
 from cloudpriv.metadata import CONTROLLER
 from cloudpriv.platform.classify import erased_tables
-from cloudpriv.platform.clock import Boot
+from cloudpriv.platform.clock import APART, Boot
 from cloudpriv.platform.ids import new_id
 from cloudpriv.policy.register import Policy
 from cloudpriv.retention import due, purge, runs
@@ -47,7 +47,8 @@ def make_full_account(services: Services, created_at: datetime = LONG_AGO) -> UU
         tx.session.add(_released_hold(account_id))
         furnish(tx, account_id, person.person_id)
         idempotency.keep_answer(tx, claimed, account_id, new_id(), answer, expires_at=NOW + timedelta(days=1))
-    run_export(services, ask(services, account_id))
+    before = NOW - 2 * APART  # an answer of about now would be waited for as one that the erasure gave
+    run_export(services, ask(services, account_id, before), before)
     return account_id
 
 

@@ -7,11 +7,12 @@ letters go out before the addresses do.
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import exists, func, select
 
 from cloudpriv.controller import accounts
-from cloudpriv.platform.db import Tx
+from cloudpriv.platform.db import Tx, database_time
 from cloudpriv.platform.keys import KeyFault
+from cloudpriv.retention.tables import OPEN, Purge
 from cloudpriv.rights import letters, request_exports, states, telling
 from cloudpriv.rights.request_case import Case
 from cloudpriv.rights.request_grounds import UNIDENTIFIED
@@ -24,10 +25,22 @@ ACCOUNT_ERASED: Final = "account_erased"
 def before_erasure(tx: Tx, account_id: UUID) -> bool:
     """Whether the erasure of an account may begin, as far as everybody has been told who is to be; has them told if not.
 
-    For `progress.Stores`, under the account's lock.
+    One by the policy waits for open requests until they are due: what somebody asks for is not erased before they have it,
+    and new traffic may keep the account, after which none of them may have ended. For `progress.Stores`, under the account's
+    lock.
     """
+    if _may_be_answered(tx, account_id):
+        return False
     _answer_open(tx, account_id)
     return telling.before_erasure(tx, account_id)
+
+
+def _may_be_answered(tx: Tx, account_id: UUID) -> bool:
+    """Whether the policy would erase what there is still time to answer requests from."""
+    by_policy = exists().where(Purge.account_id == account_id, Purge.status.in_(OPEN), Purge.trigger == "policy")
+    query = select(func.max(SubjectRequest.due_on)).where(SubjectRequest.account_id == account_id, by_policy)
+    due_on = tx.session.scalar(query.where(SubjectRequest.status.in_(states.OPEN)))
+    return due_on is not None and due_on >= min(tx.now, database_time(tx)).date()
 
 
 def _answer_open(tx: Tx, account_id: UUID) -> None:

@@ -20,6 +20,7 @@ from cloudpriv.controller.accounts import OpenedAccount
 from cloudpriv.controller.holder_tables import DISCLOSURE, Disclosure
 from cloudpriv.controller.outbox import SERVICE_NAMES, DroppedError, Letter, Mail, Writer
 from cloudpriv.controller.tables import Account
+from cloudpriv.platform.clock import APART
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import ConflictError, NotFoundError
 from cloudpriv.platform.ids import new_id
@@ -220,9 +221,12 @@ def _has_anybody_to_tell(tx: Tx, account_id: UUID) -> bool:
 
 
 def _farewell_queued(account_id: UUID, since: Any) -> Any:
-    """A mail that no other follows: to owners, to an address only it has, or an answer since the erasure was planned."""
+    """A mail that no other follows: to owners, to an address only it has, or an answer since the erasure was planned.
+
+    By two hosts' clocks, so since a moment before: an answer that nobody waits for is lost with its address.
+    """
     planned = select(Purge.planned_at).where(Purge.account_id == account_id, Purge.status.in_(OPEN)).scalar_subquery()
-    answered = and_(Mail.kind.in_(ANSWERS), Mail.created_at > planned)
+    answered = and_(Mail.kind.in_(ANSWERS), Mail.created_at >= planned - APART)
     last = or_(Mail.kind == FAREWELL, answered, Mail.addressee.is_not(None))
     return exists().where(Mail.account_id == account_id, last, Mail.status == "queued", Mail.created_at > since)
 

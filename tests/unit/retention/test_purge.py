@@ -210,6 +210,8 @@ def test_an_export_asked_for_in_time_is_not_left_behind(
     [purge_id] = plan(services, owner_engine)
     ask(services, account_id)
     run(worker_services, purge_id)
+    assert purge_of(services, purge_id).status == "planned", "there is time to answer"
+    run(worker_services, purge_id, NOW + timedelta(days=62))
     assert purge_of(services, purge_id).status == "done"
     assert stored(services, account_id) == []
 

@@ -4,13 +4,14 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Engine, select, text
 
 from cloudpriv.bootstrap import Services
 from cloudpriv.controller.outbox import Mail
+from cloudpriv.controller.tables import Account
 from cloudpriv.mail_templates import filled_in
 from cloudpriv.platform.actor import WORKER
-from cloudpriv.platform.clock import utc_now
+from cloudpriv.platform.clock import APART, utc_now
 from cloudpriv.retention.tables import Purge
 from cloudpriv.rights import closure, farewell, handling
 from cloudpriv.rights.closure import COOLING_OFF
@@ -20,7 +21,7 @@ from cloudpriv.rights.tables import Export, SubjectRequest
 from tests.consents import Kim
 from tests.exports import IDENTIFIED
 from tests.factories import make_account, make_person, transaction
-from tests.purges import close, purge_of, run
+from tests.purges import LONG_AGO, close, plan, purge_of, run
 
 STEP = timedelta(minutes=1)
 
@@ -123,3 +124,48 @@ def test_the_letter_says_that_everything_is_erased(services: Services, locale: s
     assert "account_erased" not in body
     words = {"en": "being erased", "sv": "raderas", "fr": "effac", "es": "se están borrando" if known else "se borran"}
     assert words[locale] in " ".join(body.split())
+
+
+def test_the_policy_erases_nothing_that_somebody_asks_for_while_there_is_time_to_answer(
+    services: Services, worker_services: Services, owner_engine: Engine
+) -> None:
+    account_id = make_account(services, created_at=LONG_AGO).row.account_id
+    kim = make_person(services, account_id).row.person_id
+    known = ask(services, account_id, "access", kim)
+    [purge_id] = plan(services, owner_engine, utc_now())
+    for minutes in (1, 3):
+        run(worker_services, purge_id, utc_now() + STEP * minutes)
+    assert (ended(services, known), letters(services)) == (("in_progress", None), [])
+    with transaction(services) as tx:  # and then the account is used again
+        tx.session.get_one(Account, account_id).last_traffic_at = utc_now()
+    run(worker_services, purge_id, utc_now() + STEP * 5)
+    assert (purge_of(services, purge_id).status, ended(services, known)) == ("cancelled", ("in_progress", None))
+
+
+def test_the_policy_waits_no_longer_than_the_answers_may_take(
+    services: Services, worker_services: Services, owner_engine: Engine
+) -> None:
+    account_id = make_account(services, created_at=LONG_AGO).row.account_id
+    kim = make_person(services, account_id).row.person_id
+    known = ask(services, account_id, "access", kim, known=False)
+    [purge_id] = plan(services, owner_engine, utc_now())
+    with transaction(services) as tx:
+        row = tx.session.get_one(SubjectRequest, (account_id, known.row.request_id))
+        row.due_on = utc_now().date() - timedelta(days=1)
+    run(worker_services, purge_id, utc_now() + STEP)
+    assert ended(services, known) == ("refused", "identity_not_verified")
+
+
+@pytest.mark.parametrize("behind", [timedelta(0), APART])
+def test_a_worker_whose_clock_is_behind_waits_for_its_letters_too(
+    services: Services, worker_services: Services, owner_engine: Engine, behind: timedelta
+) -> None:
+    account_id = make_account(services).row.account_id
+    make_person(services, account_id)
+    ask(services, account_id, "access")
+    purge_id, now = close(services, account_id), utc_now()
+    with owner_engine.begin() as connection:
+        connection.execute(text("UPDATE purges SET planned_at = :now"), {"now": now})
+    for at in (now - behind, now - behind + 2 * STEP):
+        run(worker_services, purge_id, at)
+        assert purge_of(services, purge_id).step == "keys"
