@@ -133,6 +133,7 @@ def _change(tx: Tx, post: Post, account: OpenedAccount, mail: Mail) -> Values:
     controller = policy.controller_of(account.row.service)
     return {
         "valid_from": policy.valid_from,
+        "portal": post.portal,
         # The page of the next version leads to the one in force once that is the same.
         "notice": f"{post.url.rstrip('/')}/portal/notice{'/next' if policy is post.following else ''}",
         "controller": controller.name,

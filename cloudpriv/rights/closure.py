@@ -113,13 +113,13 @@ def writers(post: Post) -> Mapping[str, Writer]:
             **common(account),
             "day": closes_at.date(),
             "time": f"{closes_at:%H:%M} UTC",
-            "portal": f"{post.url}/portal/",
+            "portal": post.portal,
         }
 
     def undone(_: Tx, account: OpenedAccount, __: Mail) -> Mapping[str, mail_templates.Value]:
         if account.row.status == "closing":
             raise DroppedError("closing_again")
-        return {**common(account), "portal": f"{post.url}/portal/"}
+        return {**common(account), "portal": post.portal}
 
     def ended(_: Tx, account: OpenedAccount, __: Mail) -> Mapping[str, mail_templates.Value]:
         return common(account)

@@ -23,7 +23,11 @@ LENGTH: Final = 8  # of 5 bits each
 
 def writers(post: Post) -> Mapping[str, Writer]:
     """How its mails are written, for `outbox.deliver`."""
-    contents: Mapping[str, Content] = {OF_IDENTITY: _told, OF_REQUEST: _of_request(post), CHANGED: lambda *_: {}}
+    contents: Mapping[str, Content] = {
+        OF_IDENTITY: _told,
+        OF_REQUEST: _of_request(post),
+        CHANGED: lambda *_: {"portal": post.portal},
+    }
     return {kind: outbox.to_person(content) for kind, content in contents.items()}
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC
 from typing import Final
 from uuid import UUID
 
@@ -67,12 +67,13 @@ def _event(tx: Tx, mail: Mail, state: State) -> ConsentRecord:
 
 
 def _to_confirm(_: Tx, post: Post, account: OpenedAccount, row: ConsentRecord) -> Values:
-    told = texts(row.purpose)
+    told, ends = texts(row.purpose), (row.at + LASTS).astimezone(UTC)
     return {
         "purpose": told["title"],
         "question": told["question"],
         "link": consent_links.confirmation(post.url, account.key, row.consent_id),
-        "until": (row.at + LASTS).date() - timedelta(days=1),  # the last day that is whole
+        "day": ends.date(),
+        "time": f"{ends:%H:%M} UTC",
     }
 
 
@@ -83,7 +84,8 @@ def _receipt(post: Post, account: OpenedAccount, row: ConsentRecord) -> Values:
         "question": told["question"],
         "given_on": row.at.date(),
         "link": consent_links.unsubscription(post.url, account.key, row.person_id, purpose_of(row)),
-        "notice": f"{post.url.rstrip('/')}/portal/notice",
+        "portal": post.portal,
+        "notice": f"{post.portal}notice",
         "controller": controller.name,
         "address": ", ".join(controller.address),
         "country": mail_templates.country_name(controller.country),

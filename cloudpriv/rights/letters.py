@@ -42,7 +42,7 @@ IDS_TOLD: Final = 20  # of each kind in the day's list; all of them are in the l
 # What a request must be for a letter of the kind to be true.
 TRUE_WHILE: Final[Mapping[str, Callable[[SubjectRequest], bool]]] = {
     IDENTITY: lambda row: row.status == "received",
-    RECEIVED: lambda row: row.status in RUNNING,
+    RECEIVED: lambda row: row.status in RUNNING and row.effective_at is None,  # the letter of a closing tells its day
     EXTENDED: lambda row: row.extended_at is not None and row.completed_at is None,
     COMPLETED: lambda row: row.status == "completed",
     REFUSED: lambda row: row.status == "refused",
@@ -96,6 +96,7 @@ def about_request(post: Post, account: OpenedAccount, row: SubjectRequest) -> Va
         "number": str(row.request_id),
         "received_on": row.received_at.date(),
         "due_on": row.due_on,
+        "portal": post.portal,
         "controller": controller.name,
         "address": ", ".join(controller.address),
         "country": mail_templates.country_name(controller.country),

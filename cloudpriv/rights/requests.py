@@ -171,11 +171,11 @@ def withdraw(tx: Tx, request_id: UUID, *, outcome: str | None = None) -> KnownRe
     ConflictError, NotFoundError.
     """
     case = find(tx, request_id)
-    tied = tied_to(tx, case)
-    _withdraw(tx, case, outcome)
+    tied, told = tied_to(tx, case), case.row.effective_at is None  # else the closing's letters tell (`closure`)
+    _withdraw(tx, case, outcome, told=told)
     if case.row.type == "erasure":
         for each in tied:
-            _withdraw(tx, each, outcome)
+            _withdraw(tx, each, outcome, told=told)
     elif tied:
         succeed(tx, case.row, tied)
     request_exports.stop(tx, case.row)
@@ -240,11 +240,12 @@ def _completed(tx: Tx, case: Case, outcome: str) -> KnownRequest:
     return case.known(tx)
 
 
-def _withdraw(tx: Tx, case: Case, outcome: str | None) -> None:
+def _withdraw(tx: Tx, case: Case, outcome: str | None, *, told: bool) -> None:
     case.step(tx, "withdraw")
     if outcome is not None:
         case.add(outcome=outcome)
-    letters.tell(tx, case.row, letters.WITHDRAWN)
+    if told:
+        letters.tell(tx, case.row, letters.WITHDRAWN)
 
 
 def _extensible(tx: Tx, row: SubjectRequest) -> bool:

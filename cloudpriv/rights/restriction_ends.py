@@ -62,7 +62,7 @@ def writers(post: Post) -> Mapping[str, Writer]:
             "about": mail_templates.phrases(WORDS, "scopes")["account" if whole else "person"],
             "day": row.restriction_ends_at.date(),
             "ground": mail_templates.phrases(WORDS, "ends")[row.restriction_end_ground],
-            "portal": f"{post.url}/portal/",
+            "portal": post.portal,
             **told_of(post.policy.supervisory_authority),
             "controller": controller.name,
             "address": ", ".join(controller.address),

@@ -9,8 +9,8 @@ from cloudpriv.bootstrap import Services
 from cloudpriv.platform.errors import (
     InvalidError,
 )
-from cloudpriv.rights import consent_doors, consent_mail, consent_records, consents
-from tests.consents import NEWS, URL, Kim
+from cloudpriv.rights import consent_doors, consent_history, consent_mail, consent_records, consents
+from tests.consents import MOMENT, NEWS, URL, Kim
 from tests.factories import BACKEND, NOW, transaction
 from tests.mailbox import Mailbox
 
@@ -135,3 +135,18 @@ def test_the_documentation_names_every_field_of_a_record_and_no_other(kim: Kim) 
     page = Path(__file__).parents[3].joinpath("docs", "consents.md").read_text(encoding="utf-8")
     table = page.partition("| field |")[2].partition("\n\n")[0]
     assert {line.split("`")[1] for line in table.splitlines()[2:]} == set(used)
+
+
+@pytest.mark.parametrize("language", mail_templates.LOCALES)
+def test_the_link_is_good_until_the_moment_that_the_mail_names_and_no_earlier(
+    services: Services, worker_services: Services, mailbox: Mailbox, language: str
+) -> None:
+    kim = Kim(services, worker_services, mailbox, locale=language)
+    kim.ask()
+    kim.post()
+    ends = NOW + consent_history.LASTS
+    flowing = " ".join(mailbox.texts()[0].split())
+    assert mail_templates.written_day(ends.date(), language) in flowing
+    assert f"{ends:%H:%M} UTC" in flowing
+    assert {"en": "for seven days", "sv": "i sju dagar", "fr": "sept jours", "es": "durante siete días"}[language] in flowing
+    assert kim.confirm(now=ends - MOMENT).state == "answered"

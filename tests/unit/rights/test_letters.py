@@ -12,7 +12,7 @@ from sqlalchemy import Engine, text
 from cloudpriv import mail_templates
 from cloudpriv.bootstrap import Services
 from cloudpriv.controller import outbox, people
-from cloudpriv.rights import effects, handling, letters, requests
+from cloudpriv.rights import closure, effects, handling, letters, requests, restriction
 from cloudpriv.rights.articles import cited
 from cloudpriv.rights.request_grounds import GROUNDS, TYPES
 from cloudpriv.rights.requests import Identity, KnownRequest
@@ -209,3 +209,40 @@ def test_a_note_on_the_identity_and_what_was_asked_are_in_no_letter(services: Se
     with transaction(services, now=NOW + DAY) as tx:
         requests.withdraw(tx, known.row.request_id)
     assert [body for body in post(NOW + DAY) if "canary" in body] == []
+
+
+def test_a_closing_and_its_undoing_are_told_once_each_with_the_day(
+    services: Services, post: Post, owner_engine: Engine
+) -> None:
+    account_id, _ = account_of(services)
+    with transaction(services) as tx:
+        known = handling.receive(tx, services.policy, account_id, "erasure", identity=IDENTIFIED)
+    [begun] = post()
+    assert "15 June 2026" in begun
+    with transaction(services, now=NOW + DAY) as tx:
+        handling.withdraw(tx, known.row.request_id)
+    _, undone = post(NOW + DAY)
+    assert "has undone its closing" in undone
+    with owner_engine.connect() as connection:
+        sent = connection.execute(text("SELECT kind FROM outbox WHERE status = 'sent' ORDER BY mail_id"))
+        assert [kind for (kind,) in sent] == [closure.BEGUN, closure.UNDONE]
+
+
+def test_an_erasure_that_waits_for_staff_is_acknowledged_and_its_withdrawal_told(services: Services, post: Post) -> None:
+    account_id, _ = account_of(services)
+    with transaction(services) as tx:
+        restriction.restrict_account(tx, account_id)
+        known = handling.receive(tx, services.policy, account_id, "erasure", identity=IDENTIFIED)
+    [received] = post()
+    assert "We answer it by" in received
+    with transaction(services, now=NOW + DAY) as tx:
+        handling.withdraw(tx, known.row.request_id)
+    assert "withdrawn" in post(NOW + DAY)[1]
+
+
+def test_the_address_of_the_portal_is_that_of_the_installation(services: Services, post: Post) -> None:
+    account_of_it, _ = account_of(services)
+    receive(services, account_of_it, identity=IDENTIFIED)
+    assert f" {services.settings.issuer.rstrip('/')}/portal/ " in post()[0]
+    for url in ("https://cloud.example", "https://cloud.example/"):
+        assert replace(services.post, url=url).portal == "https://cloud.example/portal/"
