@@ -244,7 +244,7 @@ def record_bounce(tx: Tx, mail_id: UUID, status: str) -> bool:
     mail = tx.session.scalar(select(Mail).where(Mail.mail_id == mail_id, handed_over).with_for_update())
     if mail is None:
         return False
-    mail.status, mail.failure = "failed", f"bounced_{status}"
+    mail.status, mail.failure, mail.addressee = "failed", f"bounced_{status}", None
     log.info("mail", mail=str(mail_id), kind=mail.kind, status="failed", failure=mail.failure, attempts=mail.attempts)
     if mail.account_id is not None:
         events.record(tx, "mail.bounce", account_id=mail.account_id, subject_id=mail.person_id)

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, select, text
 
 from cloudpriv import mail_templates
 from cloudpriv.bootstrap import Services
@@ -237,3 +237,15 @@ def test_the_texts_say_the_same_in_every_language(kind: str) -> None:
     assert len({frozenset(each.subject.get_identifiers()) for each in texts}) == 1
     assert all(each.subject.is_valid() and each.body.is_valid() for each in texts)
     assert [line for each in texts for line in each.body.template.splitlines() if len(line) > 81] == []
+
+
+def test_an_address_is_forgotten_too_when_its_mail_comes_back_before_the_worker_knows_that_it_went(
+    services: Services, worker_services: Services, owner_engine: Engine
+) -> None:
+    change(services, kim(services), email=None)
+    with owner_engine.begin() as connection:
+        connection.execute(text("UPDATE outbox SET attempts = 1"))
+    with transaction(worker_services) as tx:
+        [mail_id] = tx.session.scalars(select(outbox.Mail.mail_id))
+        assert outbox.record_bounce(tx, mail_id, "5.1.1")
+    assert addressees(owner_engine) == [None]
