@@ -109,6 +109,7 @@ def use(tx: Tx, account_id: UUID, code_id: UUID, typed: str, *, purpose: Purpose
     somebody's.
     """
     account = _locked(tx, account_id)
+    _lock_person(tx, account_id, person_id or new_id())
     query = select(OneTimeCode).where(OneTimeCode.account_id == account_id, OneTimeCode.code_id == code_id)
     row = tx.session.scalar(query.with_for_update().execution_options(populate_existing=True))
     spare = _spare(tx, _Asked(account_id, person_id or new_id(), purpose, subject_id, known=False))
@@ -138,11 +139,7 @@ def end_all(tx: Tx, account_id: UUID, person_id: UUID) -> None:
 
 def _sent(tx: Tx, asked: _Asked) -> SentCode:
     """A form to type a code in, and a mail if one is due."""
-    tx.session.scalar(  # one at a time for a person, so that nobody gets one too many
-        select(Person.person_id)
-        .where(Person.account_id == asked.account_id, Person.person_id == asked.person_id)
-        .with_for_update(key_share=True)
-    )
+    _lock_person(tx, asked.account_id, asked.person_id)
     of_it = and_(_live(tx, asked), OneTimeCode.known == asked.known)
     fits_still = func.bool_or(and_(OneTimeCode.mailed, OneTimeCode.expires_at > tx.now + LASTS - PAUSE))
     least_used = select(OneTimeCode.code_id).where(of_it, ~OneTimeCode.mailed).order_by(OneTimeCode.tries).limit(1)
@@ -155,6 +152,12 @@ def _sent(tx: Tx, asked: _Asked) -> SentCode:
     code_id = made or (new_id() if free else least)
     _queue(tx, asked if mailed else None, code_id)
     return SentCode(code_id, tx.now + LASTS, mailed, not free)
+
+
+def _lock_person(tx: Tx, account_id: UUID, person_id: UUID) -> None:
+    """One at a time for a person: so nobody gets a form too many, and nobody waits for a form while holding the person."""
+    of_person = (Person.account_id == account_id, Person.person_id == person_id)
+    tx.session.scalar(select(Person.person_id).where(*of_person).with_for_update(key_share=True))
 
 
 def _make(tx: Tx, asked: _Asked, *, mailed: bool, free: bool) -> UUID | None:

@@ -6,11 +6,13 @@ from threading import Barrier
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Engine, select, text, update
 
 from cloudpriv.bootstrap import Services
 from cloudpriv.controller.holder_tables import OneTimeCode
+from cloudpriv.controller.tables import Person
 from cloudpriv.platform.ids import new_id
+from cloudpriv.rights import codes
 from cloudpriv.rights.codes import FORMS, LASTS, PAUSE, TRIES
 from tests.codes import INSTANT, Whose, ask, code_of, deliver_all, fill_in, mailed, send, somebody, use
 from tests.factories import NOW, transaction
@@ -119,6 +121,28 @@ def test_who_asks_again_and_again_learns_nothing_of_who_exists(services: Service
     fill_in(services, kim, FORMS)
     theirs, nobodys = ([ask(services, username=name) for _ in range(5)] for name in ("kim", "nobody"))
     assert (len(set(theirs)), len(set(nobodys))) == (5, 5)
+
+
+def test_whoever_asks_meanwhile_is_in_nobodys_way(services: Services, kim: Whose, owner_engine: Engine) -> None:
+    ask(services)
+    [form, *_] = fill_in(services, kim, FORMS)
+    code = code_of(services, kim, mailed_one(services))
+    waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+
+    def at_once() -> None:
+        for _ in range(3):
+            ask(services)
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction(services) as tx:
+            assert codes.use(tx, kim[0], form, code, person_id=kim[1]) is not None
+            asking = pool.submit(at_once)
+            with owner_engine.connect() as connection:
+                while not asking.done() and not connection.scalars(waits).one():
+                    connection.rollback()
+            restriction = update(Person).where(Person.person_id == kim[1]).values(restricted_at=NOW)
+            tx.session.execute(restriction)  # as what was asked for by the code may
+        asking.result(10)
 
 
 def test_all_tries_at_one_persons_codes_are_bounded(services: Services, kim: Whose) -> None:
