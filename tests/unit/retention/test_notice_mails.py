@@ -104,7 +104,9 @@ def test_the_controller_of_the_service_is_who_gives_a_copy(
     give(worker_services)
     post()
     controller = services.policy.controller_of("talk2m")
-    assert f"{controller.name}, {', '.join(controller.address)}, {controller.country_name['en']}." in " ".join(mailbox.texts()[0].split())
+    assert f"{controller.name}, {', '.join(controller.address)}, {controller.country_name['en']}." in " ".join(
+        mailbox.texts()[0].split()
+    )
 
 
 def test_who_is_told_late_is_told_a_later_day(
