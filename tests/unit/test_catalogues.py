@@ -24,7 +24,7 @@ TRANSLATED = [language for language in LANGUAGES if language != "en"]
 SAME_WORD = {
     "sv": {"Person"},
     "fr": {"Code", "Menu", "Pages", "Service"},
-    "es": {"No"},
+    "es": {"Error:", "No"},
 }
 # By which other names than their own the functions that take a text may be imported; the Makefile names the new ones.
 ALIASES = {"gettext": "_", "lazy_gettext": "_l"}
