@@ -18,10 +18,12 @@ from tests.unit.rights.test_announcements import changed
 # Of the package, not of the session: while Playwright runs, no other test of this process could run an event loop.
 @pytest.fixture(scope="package")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """The portal, served by `serve --embedded` under a policy that brings a major change."""
+    """The portal, served by `serve --embedded` under a policy that brings a major change, with a small one to come."""
     folder = tmp_path_factory.mktemp("site")
     changed(folder)
-    with mail_server() as mailbox, served(folder / "stack", mailbox, folder / "2026-07-01.toml") as started:
+    changed(folder, "2126-07-01", major=False)
+    policies = (folder / "2026-07-01.toml", folder / "2126-07-01.toml")
+    with mail_server() as mailbox, served(folder / "stack", mailbox, *policies) as started:
         yield started
 
 

@@ -189,6 +189,7 @@ PAGES: Final = (
     Shown("announcement-seen", "announcement.show", "/portal/announcement", "owner"),
     Shown("notice", "notice.show", "/portal/notice"),
     Shown("notice-signed-in", "notice.show", "/portal/notice", "owner"),
+    Shown("notice-next", "notice.show_next", "/portal/notice/next"),
     Shown("exports", "exports.list_exports", "/portal/exports", "owner"),
     Shown("exports-of-a-member", "exports.list_exports", "/portal/exports", "member"),
     Shown("exports-none", "exports.list_exports", "/portal/exports", "newcomer"),

@@ -109,14 +109,15 @@ def until(look: Callable[[], Found | None], what: str) -> Found:
 
 
 @contextmanager
-def served(folder: Path, mailbox: Mailbox, policy: Path) -> Iterator[Site]:
-    """`serve --embedded` in this folder under this policy, up when this begins and ended when it ends."""
+def served(folder: Path, mailbox: Mailbox, policy: Path, next_policy: Path) -> Iterator[Site]:
+    """`serve --embedded` in this folder under this policy and the next one, up when this begins and ended when it ends."""
     port, _ = two_free_ports()
     url = f"http://127.0.0.1:{port}"
     settings = {
         "CLOUDPRIV_SMTP_URL": mailbox.url,
         "CLOUDPRIV_MAIL_FROM": SENDER,
         "CLOUDPRIV_POLICY_FILE": str(policy),
+        "CLOUDPRIV_NEXT_POLICY_FILE": str(next_policy),
         "CLOUDPRIV_LOG_LEVEL": "WARNING",
         "CLOUDPRIV_PROCESSOR_LOG_LEVEL": "WARNING",
     }
