@@ -7,14 +7,12 @@ to see of one is an UnexpectedError, and what it says itself goes through our lo
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from traceback import walk_tb
-from typing import Final
 
 import structlog
 
-log = structlog.get_logger(__name__)
+from cloudpriv.platform.faults import place
 
-OURS: Final = ("cloudpriv", "workers")
+log = structlog.get_logger(__name__)
 
 
 class UnexpectedError(Exception):
@@ -23,14 +21,6 @@ class UnexpectedError(Exception):
     def __init__(self, fault: BaseException) -> None:
         self.fault, self.place = type(fault).__name__, place(fault)
         super().__init__(f"{self.fault} at {self.place}")
-
-
-def place(fault: BaseException) -> str:
-    """Where it was raised, as `module:line`: the innermost place in our own code, if it passed any."""
-    frames = [(str(frame.f_globals.get("__name__")), line) for frame, line in walk_tb(fault.__traceback__)]
-    own = [(module, line) for module, line in frames if module.partition(".")[0] in OURS]
-    module, line = (own or frames or [("nowhere", 0)])[-1]
-    return f"{module}:{line}"
 
 
 @contextmanager

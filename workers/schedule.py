@@ -26,6 +26,7 @@ from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.clock import APART
 from cloudpriv.platform.db import Plane, Tx, database_time
 from cloudpriv.platform.errors import BusyError
+from cloudpriv.platform.faults import place
 from cloudpriv.platform.ids import new_id
 from cloudpriv.platform.jobs import queue
 from cloudpriv.retention import clocks, duties, forecast, holds, notices, purge, runs
@@ -327,6 +328,8 @@ class Schedule:
                     duties.renew(tx, duty.name, self._owner)
             except BusyError:
                 log.warning("lease_not_renewed", duty=duty.name)
+            except Exception as fault:  # noqa: BLE001  the thread would die of it, and print its text
+                log.error("lease_not_renewed", duty=duty.name, fault=type(fault).__name__, place=place(fault))
 
 
 def run(services: Services, stopped: threading.Event | None = None) -> None:

@@ -220,3 +220,26 @@ def test_a_schedule_ends_when_the_database_is_restored_beneath_it(services: Serv
     with pytest.raises(RestoredError, match="older than the erasure ledger"):
         schedule.run(workplace.services)
     assert workplace.woken == []
+
+
+def test_a_lease_is_renewed_after_any_fault_which_is_told_by_class_and_place_alone(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule, "RENEWAL_SECONDS", 0)
+    tries, again = [], Event()
+
+    def renew(*_: object) -> bool:
+        tries.append(1)
+        if len(tries) == 1:
+            raise KeyFault("it names an account")
+        again.set()
+        return True
+
+    monkeypatch.setattr("workers.schedule.duties.renew", renew)
+    with capture_logs() as told:
+        Schedule(lambda _: [Duty("long", lambda _: again.wait(10), DAILY)]).round(workplace.services)
+    assert again.is_set(), "the next turn comes all the same"
+    [line] = [each for each in told if each["event"] == "lease_not_renewed"]
+    assert (line["log_level"], line["duty"], line["fault"]) == ("error", "long", "KeyFault")
+    assert "names" not in str(line)
+    assert line["place"].startswith("workers.schedule:")
