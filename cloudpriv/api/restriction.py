@@ -63,9 +63,9 @@ def restrict_account(tx: Tx, account_id: UUID) -> None:
 @blueprint.arguments(EndArgs, location="query")
 @blueprint.response(200, RestrictionOut)
 def lift_account(tx: Tx, query: dict[str, Any], account_id: UUID) -> Any:
-    """End the restriction of an account for staff's own cause, else for the next.
+    """End the restriction of an account: staff's own cause first, at once if others are left; then all the rest together.
 
-    The last cause ends after seven days: every owner is told by mail when and why (GDPR Article 18(3)).
+    What is left ends after seven days: every owner is told by mail when and why (GDPR Article 18(3)).
     """
     return _shown(restriction.lift_account(tx, account_id, query["ground"]))
 
