@@ -19,14 +19,18 @@ from cloudpriv.api.endpoint import call
 from cloudpriv.platform.errors import RateLimitedError
 from cloudpriv.platform.text import normalised
 
-Kind = Literal["address", "account", "person", "device", "devices", "code"]
-# How many attempts cost no wait: many people may share an address, and one has several browsers.
-FREE: Final[Mapping[Kind, int]] = {"address": 20, "account": 3, "person": 3, "device": 3, "devices": 12, "code": 6}
+Kind = Literal["address", "site", "account", "person", "device", "devices", "code", "codes"]
+# How many attempts cost no wait: many people may share an address, and one has several browsers. Those of an IPv6 site are
+# 16 times those of one of its 65,536 networks.
+FREE: Final[Mapping[Kind, int]] = {
+    "address": 20, "site": 320, "account": 3, "person": 3, "device": 3, "devices": 12, "code": 6, "codes": 96,
+}  # fmt: skip
 LONGEST_WAIT: Final = 15 * 60  # seconds
 FORGOTTEN: Final = 24 * 60 * 60  # seconds after the last attempt
 PREFIX: Final = "cloudpriv:wait:"
 MOST_KEYS: Final = 10_000  # of a process alone
 IPV6_NETWORK: Final = 64  # bits that one subscriber has
+IPV6_SITE: Final = 48  # bits of what one customer of a provider may have
 
 # Either every count goes up and nobody waits, or nothing is counted and the longest wait is told.
 TAKE: Final = """
@@ -68,7 +72,7 @@ class Count:
     @property
     def forgiven(self) -> bool:
         """Whether a right attempt ends the count; those of an address count other people's too."""
-        return self.kind not in ("address", "code")
+        return self.kind not in ("address", "site", "code", "codes")
 
 
 class _Alone:
@@ -127,7 +131,7 @@ def counts_of_sign_in(service: str, account_name: str, username: str, known: str
     account = f"{service}\0{normalised(account_name)}"
     person = f"{account}\0{normalised(username)}"
     if known is None:  # by the person, too: a colleague's right password forgives the account, and no guess at this one
-        return (_count("address", _network()), _count("account", account), _count("person", person))
+        return (*_counts_of_caller("address", "site"), _count("account", account), _count("person", person))
     return (_count("device", f"{person}\0{known}"), _count("devices", person))
 
 
@@ -141,7 +145,7 @@ def counts_of_code(known: str | None = None) -> tuple[Count, ...]:
 
     `known` names a browser that the person signed in from before: it counts apart from whoever else has its address.
     """
-    return (_count("code", _network() if known is None else f"browser\0{known}"),)
+    return _counts_of_caller("code", "codes") if known is None else (_count("code", f"browser\0{known}"),)
 
 
 def take(counts: tuple[Count, ...]) -> int:
@@ -183,10 +187,13 @@ def _count(kind: Kind, of: str) -> Count:
     return Count(kind, call().run.services.plane.keys.blind_index("portal throttle", f"{kind}\0{of}").hex())
 
 
-def _network() -> str:
-    """The caller's address; of IPv6 the network, since one subscriber has all of its addresses."""
+def _counts_of_caller(one: Kind, whole: Kind) -> tuple[Count, ...]:
+    """By the caller's address; of IPv6 by the network, since one subscriber has all of its addresses, and by the site."""
     try:
         address = ip_address(request.remote_addr or "")
     except ValueError:
-        return "unknown"
-    return str(address) if address.version == 4 else str(ip_network((address, IPV6_NETWORK), strict=False))
+        return (_count(one, "unknown"),)
+    if address.version == 4:
+        return (_count(one, str(address)),)
+    network, site = (str(ip_network((address, bits), strict=False)) for bits in (IPV6_NETWORK, IPV6_SITE))
+    return (_count(one, network), _count(whole, site))

@@ -75,6 +75,39 @@ def test_an_address_that_tries_many_accounts_waits_too(app: Flask, services: Ser
     assert guess(kim, "2001:db8:0:1::1", account_name="other")[0] == 403
 
 
+def tried(kim: Holder, numbers: range) -> list[int]:
+    """Guesses at accounts of one name each from /64 networks of one /48 that are used once each."""
+    return [guess(kim, f"2001:db8:7:{number:x}::1", account_name=f"name-{number}")[0] for number in numbers]
+
+
+def test_whoever_has_many_networks_of_one_site_waits_too(kim: Holder, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert FREE["site"] == 16 * FREE["address"]
+    assert FREE["codes"] == 16 * FREE["code"]
+    monkeypatch.setattr(throttle, "FREE", {**FREE, "site": 5})
+    assert tried(kim, range(6)) == [403] * 5 + [429]
+    assert guess(kim, "2001:db8:8::1", account_name="other")[0] == 403, "another site"
+    assert guess(kim, "192.0.2.1", account_name="another")[0] == 403, "and IPv4 has no sites"
+
+
+def test_a_right_password_forgives_a_site_no_more_than_itself(kim: Holder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throttle, "FREE", {**FREE, "site": 5})
+    assert tried(kim, range(5)) == [403] * 5
+    monkeypatch.setattr(throttle, "FREE", {**FREE, "site": 6})
+    options = {"environ_base": {"REMOTE_ADDR": "2001:db8:7:ffff::1"}}
+    assert kim.elsewhere().attempt(options=options).status_code == 303
+    assert tried(kim, range(5, 7)) == [403, 429]
+
+
+def test_codes_are_counted_by_site_too(kim: Holder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throttle, "FREE", {**FREE, "codes": 3})
+    asked = []
+    for number in range(4):
+        options = {"environ_base": {"REMOTE_ADDR": f"2001:db8:7:{number:x}::1"}}
+        asked.append(kim.elsewhere().post("/portal/sign-in/code", **kim.names, options=options).status_code)
+    assert asked[2] != 429
+    assert asked[3] == 429
+
+
 def test_whoever_has_an_account_cannot_use_it_to_guess_at_others_without_waiting(
     app: Flask, services: Services, kim: Holder
 ) -> None:
