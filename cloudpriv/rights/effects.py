@@ -43,10 +43,11 @@ def carry_out(tx: Tx, policy: Policy, request: SubjectRequest, details: Mapping[
 
     It goes on where staff has to decide, and while the cooling-off of an account's erasure lasts. Staff decides about
     objections, about rectifications that name no `changes`, about the restriction of an account that is closing, and about
-    the erasure of what staff itself restricted. Raises what the services do that it calls: InvalidError for changes of what
-    is not one's own to change, ConflictError, NotFoundError.
+    the erasure of what staff itself restricted, or of an account in which somebody else than the asker restricted their own
+    data, which they may need for legal claims (Article 18(1)). Raises what the services do that it calls: InvalidError for
+    changes of what is not one's own to change, ConflictError, NotFoundError.
     """
-    waits = {"erasure": _is_restricted_by_staff, "restriction": _is_closing}.get(request.type)
+    waits = {"erasure": _is_needed_by_others, "restriction": _is_closing}.get(request.type)
     if waits is not None and waits(tx, request):
         return None
     return WORK[request.type](tx, policy, request, details)
@@ -186,13 +187,24 @@ def _is_closing(tx: Tx, request: SubjectRequest) -> bool:
     return request.scope == "account" and accounts.find_account(tx, request.account_id).row.status == "closing"
 
 
-def _is_restricted_by_staff(tx: Tx, request: SubjectRequest) -> bool:
-    """Whether staff restricted what is to be erased, or anybody in it, as is needed for legal claims.
+def _is_needed_by_others(tx: Tx, request: SubjectRequest) -> bool:
+    """Whether staff restricted what is to be erased, or anybody in it, or somebody else than the asker their own data.
 
-    By Articles 17(3)(e) and 18(2).
+    As is needed for legal claims: Articles 17(3)(e), 18(1)(b) and (c), 18(2).
     """
-    about = {None, request.person_id, *(_people(tx, request.account_id) if request.scope == "account" else ())}
-    return any("staff" in restriction.standing(tx, request.account_id, each).causes for each in about)
+    others = _people(tx, request.account_id) if request.scope == "account" else []
+    causes = {each: restriction.standing(tx, request.account_id, each).causes for each in {None, request.person_id, *others}}
+    asker = _asker(tx, request)
+    return any("staff" in found or (found and each in others and each != asker) for each, found in causes.items())
+
+
+def _asker(tx: Tx, request: SubjectRequest) -> UUID | None:
+    """The person who was identified as the asker, else the only owner; None where it may be one of several."""
+    kind, _, person_id = (request.identity_verified_by or "").partition(":")
+    if kind in ("owner", "member"):
+        return UUID(person_id)
+    owners = people.owners_of(tx, request.account_id)
+    return owners[0] if len(owners) == 1 else None
 
 
 def _others(request: SubjectRequest) -> Select[SubjectRequest]:

@@ -13,10 +13,10 @@ from cloudpriv.controller import people
 from cloudpriv.platform.errors import AccountClosingError, NotFoundError
 from cloudpriv.rights import erasure, handling, restriction
 from cloudpriv.rights.closure import COOLING_OFF
-from cloudpriv.rights.requests import KnownRequest
+from cloudpriv.rights.requests import Identity, KnownRequest
 from tests.exports import IDENTIFIED
 from tests.factories import BACKEND, NOW, make_account, make_person, transaction
-from tests.requests import DOCUMENTS, read, state
+from tests.requests import DOCUMENTS, owner, read, state
 
 Ask = Callable[..., KnownRequest]
 
@@ -137,6 +137,30 @@ def test_the_erasure_of_what_staff_restricted_waits_for_staff(
         granted = handling.grant(tx, services.policy, asked.row.request_id)
     assert granted.row.status == ("in_progress" if of_account else "completed")
     assert granted.row.effective_at == (NOW + COOLING_OFF if of_account else None)
+
+
+@pytest.mark.parametrize("cause", ["restriction", "objection"])
+def test_the_closing_of_an_account_waits_where_somebody_else_restricted_theirs(
+    services: Services, account_id: UUID, kim: UUID, ask: Ask, owner_engine: Engine, cause: str
+) -> None:
+    robin = make_person(services, account_id).row.person_id
+    ask(cause, robin, restrict=True)
+    with transaction(services, owner(account_id, kim)) as tx:
+        asked = handling.receive(tx, services.policy, account_id, "erasure", identity=Identity("password", tx.actor.name))
+    assert (asked.row.status, asked.row.effective_at, status(owner_engine)) == ("in_progress", None, "active")
+    with transaction(services) as tx:
+        handling.grant(tx, services.policy, asked.row.request_id)
+    assert status(owner_engine) == "closing"
+
+
+def test_the_askers_own_restriction_keeps_no_closing_waiting(
+    services: Services, account_id: UUID, kim: UUID, ask: Ask, owner_engine: Engine
+) -> None:
+    make_person(services, account_id)
+    ask("restriction", kim)
+    with transaction(services, owner(account_id, kim)) as tx:
+        handling.receive(tx, services.policy, account_id, "erasure", identity=Identity("password", tx.actor.name))
+    assert status(owner_engine) == "closing"
 
 
 def test_staff_may_refuse_the_erasure_of_what_it_restricted(
