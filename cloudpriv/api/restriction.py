@@ -26,6 +26,10 @@ class EndArgs(Strict):
         validate=validate.OneOf(restriction.GROUNDS),
         metadata={"description": "Why, as whoever obtained it is told.", **example("accuracy_verified")},
     )
+    told = fields.Boolean(
+        load_default=False,
+        metadata={"description": "An end that was announced has come, and those whom no mail reached were told otherwise."},
+    )
 
 
 class RestrictionOut(Strict):
@@ -65,9 +69,10 @@ def restrict_account(tx: Tx, account_id: UUID) -> None:
 def lift_account(tx: Tx, query: dict[str, Any], account_id: UUID) -> Any:
     """End the restriction of an account: staff's own cause first, at once if others are left; then all the rest together.
 
-    What is left ends after seven days: every owner is told by mail when and why (GDPR Article 18(3)).
+    What is left ends after seven days: every owner is told by mail when and why (GDPR Article 18(3)). Where mail did not
+    reach one, it goes on until `told=true` notes that they know.
     """
-    return _shown(restriction.lift_account(tx, account_id, query["ground"]))
+    return _shown(restriction.lift_account(tx, account_id, **query))
 
 
 @blueprint.route(OF_PERSON, methods=["GET"])
@@ -92,7 +97,7 @@ def restrict_person(tx: Tx, account_id: UUID, person_id: UUID) -> None:
 @blueprint.response(200, RestrictionOut)
 def lift_person(tx: Tx, query: dict[str, Any], account_id: UUID, person_id: UUID) -> Any:
     """End the restriction of a person's data, as that of an account; the person is told."""
-    return _shown(restriction.lift_person(tx, account_id, person_id, query["ground"]))
+    return _shown(restriction.lift_person(tx, account_id, person_id, **query))
 
 
 def _shown(standing: Standing) -> dict[str, Any]:

@@ -82,14 +82,15 @@ def impose(ctx: click.Context, account_id: UUID, person_id: UUID | None) -> None
 @click.option(
     "--ground", required=True, type=click.Choice(restrictions.GROUNDS), help="Why, as whoever obtained it is told."
 )
+@click.option("--told", is_flag=True, help="The end has come, and those whom no mail reached were told otherwise.")
 @click.pass_context
-def lift(ctx: click.Context, account_id: UUID, person_id: UUID | None, ground: Ground) -> None:
+def lift(ctx: click.Context, account_id: UUID, person_id: UUID | None, ground: Ground, told: bool) -> None:
     """End a restriction for one cause, staff's own first; the last one after a week: whoever obtained it is told before."""
     with services(ctx, "api") as built, operating(built) as tx:
         if person_id is None:
-            standing = restrictions.lift_account(tx, account_id, ground)
+            standing = restrictions.lift_account(tx, account_id, ground, told=told)
         else:
-            standing = restrictions.lift_person(tx, account_id, person_id, ground)
+            standing = restrictions.lift_person(tx, account_id, person_id, ground, told=told)
     click.echo(_told(standing))
 
 

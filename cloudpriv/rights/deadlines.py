@@ -16,7 +16,7 @@ from sqlalchemy.orm import aliased
 
 from cloudpriv.controller.tables import Account
 from cloudpriv.platform.db import Tx
-from cloudpriv.rights import states
+from cloudpriv.rights import restriction_notice, states
 from cloudpriv.rights.request_exports import EXPORTED, counting
 from cloudpriv.rights.request_grounds import TYPES
 from cloudpriv.rights.tables import Export, SubjectRequest
@@ -36,15 +36,20 @@ class Figures:
 
 @dataclass(frozen=True)
 class Pressing:
-    """The requests that staff has to look at, by id, most urgent first; `failed` ones wait for an export that failed."""
+    """The requests that staff has to look at, by id, most urgent first; `failed` ones wait for an export that failed.
+
+    `untold` are restrictions that go on, since whoever obtained them was not told by mail that they end: by the ids of
+    account and person.
+    """
 
     overdue: list[UUID]
     nearly_due: list[UUID]
     failed: list[UUID]
+    untold: list[tuple[UUID, UUID | None]]
 
     def any(self) -> bool:
         """Whether there is one."""
-        return bool(self.overdue or self.nearly_due or self.failed)
+        return bool(self.overdue or self.nearly_due or self.failed or self.untold)
 
 
 def open_now() -> tuple[ColumnElement[bool], ...]:
@@ -94,7 +99,8 @@ def pressing(tx: Tx) -> Pressing:
         query = _of_open(select(SubjectRequest.request_id)).where(condition)
         return list(tx.session.scalars(query.order_by(SubjectRequest.due_on, SubjectRequest.request_id)))
 
-    return Pressing(ids(overdue(tx.now)), ids(nearly_due(tx.now)), ids(waits_for_failed_export()))
+    untold = restriction_notice.not_told(tx)
+    return Pressing(ids(overdue(tx.now)), ids(nearly_due(tx.now)), ids(waits_for_failed_export()), untold)
 
 
 def _of_open(query: Select[*Columns]) -> Select[*Columns]:

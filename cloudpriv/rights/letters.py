@@ -3,10 +3,11 @@
 A letter says what is so when it is sent. One about a request that has gone on meanwhile is dropped: the next one tells more.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
+import structlog
 from sqlalchemy import exists, select, text
 
 from cloudpriv import mail_templates
@@ -24,6 +25,8 @@ from cloudpriv.rights.request_details import open_details
 from cloudpriv.rights.request_grounds import GROUNDS
 from cloudpriv.rights.states import RUNNING
 from cloudpriv.rights.tables import SubjectRequest
+
+log = structlog.get_logger(__name__)
 
 IDENTITY: Final = "request_identity"
 RECEIVED: Final = "request_received"
@@ -60,8 +63,12 @@ def queue_digest(tx: Tx, privacy_address: str | None) -> bool:
     """Have the day's list mailed to the privacy address, where there is one and something to tell; whether it is.
 
     Once for each slot of the schedule, whoever asks again or at the same moment: the mail itself is the mark of that.
+    How many restrictions go on because nobody was told of their end is logged besides.
     """
-    if privacy_address is None or not deadlines.pressing(tx).any():
+    found = deadlines.pressing(tx)
+    if found.untold:
+        log.error("restrictions_not_told", number=len(found.untold))
+    if privacy_address is None or not found.any():
         return False
     tx.session.execute(IN_TURN)
     slot = DAILY.latest(tx.now)
@@ -152,6 +159,8 @@ def _digest(post: Post) -> Writer:
             "nearly_due_ids": _listed(found.nearly_due),
             "failed": str(len(found.failed)),
             "failed_ids": _listed(found.failed),
+            "untold": str(len(found.untold)),
+            "untold_ids": _listed([" --person ".join(map(str, filter(None, each))) for each in found.untold]),
             "day": tx.now.date(),
         }
         return Letter(post.privacy_address, None, values)
@@ -159,7 +168,7 @@ def _digest(post: Post) -> Writer:
     return write
 
 
-def _listed(ids: list[UUID]) -> str:
+def _listed(ids: Sequence[UUID | str]) -> str:
     return ", ".join(map(str, ids[:IDS_TOLD])) + (", …" if len(ids) > IDS_TOLD else "") or "-"
 
 

@@ -9,7 +9,7 @@ for others its end is announced, and comes a week later (`rights.restriction_end
 """
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final, Literal, NamedTuple, get_args
 from uuid import UUID
 
@@ -17,18 +17,16 @@ from cloudpriv.audit import events
 from cloudpriv.controller import accounts, idempotency, outbox, people
 from cloudpriv.controller.tables import Account, Person
 from cloudpriv.platform.classify import exported_categories
-from cloudpriv.platform.db import ControllerBase, Tx
-from cloudpriv.platform.errors import AccountClosingError
+from cloudpriv.platform.db import ControllerBase, Tx, database_time
+from cloudpriv.platform.errors import AccountClosingError, ConflictError
 from cloudpriv.rights import telling
+from cloudpriv.rights.restriction_notice import ENDS, NOTICE
 
 # By staff, by a granted request (or an upheld objection), or while an objection is looked into (Article 18(1)(d)).
 Cause = Literal["staff", "request", "objection"]
 Ground = Literal["accuracy_verified", "processing_lawful", "claims_settled", "objection_decided", "reason_ended"]
 GROUNDS: Final[tuple[Ground, ...]] = get_args(Ground)  # why a restriction ends, as letters word them
 
-# From the letter that announces the end to the end: time to read it, and to complain or to ask for another restriction.
-NOTICE: Final = timedelta(days=7)
-ENDS: Final = "restriction_ends"  # the letter
 OF_ACCOUNT: Final[Mapping[str, str]] = {
     "announce": "account.lift_announce",
     "remove": "account.lift_cause",
@@ -90,19 +88,24 @@ def restrict_person(tx: Tx, account_id: UUID, person_id: UUID, *, request_id: UU
     return begun
 
 
-def lift_account(tx: Tx, account_id: UUID, ground: Ground) -> Standing:
+def lift_account(tx: Tx, account_id: UUID, ground: Ground, *, told: bool = False) -> Standing:
     """Have staff end the restriction of an account; how it stands then. Raises NotFoundError.
 
     Staff's own cause goes first; the rest, which was obtained, ends after `NOTICE`: every owner is told by mail when and why
-    before it is lifted (Article 18(3)).
+    before it is lifted (Article 18(3)). Where mail did not reach them, it ends once staff notes that they were `told`
+    otherwise; ConflictError where no end was announced for that ground, or its time has not come.
     """
     row = accounts.find_account(tx, account_id, lock=True).row
+    if told:
+        return _end_announced(tx, row, None, ground)
     return _decide(tx, row, None, next(iter(_in_turn(row)), None), ground)
 
 
-def lift_person(tx: Tx, account_id: UUID, person_id: UUID, ground: Ground) -> Standing:
+def lift_person(tx: Tx, account_id: UUID, person_id: UUID, ground: Ground, *, told: bool = False) -> Standing:
     """Have staff end the restriction of a person's data, as `lift_account` does; the person is told."""
     row = _locked(tx, account_id, person_id)
+    if told:
+        return _end_announced(tx, row, person_id, ground)
     return _decide(tx, row, person_id, next(iter(_in_turn(row)), None), ground)
 
 
@@ -173,6 +176,16 @@ def _decide(tx: Tx, row: Account | Person, person_id: UUID | None, cause: str | 
     elif row.restriction_ends_at is None:
         row.restriction_end_ground = ground
         announce(tx, row, person_id, tx.now + NOTICE)
+    return _standing(row)
+
+
+def _end_announced(tx: Tx, row: Account | Person, person_id: UUID | None, ground: Ground) -> Standing:
+    """End every cause, now that whoever obtained it was told by other means than mail."""
+    ends_at = row.restriction_ends_at
+    if ends_at is None or row.restriction_end_ground != ground or ends_at > min(tx.now, database_time(tx)):
+        raise ConflictError("No end for this ground was announced whose time has come.")
+    for cause in causes(row):
+        remove(tx, row, person_id, cause)
     return _standing(row)
 
 

@@ -1,7 +1,7 @@
 """The end of restrictions, as announced (GDPR Article 18(3)): the letter that says when and why, and then the end itself.
 
 A row says when it ends, so that any schedule ends it, once, whoever was stopped before. It is judged by the clocks of host
-and database both.
+and database both. Where somebody was not told by mail, it goes on until staff notes that they were (`restriction.lift_…`).
 """
 
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, false, or_, select
 
 from cloudpriv import mail_templates
 from cloudpriv.audit import log as audit_log
@@ -23,7 +23,7 @@ from cloudpriv.platform.db import Plane, Tx, database_time
 from cloudpriv.rights import restriction
 from cloudpriv.rights.letters import WORDS, told_of
 from cloudpriv.rights.post import Post
-from cloudpriv.rights.restriction import ENDS, NOTICE
+from cloudpriv.rights.restriction_notice import ENDS, NOTICE, was_told
 
 log = structlog.get_logger(__name__)
 
@@ -31,7 +31,7 @@ AT_ONCE: Final = 100
 
 
 def advance(plane: Plane, clock: Callable[[], datetime]) -> int:
-    """End every restriction whose announced end has come by the clocks of host and database both; how many.
+    """End every restriction whose end was told and has come by the clocks of host and database both; how many.
 
     In bounded transactions that skip what others have locked. One that was announced before the database was restored is
     announced again: nobody knows whether it was cancelled after the backup.
@@ -75,11 +75,11 @@ def writers(post: Post) -> Mapping[str, Writer]:
 def _end_due(tx: Tx, now: datetime, earliest: datetime | None) -> int:
     """End up to AT_ONCE of accounts and of people each; the larger of both numbers, of what was looked at."""
     of_accounts = select(Account).where(Account.restriction_ends_at <= now, Account.status != "purging")
-    of_accounts = of_accounts.order_by(Account.restriction_ends_at).limit(AT_ONCE)
+    of_accounts = of_accounts.where(_may_end(Account, earliest)).order_by(Account.restriction_ends_at).limit(AT_ONCE)
     whole = tx.session.scalars(of_accounts.with_for_update(key_share=True, skip_locked=True)).all()
     of_people = select(Person, Account).join(Account, Account.account_id == Person.account_id)
     of_people = of_people.where(Person.restriction_ends_at <= now, Account.status != "purging")
-    of_people = of_people.order_by(Person.restriction_ends_at).limit(AT_ONCE)
+    of_people = of_people.where(_may_end(Person, earliest)).order_by(Person.restriction_ends_at).limit(AT_ONCE)
     locked = of_people.with_for_update(key_share=True, skip_locked=True)
     own = [person for person, _ in tx.session.execute(locked)]
     found: list[Account | Person] = [*whole, *own]
@@ -91,6 +91,11 @@ def _end_due(tx: Tx, now: datetime, earliest: datetime | None) -> int:
             for cause in restriction.causes(row):
                 restriction.remove(tx, row, person_id, cause)
     return max(len(whole), len(own))
+
+
+def _may_end(of: type[Account] | type[Person], earliest: datetime | None) -> ColumnElement[bool]:
+    """That whoever obtained it was told, or is to be told again."""
+    return or_(was_told(of), false() if earliest is None else of.restriction_ends_at < earliest)
 
 
 def _earliest_end(tx: Tx) -> datetime | None:

@@ -8,11 +8,12 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import Engine, func, select, text
+from structlog.testing import capture_logs
 
 from cloudpriv.bootstrap import Services
 from cloudpriv.controller import outbox
 from cloudpriv.controller.outbox import Mail
-from cloudpriv.rights import deadlines, export, leases, letters, requests
+from cloudpriv.rights import deadlines, export, leases, letters, requests, restriction
 from cloudpriv.rights.deadlines import Figures, Pressing
 from cloudpriv.rights.leases import ATTEMPTS, LEASE
 from cloudpriv.rights.requests import KnownRequest
@@ -163,11 +164,36 @@ def test_the_privacy_address_is_mailed_what_presses_and_no_name(
     digest(worker_services, mailbox, DUE + DAY)
     [mail], [body] = mailbox.received, mailbox.texts()
     assert mailbox.recipients == [PRIVACY]
-    assert mail["Subject"] == "Requests of data subjects: 1 overdue, 1 nearly due, 1 stuck"
+    assert mail["Subject"] == "Requests of data subjects: 1 overdue, 1 nearly due, 1 stuck, 0 untold"
     lines = [line.strip() for line in body.splitlines()]
     for heading, known in (("Overdue: 1", late), ("Due within seven days: 1", stuck)):
         assert lines[lines.index(heading) + 1] == str(known.row.request_id)
     assert lines[lines.index("Waiting for an export that has failed: 1") + 1] == str(stuck.row.request_id)
+    assert "canary" not in body.lower()
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_restriction_whose_end_nobody_was_told_of_is_listed_and_logged(
+    services: Services, worker_services: Services, mailbox: Mailbox, owner_engine: Engine, whole: bool
+) -> None:
+    person = make_person(services, make_account(services).row.account_id, name="Canary Person").row
+    with transaction(services) as tx:
+        if whole:
+            restriction.restrict_account(tx, person.account_id)
+            restriction.lift_account(tx, person.account_id, "reason_ended")
+        else:
+            restriction.restrict_person(tx, person.account_id, person.person_id)
+            restriction.lift_person(tx, person.account_id, person.person_id, "reason_ended")
+    with owner_engine.begin() as connection:
+        connection.execute(text("UPDATE outbox SET status = 'failed'"))
+    with capture_logs() as told:
+        digest(worker_services, mailbox, NOW + 3 * DAY)
+    assert [line["number"] for line in told if line["event"] == "restrictions_not_told"] == [1]
+    [body] = mailbox.texts()
+    lines = [line.strip() for line in body.splitlines()]
+    ids = str(person.account_id) if whole else f"{person.account_id} --person {person.person_id}"
+    assert lines[lines.index("Restrictions that go on, since no mail told of their end: 1") + 1] in ids
+    assert ids in " ".join(lines)
     assert "canary" not in body.lower()
 
 

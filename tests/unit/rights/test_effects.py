@@ -17,7 +17,7 @@ from cloudpriv.retention import holds
 from cloudpriv.rights import consents, effects, handling, letters, requests, restriction
 from cloudpriv.rights.closure import COOLING_OFF
 from cloudpriv.rights.requests import Identity, KnownRequest
-from cloudpriv.rights.restriction import NOTICE
+from cloudpriv.rights.restriction_notice import NOTICE
 from cloudpriv.rights.tables import RecipientNotice
 from tests.disclosed import ALL, disclose, holder
 from tests.factories import BACKEND, NOW, make_account, make_person, transaction

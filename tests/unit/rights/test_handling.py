@@ -13,6 +13,7 @@ from cloudpriv.platform.errors import AccountClosingError, ConflictError, Forbid
 from cloudpriv.rights import handling, requests, restriction
 from cloudpriv.rights.closure import COOLING_OFF
 from cloudpriv.rights.requests import KnownRequest
+from cloudpriv.rights.restriction_notice import NOTICE
 from tests.exports import IDENTIFIED, run
 from tests.factories import NOW, make_account, make_person, transaction
 from tests.requests import DOCUMENTS, member, owner, read, state
@@ -150,7 +151,7 @@ def test_what_an_objection_had_restricted_is_free_when_the_last_of_them_ends(
                 handling.withdraw(tx, known.row.request_id)
         with transaction(services) as tx:
             found.append((status(owner_engine), restriction.standing(tx, account_id, None).ends_at))
-    refused = ("restricted", NOW + restriction.NOTICE)  # the asker is told before
+    refused = ("restricted", NOW + NOTICE)  # the asker is told before
     assert found == [("restricted", None), refused if end == "refuse" else ("active", None)]
 
 

@@ -16,7 +16,7 @@ from cloudpriv.rights import closure, effects, handling, letters, requests, rest
 from cloudpriv.rights.articles import cited
 from cloudpriv.rights.request_grounds import GROUNDS, TYPES
 from cloudpriv.rights.requests import Identity, KnownRequest
-from cloudpriv.rights.restriction import ENDS
+from cloudpriv.rights.restriction_notice import ENDS
 from tests.exports import IDENTIFIED, run
 from tests.factories import NOW, make_account, make_person, transaction
 from tests.mailbox import Mailbox, mail_server, with_mail

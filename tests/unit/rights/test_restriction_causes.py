@@ -8,7 +8,7 @@ from cloudpriv.bootstrap import Services
 from cloudpriv.controller import people
 from cloudpriv.platform.clock import utc_now
 from cloudpriv.rights import handling, own_restriction, restriction
-from cloudpriv.rights.restriction import NOTICE
+from cloudpriv.rights.restriction_notice import NOTICE
 from tests.factories import transaction
 from tests.requests import member
 from tests.unit.rights.test_restriction_ends import WHOLE, advance, ask, lift, mails, place, standing

@@ -4,17 +4,18 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Engine, select, text
+from sqlalchemy import Engine, select, text, update
 
 from cloudpriv.audit.events import AuditEvent
 from cloudpriv.bootstrap import Services
 from cloudpriv.controller.outbox import DroppedError, Mail
 from cloudpriv.mail_templates import filled_in
 from cloudpriv.platform.clock import utc_now
-from cloudpriv.platform.errors import ForbiddenError
+from cloudpriv.platform.errors import ConflictError, ForbiddenError
 from cloudpriv.rights import handling, own_restriction, restriction, restriction_ends
 from cloudpriv.rights.mail import writers
-from cloudpriv.rights.restriction import NOTICE, Standing
+from cloudpriv.rights.restriction import Standing
+from cloudpriv.rights.restriction_notice import LATE, NOTICE, not_told
 from cloudpriv.rights.tables import SubjectRequest
 from tests.exports import IDENTIFIED
 from tests.factories import BACKEND, make_account, make_person, transaction
@@ -60,8 +61,17 @@ def standing(services: Services, account_id: UUID, person_id: UUID | None) -> St
         return restriction.standing(tx, account_id, person_id)
 
 
-def advance(services: Services, now: datetime | None = None) -> int:
-    """Do what the schedule does."""
+def mails_end(services: Services, status: str = "sent") -> None:
+    """What the worker enters of those that wait."""
+    with transaction(services) as tx:
+        tx.session.execute(
+            update(Mail).where(Mail.kind == "restriction_ends", Mail.status == "queued").values(status=status)
+        )
+
+
+def advance(services: Services, now: datetime | None = None, mail: str = "sent") -> int:
+    """Do what the worker and the schedule do."""
+    mails_end(services, mail)
     return restriction_ends.advance(services.controller, lambda: now or utc_now())
 
 
@@ -97,12 +107,93 @@ def test_staff_ends_a_restriction_a_week_after_its_holder_was_told(
     assert actions(services) == [f"{kind}.restrict", f"{kind}.lift_announce", f"{kind}.lift"]
 
 
+def noted(services: Services, account_id: UUID, person_id: UUID | None, ground: restriction.Ground) -> Standing:
+    """By staff: they were told."""
+    with transaction(services, now=utc_now()) as tx:
+        if person_id is None:
+            return restriction.lift_account(tx, account_id, ground, told=True)
+        return restriction.lift_person(tx, account_id, person_id, ground, told=True)
+
+
+@pytest.mark.parametrize("whole", WHOLE)
+@pytest.mark.parametrize("mail", ["queued", "dropped", "failed"])
+def test_nothing_ends_whose_holder_was_not_told_until_staff_has_told_them(
+    services: Services, worker_services: Services, whole: bool, mail: str
+) -> None:
+    account_id, kim = place(services)
+    about = None if whole else kim
+    ask(services, account_id, about)
+    lift(services, account_id, about, utc_now() - NOTICE - STEP)
+    assert [advance(worker_services, mail=mail), advance(worker_services, mail=mail)] == [0, 0]
+    assert standing(services, account_id, about).causes == ("request",)
+    with transaction(services, now=utc_now()) as tx:
+        assert not_told(tx) == [(account_id, about)]
+    with pytest.raises(ConflictError):
+        noted(services, account_id, about, "claims_settled")  # another ground than was announced
+    assert noted(services, account_id, about, "accuracy_verified") == ((), None, None)
+    with transaction(services, now=utc_now()) as tx:
+        assert not_told(tx) == []
+
+
+def test_an_account_goes_on_where_one_of_its_owners_was_not_told(services: Services, worker_services: Services) -> None:
+    account_id, _ = place(services)
+    make_person(services, account_id)
+    restrict(services, account_id, None)
+    lift(services, account_id, None, utc_now() - NOTICE - STEP)
+    first, second = (mail.mail_id for mail in mails(services))
+    with transaction(worker_services) as tx:
+        tx.session.execute(update(Mail).where(Mail.mail_id == first).values(status="sent"))
+        tx.session.execute(update(Mail).where(Mail.mail_id == second).values(status="failed"))
+    assert advance(worker_services) == 0
+    assert standing(services, account_id, None).causes == ("staff",)
+
+
+@pytest.mark.parametrize("whole", WHOLE)
+def test_a_letter_about_an_earlier_end_tells_nobody_of_a_later_one(
+    services: Services, worker_services: Services, whole: bool
+) -> None:
+    account_id, kim = place(services)
+    about = None if whole else kim
+    ask(services, account_id, about)
+    lift(services, account_id, about, utc_now() - NOTICE - 3 * STEP)
+    mails_end(worker_services)
+    ask(services, account_id, about)  # cancels it
+    lift(services, account_id, about, utc_now() - NOTICE - STEP)
+    assert advance(worker_services, mail="dropped") == 0
+
+
+def test_an_end_is_listed_as_untold_two_days_after_it_was_announced(services: Services, worker_services: Services) -> None:
+    account_id, kim = place(services)
+    ask(services, account_id, kim)
+    now = utc_now()
+    lift(services, account_id, kim, now)
+    for later, expected in ((LATE - STEP, []), (LATE, [(account_id, kim)])):
+        with transaction(services, now=now + later) as tx:
+            assert not_told(tx) == expected
+    mails_end(worker_services)
+    with transaction(services, now=now + LATE) as tx:
+        assert not_told(tx) == []
+
+
+@pytest.mark.parametrize("whole", WHOLE)
+def test_nobody_notes_that_somebody_was_told_before_the_end_has_come(services: Services, whole: bool) -> None:
+    account_id, kim = place(services)
+    about = None if whole else kim
+    ask(services, account_id, about)
+    with pytest.raises(ConflictError):
+        noted(services, account_id, about, "accuracy_verified")
+    lift(services, account_id, about)
+    with pytest.raises(ConflictError):
+        noted(services, account_id, about, "accuracy_verified")
+
+
 def test_two_schedules_at_once_end_it_once(services: Services, worker_services: Services) -> None:
     account_id, kim = place(services)
     for about in (None, kim):
         ask(services, account_id, about)
         lift(services, account_id, about, utc_now() - NOTICE - STEP)
     now = utc_now()
+    mails_end(worker_services)
     with worker_services.controller.transaction(BACKEND, now) as first:
         assert restriction_ends._end_due(first, now, None) == 1
         assert advance(worker_services) == 0  # what the first has locked is skipped
