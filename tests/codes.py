@@ -12,8 +12,9 @@ from cloudpriv.controller.outbox import Mail
 from cloudpriv.platform.actor import Actor
 from cloudpriv.platform.ids import new_id
 from cloudpriv.rights import codes
+from cloudpriv.rights.code_forms import LASTS, Purpose
 from cloudpriv.rights.code_mails import written
-from cloudpriv.rights.codes import LASTS, Purpose, UsedCode
+from cloudpriv.rights.codes import UsedCode
 from cloudpriv.rights.mail import writers
 from tests.factories import NOW, make_account, make_person, transaction
 

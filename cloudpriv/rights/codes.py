@@ -9,12 +9,10 @@ fits that was mailed to the person for the same and is still good.
 import hmac
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, Literal
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, insert, literal, or_, select, update
-from sqlalchemy.dialects.postgresql import TIMESTAMP
-from sqlalchemy.types import Boolean, Integer, String, Uuid
+from sqlalchemy import and_, func, select, update
 
 from cloudpriv.audit import events
 from cloudpriv.controller import accounts, outbox, people
@@ -25,14 +23,11 @@ from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import NotFoundError
 from cloudpriv.platform.ids import new_id
 from cloudpriv.platform.keys import DataKey
+from cloudpriv.rights import code_forms
+from cloudpriv.rights.code_forms import FORMS, LASTS, Asked, Purpose
 from cloudpriv.rights.code_mails import OF_IDENTITY, OF_REQUEST, written
 
-Purpose = Literal["identity", "password"]
-LASTS: Final = timedelta(minutes=15)
 PAUSE: Final = timedelta(minutes=10)  # between mails, so that nobody floods a mailbox: shorter than a code lasts
-TRIES: Final = 5  # in a form
-FORMS: Final = 200  # of a person at a time for one purpose, which nobody but those can use up who make 1,000 tries
-UTC_TIME: Final = TIMESTAMP(timezone=True)
 
 
 @dataclass(frozen=True)
@@ -56,17 +51,6 @@ class SentCode:
     shared: bool
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """What is counted together: forms of a person for one purpose, and strangers' apart from those of a known browser."""
-
-    account_id: UUID
-    person_id: UUID
-    purpose: Purpose
-    subject_id: UUID | None
-    known: bool
-
-
 def send(tx: Tx, account_id: UUID, person_id: UUID, purpose: Purpose, subject_id: UUID | None = None) -> SentCode:
     """Have a code mailed to a person of the account, audited, to be used for `purpose` and `subject_id` alone.
 
@@ -74,7 +58,7 @@ def send(tx: Tx, account_id: UUID, person_id: UUID, purpose: Purpose, subject_id
     """
     accounts.find_account(tx, account_id)
     people.find_person(tx, account_id, person_id)
-    return _sent(tx, _Asked(account_id, person_id, purpose, subject_id, known=False))
+    return _sent(tx, Asked(account_id, person_id, purpose, subject_id, known=False))
 
 
 def ask(tx: Tx, service: str, account_name: str, username: str, purpose: Purpose, *, known: bool = False) -> UUID:
@@ -86,7 +70,7 @@ def ask(tx: Tx, service: str, account_name: str, username: str, purpose: Purpose
     others have, since nobody's ids come twice. The actor of `tx` has to see the service's accounts.
     """
     account_id, person_id = find_by_names(tx, service, account_name, username)
-    sent = _sent(tx, _Asked(account_id or new_id(), person_id or new_id(), purpose, None, known))
+    sent = _sent(tx, Asked(account_id or new_id(), person_id or new_id(), purpose, None, known))
     return new_id() if sent.shared and not known else sent.code_id
 
 
@@ -109,23 +93,24 @@ def use(tx: Tx, account_id: UUID, code_id: UUID, typed: str, *, purpose: Purpose
     somebody's.
     """
     account = _locked(tx, account_id)
-    _lock_person(tx, account_id, person_id or new_id())
+    code_forms.lock_person(tx, account_id, person_id or new_id())
     query = select(OneTimeCode).where(OneTimeCode.account_id == account_id, OneTimeCode.code_id == code_id)
     row = tx.session.scalar(query.with_for_update().execution_options(populate_existing=True))
-    spare = _spare(tx, _Asked(account_id, person_id or new_id(), purpose, subject_id, known=False))
+    spare = code_forms.spare(tx, Asked(account_id, person_id or new_id(), purpose, subject_id, known=False))
     row = row or spare
     asked = (purpose, subject_id)
-    form = row if row is not None and account is not None and _is_open(row, tx) and _for(row) == asked else None
+    fits = row is not None and account is not None and code_forms.is_open(row, tx) and code_forms.purpose_of(row) == asked
+    form = row if fits else None
     of_form = (OneTimeCode.account_id == account_id, OneTimeCode.code_id == (new_id() if form is None else form.code_id))
     tx.session.execute(update(OneTimeCode).where(*of_form).values(tries=OneTimeCode.tries + 1))
     whose = None if form is None else form.person_id
-    live = _live(tx, _Asked(account_id, whose or new_id(), purpose, subject_id, known=False))
+    live = code_forms.live(tx, Asked(account_id, whose or new_id(), purpose, subject_id, known=False))
     codes = tx.session.scalars(select(OneTimeCode.code_id).where(live, OneTimeCode.mailed)).all()
     right = [] if account is None else [each for each in codes if _fits(account.key, each, typed)]
     if whose is None or not right:
         events.record(tx, "code.reject", account_id=None if row is None else account_id, subject_id=whose)
         return None
-    _end(tx, live, account_id, right[0])
+    code_forms.end(tx, live, account_id, right[0])
     events.record(tx, "code.use", account_id=account_id, subject_id=whose)
     return UsedCode(whose, subject_id)
 
@@ -137,101 +122,28 @@ def end_all(tx: Tx, account_id: UUID, person_id: UUID) -> None:
     tx.session.execute(update(OneTimeCode).where(*of_person, *live).values(expires_at=tx.now))
 
 
-def _sent(tx: Tx, asked: _Asked) -> SentCode:
+def _sent(tx: Tx, asked: Asked) -> SentCode:
     """A form to type a code in, and a mail if one is due."""
-    _lock_person(tx, asked.account_id, asked.person_id)
-    of_it = and_(_live(tx, asked), OneTimeCode.known == asked.known)
+    code_forms.lock_person(tx, asked.account_id, asked.person_id)
+    of_it = and_(code_forms.live(tx, asked), OneTimeCode.known == asked.known)
     fits_still = func.bool_or(and_(OneTimeCode.mailed, OneTimeCode.expires_at > tx.now + LASTS - PAUSE))
     least_used = select(OneTimeCode.code_id).where(of_it, ~OneTimeCode.mailed).order_by(OneTimeCode.tries).limit(1)
     state = select(fits_still, func.count().filter(~OneTimeCode.mailed), least_used.scalar_subquery())
     no_mail, forms, least = tx.session.execute(state.where(of_it)).one()
     free = not no_mail or forms < FORMS
-    made = _make(tx, asked, mailed=not no_mail, free=free)
-    _renew(tx, asked.account_id, new_id() if free else least)
+    made = code_forms.make(tx, asked, mailed=not no_mail, free=free)
+    code_forms.renew(tx, asked.account_id, new_id() if free else least)
     mailed = made is not None and not no_mail
     code_id = made or (new_id() if free else least)
     _queue(tx, asked if mailed else None, code_id)
     return SentCode(code_id, tx.now + LASTS, mailed, not free)
 
 
-def _lock_person(tx: Tx, account_id: UUID, person_id: UUID) -> None:
-    """One at a time for a person: so nobody gets a form too many, and nobody waits for a form while holding the person."""
-    of_person = (Person.account_id == account_id, Person.person_id == person_id)
-    tx.session.scalar(select(Person.person_id).where(*of_person).with_for_update(key_share=True))
-
-
-def _make(tx: Tx, asked: _Asked, *, mailed: bool, free: bool) -> UUID | None:
-    """The id of a new form; None for nobody, and unless there is one free."""
-    columns = {
-        "account_id": Person.account_id,
-        "code_id": literal(new_id(), Uuid),
-        "person_id": Person.person_id,
-        "purpose": literal(asked.purpose, String),
-        "subject_id": literal(asked.subject_id, Uuid),
-        "known": literal(asked.known, Boolean),
-        "mailed": literal(mailed, Boolean),
-        "tries": literal(0, Integer),
-        "created_at": literal(tx.now, UTC_TIME),
-        "expires_at": literal(tx.now + LASTS, UTC_TIME),
-    }
-    query = select(*columns.values()).where(
-        Person.account_id == asked.account_id,
-        Person.person_id == asked.person_id,
-        Person.erasure_requested_at.is_(None),
-        literal(int(free), Integer) == 1,
-    )
-    return tx.session.scalar(insert(OneTimeCode).from_select(list(columns), query).returning(OneTimeCode.code_id))
-
-
-def _renew(tx: Tx, account_id: UUID, code_id: UUID) -> None:
-    """Have a form that somebody else asked for last as long as a new one, unless it is used up."""
-    of_it = (OneTimeCode.account_id == account_id, OneTimeCode.code_id == code_id, OneTimeCode.tries < TRIES)
-    tx.session.execute(update(OneTimeCode).where(*of_it).values(expires_at=tx.now + LASTS))
-
-
-def _queue(tx: Tx, asked: _Asked | None, code_id: UUID) -> None:
+def _queue(tx: Tx, asked: Asked | None, code_id: UUID) -> None:
     account_id, person_id = (None, None) if asked is None else (asked.account_id, asked.person_id)
     kind = OF_IDENTITY if asked is None or asked.subject_id is None else OF_REQUEST
     outbox.queue_mail(tx, kind, account_id, person_id, code_id)
     events.record(tx, "code.send", account_id=account_id, subject_id=person_id)
-
-
-def _live(tx: Tx, asked: _Asked) -> ColumnElement[bool]:
-    """Which rows are a person's for one purpose, whoever asked for them, and are not over."""
-    return and_(
-        OneTimeCode.account_id == asked.account_id,
-        OneTimeCode.person_id == asked.person_id,
-        OneTimeCode.purpose == asked.purpose,
-        OneTimeCode.subject_id.is_not_distinct_from(literal(asked.subject_id, Uuid)),
-        OneTimeCode.used_at.is_(None),
-        OneTimeCode.expires_at > tx.now,
-    )
-
-
-def _spare(tx: Tx, asked: _Asked) -> OneTimeCode | None:
-    """The form that strangers who were given none share: the one least typed in, of those that asking had last longer."""
-    of_it = and_(_live(tx, asked), ~OneTimeCode.known, ~OneTimeCode.mailed)
-    is_shared = OneTimeCode.expires_at > OneTimeCode.created_at + LASTS
-    full = select(func.count()).where(of_it).scalar_subquery() >= FORMS
-    of_all = (of_it, OneTimeCode.tries < TRIES, or_(is_shared, full))
-    query = select(OneTimeCode).where(*of_all).order_by(OneTimeCode.tries).limit(1)
-    return tx.session.scalar(query.with_for_update().execution_options(populate_existing=True))
-
-
-def _end(tx: Tx, live: ColumnElement[bool], account_id: UUID, code_id: UUID) -> None:
-    """Mark a code used, and have every other one of the same end."""
-    of_it = (OneTimeCode.account_id == account_id, OneTimeCode.code_id == code_id)
-    tx.session.execute(update(OneTimeCode).where(*of_it).values(used_at=tx.now))
-    tx.session.execute(update(OneTimeCode).where(live).values(expires_at=tx.now))
-
-
-def _is_open(row: OneTimeCode, tx: Tx) -> bool:
-    """Whether something may still be typed in the form."""
-    return row.used_at is None and row.tries < TRIES and tx.now < row.expires_at
-
-
-def _for(row: OneTimeCode) -> tuple[str, UUID | None]:
-    return row.purpose, row.subject_id
 
 
 def _fits(key: DataKey, code_id: UUID, typed: str) -> bool:

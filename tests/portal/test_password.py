@@ -16,7 +16,7 @@ from cloudpriv.bootstrap import Services
 from cloudpriv.controller import accounts, credentials, outbox
 from cloudpriv.controller.tables import Account
 from cloudpriv.platform.ids import new_id
-from cloudpriv.rights import code_mails, codes
+from cloudpriv.rights import code_forms, code_mails, codes
 from cloudpriv.rights.mail import writers
 from tests.factories import transaction
 from tests.holders import Holder, Time, make_holder
@@ -131,7 +131,7 @@ def test_a_wrong_code_sets_no_password_and_five_of_them_end_the_right_one(
 ) -> None:
     code_id = code_id_of(ask(kim))
     deliver_all(postman, time)
-    for _ in range(codes.TRIES):
+    for _ in range(code_forms.TRIES):
         refused = change(kim, code_id, "AAAA-AAAA")
         assert refused.status_code == 403
         time.pass_by(seconds=1)
@@ -154,7 +154,7 @@ def test_a_password_that_is_not_taken_uses_up_no_code(
     kim.names["account_name"] = "acme-water"
     code_id = code_id_of(ask(kim))
     deliver_all(postman, time)
-    for _ in range(codes.TRIES + 1):
+    for _ in range(code_forms.TRIES + 1):
         refused = change(kim, code_id, code_in(mailbox), password, again)
         assert refused.status_code == 422
     assert password not in refused.text

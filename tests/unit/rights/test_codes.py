@@ -16,8 +16,9 @@ from cloudpriv.controller.tables import Account
 from cloudpriv.platform.errors import NotFoundError
 from cloudpriv.platform.ids import new_id
 from cloudpriv.rights import codes
+from cloudpriv.rights.code_forms import FORMS, LASTS, TRIES
 from cloudpriv.rights.code_mails import ALPHABET, written
-from cloudpriv.rights.codes import FORMS, LASTS, PAUSE, TRIES, UsedCode
+from cloudpriv.rights.codes import PAUSE, UsedCode
 from tests.codes import INSTANT, Whose, ask, code_of, deliver_all, fill_in, send, somebody, use
 from tests.factories import NOW, make_account, make_person, transaction
 from tests.mailbox import Mailbox

@@ -13,7 +13,8 @@ from cloudpriv.controller.holder_tables import OneTimeCode
 from cloudpriv.controller.tables import Person
 from cloudpriv.platform.ids import new_id
 from cloudpriv.rights import codes
-from cloudpriv.rights.codes import FORMS, LASTS, PAUSE, TRIES
+from cloudpriv.rights.code_forms import FORMS, LASTS, TRIES
+from cloudpriv.rights.codes import PAUSE
 from tests.codes import INSTANT, Whose, ask, code_of, deliver_all, fill_in, mailed, send, somebody, use
 from tests.factories import NOW, transaction
 
