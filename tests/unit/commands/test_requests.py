@@ -127,6 +127,9 @@ def test_what_erases_nothing_needs_no_confirmation(staff: Staff) -> None:
     announced = staff.run("restriction", "lift", "--ground", "reason_ended", staff.account_id).stdout
     assert announced.startswith("Restricted until ")
     assert staff.run("restriction", "show", staff.account_id).stdout == announced
+    early = staff.run("restriction", "lift", "--ground", "reason_ended", "--told", staff.account_id)
+    assert early.exit_code != 0, "nobody is told before its time"
+    assert staff.run("restriction", "show", staff.account_id).stdout == announced
     assert (
         staff.run("restriction", "show", staff.account_id, "--person", staff.person_id).stdout
         == "There is no restriction.\n"
