@@ -30,7 +30,7 @@ from tests.logdata import log_transaction, make_log_account
 from tests.stack import TestDatabase, every_row
 
 PATIENCE = 60.0
-NO_SECRETS = {"policy_file", "next_policy_file", "token_key_file", "kms_key_id"}
+NO_SECRETS = {"policy_file", "next_policy_file", "breached_passwords_file", "token_key_file", "kms_key_id"}
 
 
 @dataclass(frozen=True)
