@@ -15,7 +15,7 @@ from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import AccountClosingError, AccountRestrictedError, ConflictError, NotDueError
 from cloudpriv.retention import holds, purge, runs
 from cloudpriv.retention.tables import Purge
-from cloudpriv.rights import closure, requests, restriction
+from cloudpriv.rights import closure, handling, own_restriction, requests, restriction
 from cloudpriv.rights.closure import COOLING_OFF
 from cloudpriv.rights.mail import writers
 from cloudpriv.rights.requests import Identity
@@ -136,6 +136,22 @@ def test_the_purge_is_planned_once_when_the_time_is_over(services: Services, wor
     assert kinds(services, owner) == ["closing_begun", "closing_ended"]
     with pytest.raises(AccountClosingError), transaction(services, now=utc_now() - COOLING_OFF) as tx:
         closure.undo(tx, account_id)  # by a host whose clock is behind
+
+
+def test_what_somebody_restricted_meanwhile_is_not_erased(services: Services, worker_services: Services) -> None:
+    account_id = make_account(services).row.account_id
+    alex = make_person(services, account_id).row.person_id
+    ends = closed_long_ago(services, account_id)
+    with transaction(services, holder(account_id, alex, "member"), ends - STEP) as tx:
+        handling.receive(
+            tx, services.policy, account_id, "restriction", person_id=alex, identity=Identity("password", tx.actor.name)
+        )
+    assert advance(worker_services) == 0
+    assert purges_of(services, account_id) == []
+    with transaction(services, holder(account_id, alex, "member")) as tx:
+        own_restriction.lift_person(tx, account_id, alex)
+    assert advance(worker_services) == 1
+    assert [each.trigger for each in purges_of(services, account_id)] == ["request"]
 
 
 def test_two_schedules_at_once_plan_it_once(services: Services, worker_services: Services, owner_engine: Engine) -> None:
