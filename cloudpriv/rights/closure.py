@@ -160,7 +160,9 @@ def _plan_over(tx: Tx, policy: Policy, now: datetime, earliest: datetime | None 
 
     Not where somebody's data was restricted since the closing began: they may need it for legal claims (Article 18(1)).
     """
-    restricted = exists().where(Person.account_id == Account.account_id, Person.restricted_at > Account.closes_at - COOLING_OFF)
+    restricted = exists().where(
+        Person.account_id == Account.account_id, Person.restricted_at > Account.closes_at - COOLING_OFF
+    )
     planned = exists().where(Purge.account_id == Account.account_id, Purge.trigger.in_(FINAL), Purge.status.in_(OPEN))
     query = select(Account).where(Account.status == "closing", Account.closes_at <= now, ~planned, ~restricted)
     if earliest is not None:  # what another transaction has locked may not have begun again yet
