@@ -46,6 +46,7 @@ class VerifyOut(Strict):
 @endpoint("credentials:verify", unit=False)
 @blueprint.arguments(VerifyIn)
 @blueprint.response(200, VerifyOut)
+@blueprint.alt_response(423, description="The password is right, and the data of the account or the person is restricted.")
 def verify(body: dict[str, Any]) -> Any:
     """Check a password: 200 with whose it is, 401 without saying what was wrong, 423 of a right one that is restricted."""
     service = current_actor().service

@@ -44,7 +44,12 @@ FITTING: dict[tuple[str, str | None], dict[str, Any]] = {
         "until": (datetime.now(UTC) + timedelta(days=1)).isoformat(),
     },
 }  # fmt: skip
-STAYS = {"DELETE /v1/accounts/{account_id}", "DELETE /v1/logdata/instructions/{instruction_id}"}
+STAYS = {
+    "DELETE /v1/accounts/{account_id}",
+    "DELETE /v1/accounts/{account_id}/restriction",
+    "DELETE /v1/accounts/{account_id}/people/{person_id}/restriction",
+    "DELETE /v1/logdata/instructions/{instruction_id}",
+}
 values = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.text())
 records = st.dictionaries(st.sampled_from(sorted(EXAMPLE)) | st.text(), values, max_size=4).map(
     lambda changes: json.dumps({**EXAMPLE, **changes}).encode()
@@ -98,9 +103,10 @@ def before_call(_: HookContext, case: "Case[Any]", **__: Any) -> None:
 def filter_failure(_: HookContext, failure: Failure, case: "Case[Any]", response: Response) -> bool:
     """What is no finding.
 
-    An account stays to be read, with what belongs to it, until the erasure that its deletion begins (202) is done, and an
-    instruction after it was withdrawn. Not every request of a data subject has results. And a URL can be too long for the
-    server, whatever the operation, as the description of the API says of all.
+    An account stays to be read, with what belongs to it, until the erasure that its deletion begins (202) is done, how it
+    stands with a restriction also where there is none, and an instruction after it was withdrawn. Not every request of a
+    data subject has results. And a URL can be too long for the server, whatever the operation, as the description of the
+    API says of all.
     """
     without_results = isinstance(failure, EnsureResourceAvailability) and case.path.endswith("/results")
     if response.status_code == 414 or without_results:
@@ -145,7 +151,9 @@ def _acceptable_right(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _named(case: "Case[Any]") -> dict[str, Any]:
-    """Whom a code is mailed to: of an account somebody has to be named, whom nobody here knows."""
+    """Whom a code is mailed to: of an account somebody has to be named, whom nobody here knows; and what nobody guesses."""
+    if case.path.endswith("/credentials"):
+        return {"password": "brass kettle above the quay"}
     return {"person_id": str(uuid4())} if case.path.endswith("/code") else {}
 
 
