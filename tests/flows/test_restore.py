@@ -7,17 +7,19 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import urllib3
 from click.testing import CliRunner, Result
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, func, text, update
 
 from cloudpriv.audit import certificates
 from cloudpriv.bootstrap import Services
 from cloudpriv.cli import main
+from cloudpriv.controller.holder_tables import HolderSession, OneTimeCode
 from cloudpriv.embedded.joining import joined
 from cloudpriv.platform.ids import new_id
 from cloudpriv.platform.objectstore import ObjectStore
@@ -160,9 +162,8 @@ def test_what_was_erased_after_the_backup_is_erased_again_before_anything_serves
     with owner_engine.begin() as connection:  # the schedule would erase what was to be kept for days of June
         connection.execute(text("UPDATE exports SET expires_at = now() + interval '7 days'"))
         connection.execute(text("UPDATE idempotency_keys SET expires_at = now() + interval '1 day'"))
-        seen = "UPDATE holder_sessions SET created_at = now(), last_seen_at = now(), expires_at = now() + interval '12 hours'"
-        connection.execute(text(seen))
-        connection.execute(text("UPDATE one_time_codes SET created_at = now(), expires_at = now() + interval '15 minutes'"))
+        for table in (HolderSession, OneTimeCode):
+            connection.execute(update(table).values(created_at=func.now(), expires_at=func.now() + timedelta(hours=12)))
     canaries, intact = texts_of(owner_engine, erased), checksums_of_others(owner_engine, erased)
     assert len(canaries) > 10
     dump(database, tmp_path / "backup")
