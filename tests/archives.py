@@ -14,7 +14,8 @@ from sqlalchemy import Engine
 
 from cloudpriv.audit import notes
 from cloudpriv.bootstrap import Services
-from cloudpriv.rights import archive_check, requests
+from cloudpriv.rights import requests
+from cloudpriv.rights.archive import check as archive_check
 from tests.factories import transaction
 
 CHUNK: Final = 1024 * 1024

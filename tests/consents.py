@@ -8,7 +8,8 @@ from cloudpriv.bootstrap import Services
 from cloudpriv.controller import accounts, outbox
 from cloudpriv.controller.outbox import Mail
 from cloudpriv.platform.actor import HOLDER, WORKER, Actor
-from cloudpriv.rights import consent_doors, consents
+from cloudpriv.rights.consents import acts as consents
+from cloudpriv.rights.consents import doors
 from tests.factories import NOW, make_account, make_person, transaction
 from tests.mailbox import Mailbox, with_mail
 from workers import jobs
@@ -59,10 +60,10 @@ class Kim:
         line = next(line for line in self.mailbox.texts()[number].splitlines() if line.strip().startswith(f"{URL}/portal/"))
         return line.rpartition("/")[2]
 
-    def confirm(self, token: str | None = None, now: datetime = NOW) -> consent_doors.Question:
+    def confirm(self, token: str | None = None, now: datetime = NOW) -> doors.Question:
         """Confirm by the link of the last mail."""
         with transaction(self.services, now=now) as tx:
-            return consent_doors.confirm(tx, self.services.policy, token or self.link(), lambda _: "en")
+            return doors.confirm(tx, self.services.policy, token or self.link(), lambda _: "en")
 
     def give(self, purpose: str = NEWS, now: datetime = NOW) -> None:
         """Consent by both acts."""
@@ -76,7 +77,7 @@ class Kim:
         """Fill in the form for who cannot sign in."""
         with transaction(self.services, Actor("client", "unauthenticated", "talk2m"), now) as tx:
             who = {"service": "talk2m", "account_name": account_name or self.name(), "username": username}
-            consent_doors.ask_to_withdraw(tx, self.services.policy, purpose, **who)
+            doors.ask_to_withdraw(tx, self.services.policy, purpose, **who)
 
     def name(self) -> str:
         """The name of the account."""

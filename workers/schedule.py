@@ -35,8 +35,9 @@ from cloudpriv.retention.duties import DAILY, OFTEN, Slots, Standing
 from cloudpriv.retention.log_data import is_older, unknown
 from cloudpriv.retention.log_data import order_returned as order_again
 from cloudpriv.retention.restored import Watch
-from cloudpriv.rights import announcements, closure, consents, export, letters, owners, restriction_ends, telling
+from cloudpriv.rights import announcements, closure, export, letters, owners, restriction_ends, telling
 from cloudpriv.rights import clocks as clocks_of_rights
+from cloudpriv.rights.consents import acts as consents
 
 log = structlog.get_logger(__name__)
 

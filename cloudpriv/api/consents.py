@@ -10,9 +10,9 @@ from cloudpriv.api.endpoint import endpoint
 from cloudpriv.api.runtime import runtime
 from cloudpriv.api.schemas import Strict, UtcTime
 from cloudpriv.platform.db import Tx
-from cloudpriv.rights import consents
-from cloudpriv.rights.consent_records import PURPOSES
-from cloudpriv.rights.consents import ConsentState
+from cloudpriv.rights.consents import acts as consents
+from cloudpriv.rights.consents.acts import ConsentState
+from cloudpriv.rights.consents.records import PURPOSES
 
 blueprint: Final = Blueprint(
     "people_consents",

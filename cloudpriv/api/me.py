@@ -28,7 +28,8 @@ from cloudpriv.controller.traffic_reports import Span
 from cloudpriv.platform.actor import HOLDER
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import FieldError, InvalidError
-from cloudpriv.rights import consents, effects
+from cloudpriv.rights import effects
+from cloudpriv.rights.consents import acts as consents
 
 blueprint: Final = Blueprint("me", __name__, url_prefix="/v1/me", description="Account holders see and rectify their data.")
 ADDRESS: Final = "email"  # which codes are mailed to

@@ -9,7 +9,8 @@ from cloudpriv.api.people import IdentityFields
 from cloudpriv.api.schemas import Flag, Strict, UtcTime, any_text, example, short_text
 from cloudpriv.mail_templates import LOCALES
 from cloudpriv.platform.errors import FieldError, InvalidError
-from cloudpriv.rights import requests, states
+from cloudpriv.rights import requests
+from cloudpriv.rights.cases import states
 from cloudpriv.rights.requests import KnownRequest
 from cloudpriv.rights.tables import Export, SubjectRequest
 

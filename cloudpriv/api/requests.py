@@ -23,7 +23,8 @@ from cloudpriv.api.runtime import runtime
 from cloudpriv.api.schemas import PageArgs, QueryFlag, Strict, UtcTime, after_id, any_text, example, page, page_of
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import FieldError, InvalidError
-from cloudpriv.rights import handling, requests, states
+from cloudpriv.rights import handling, requests
+from cloudpriv.rights.cases import states
 from cloudpriv.rights.requests import Channel, Identity, KnownRequest
 
 blueprint: Final = Blueprint("subject_requests", __name__, url_prefix="/v1", description="Requests of data subjects.")

@@ -20,7 +20,7 @@ from cloudpriv.platform.errors import BusyError, ForbiddenError
 from cloudpriv.platform.passwords import Passwords
 from cloudpriv.retention import figures
 from cloudpriv.retention.restored import Watch
-from cloudpriv.rights import deadlines
+from cloudpriv.rights.cases import deadlines
 
 
 @dataclass(frozen=True)

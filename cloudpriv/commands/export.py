@@ -16,9 +16,10 @@ from cloudpriv.bootstrap import Services
 from cloudpriv.commands.context import as_json, fail, operating, report_one, services
 from cloudpriv.mail_templates import LOCALES
 from cloudpriv.platform.errors import BusyError
-from cloudpriv.rights import archive_check, requests
 from cloudpriv.rights import export as exports
-from cloudpriv.rights.archive_check import ArchiveError
+from cloudpriv.rights import requests
+from cloudpriv.rights.archive import check as archive_check
+from cloudpriv.rights.archive.check import ArchiveError
 from cloudpriv.rights.requests import Identity
 from cloudpriv.rights.tables import Export
 

@@ -14,8 +14,9 @@ from cloudpriv.bootstrap import Services
 from cloudpriv.commands.context import as_json, operating, report, report_one, services
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import WrongCodeError
-from cloudpriv.rights import handling, request_case, request_codes, states
+from cloudpriv.rights import handling, request_codes
 from cloudpriv.rights import requests as subject_requests
+from cloudpriv.rights.cases import case, states
 from cloudpriv.rights.requests import Identity, KnownRequest
 
 ID: Final = click.argument("request_id", metavar="REQUEST", type=click.UUID)
@@ -151,10 +152,10 @@ def _read(tx: Tx, request_id: UUID) -> KnownRequest:
 
 def _is_dry(tx: Tx, request_id: UUID, execute: bool, event: states.Event) -> bool:
     """Whether the step would erase and was not confirmed. Raises ConflictError for a step that cannot be taken at all."""
-    row = request_case.find(tx, request_id).row
+    row = case.find(tx, request_id).row
     if row.type != ERASED or execute:
         return False
-    request_case.check_own_answer(row)
+    case.check_own_answer(row)
     states.next_state(row.status, event)
     return True
 

@@ -9,9 +9,10 @@ from cloudpriv.api.runtime import runtime
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import InvalidError
 from cloudpriv.portal import guard, i18n, pages, said
-from cloudpriv.rights import consent_records, consents
-from cloudpriv.rights.consent_records import Offer
-from cloudpriv.rights.consents import ConsentEvent, ConsentState
+from cloudpriv.rights.consents import acts as consents
+from cloudpriv.rights.consents import records as consent_records
+from cloudpriv.rights.consents.acts import ConsentEvent, ConsentState
+from cloudpriv.rights.consents.records import Offer
 
 blueprint: Final = Blueprint("consents", __name__, url_prefix="/portal/consents")
 

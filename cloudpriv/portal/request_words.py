@@ -8,8 +8,8 @@ from flask_babel import lazy_gettext as _l
 
 from cloudpriv import mail_templates
 from cloudpriv.portal import i18n
+from cloudpriv.rights.cases.exports import EXPORTED
 from cloudpriv.rights.letters import WORDS
-from cloudpriv.rights.request_exports import EXPORTED
 from cloudpriv.rights.requests import KnownRequest, RequestType
 from cloudpriv.rights.tables import SubjectRequest
 

@@ -15,10 +15,10 @@ from cloudpriv.portal.request_forms import Asked
 from cloudpriv.portal.request_words import KINDS, RESTRICTION_GROUNDS
 from cloudpriv.rights import handling, requests
 from cloudpriv.rights.articles import cited
-from cloudpriv.rights.request_exports import EXPORTED
-from cloudpriv.rights.request_grounds import GROUNDS, RequestType
+from cloudpriv.rights.cases.exports import EXPORTED
+from cloudpriv.rights.cases.grounds import GROUNDS, RequestType
+from cloudpriv.rights.cases.states import OPEN
 from cloudpriv.rights.requests import KnownRequest
-from cloudpriv.rights.states import OPEN
 from cloudpriv.rights.tables import SubjectRequest
 
 blueprint: Final = Blueprint("requests", __name__, url_prefix="/portal/requests")

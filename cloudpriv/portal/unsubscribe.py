@@ -14,8 +14,9 @@ from cloudpriv.api.endpoint import PUBLIC, endpoint
 from cloudpriv.api.runtime import runtime
 from cloudpriv.platform.db import Tx
 from cloudpriv.portal import guard, i18n, pages, sign_in
-from cloudpriv.rights import consent_doors, consent_records
-from cloudpriv.rights.consent_records import PURPOSES
+from cloudpriv.rights.consents import doors
+from cloudpriv.rights.consents import records as consent_records
+from cloudpriv.rights.consents.records import PURPOSES
 
 blueprint: Final = Blueprint("unsubscribe", __name__, url_prefix="/portal")
 ONE_CLICK: Final = ("List-Unsubscribe", "One-Click")
@@ -25,7 +26,7 @@ ONE_CLICK: Final = ("List-Unsubscribe", "One-Click")
 @guard.page(public=True)
 def look(tx: Tx, token: str) -> Response:
     """What the link of a mail asks, and a button that answers."""
-    question = consent_doors.look(tx, runtime().services.policy, token, _speak)
+    question = doors.look(tx, runtime().services.policy, token, _speak)
     return pages.render("consent_confirm.html", question=question, done=False)
 
 
@@ -33,7 +34,7 @@ def look(tx: Tx, token: str) -> Response:
 @guard.page(public=True)
 def confirm(tx: Tx, token: str) -> Response:
     """Do what the link asks."""
-    question = consent_doors.confirm(tx, runtime().services.policy, token, _speak)
+    question = doors.confirm(tx, runtime().services.policy, token, _speak)
     return pages.render("consent_confirm.html", question=question, done=True)
 
 
@@ -41,7 +42,7 @@ def confirm(tx: Tx, token: str) -> Response:
 @guard.page(public=True)
 def before_leaving(tx: Tx, token: str) -> Response:
     """What the link unsubscribes from, and a button that does it."""
-    leaving = consent_doors.look_before_leaving(tx, token)
+    leaving = doors.look_before_leaving(tx, token)
     return _unsubscribed(leaving)
 
 
@@ -53,7 +54,7 @@ def leave(token: str) -> Response:
     if request.form.get(name) != value:
         return pages.error(400, "invalid")
     with guard.transaction(guard.STRANGER) as tx:
-        return _unsubscribed(consent_doors.unsubscribe(tx, runtime().services.policy, token))
+        return _unsubscribed(doors.unsubscribe(tx, runtime().services.policy, token))
 
 
 @blueprint.get("/unsubscribe")
@@ -74,7 +75,7 @@ def ask_by_form() -> Response:
     if wait:
         return sign_in.waiting(_form(status=429, wait=wait), wait)
     with guard.transaction(guard.stranger(names.service)) as tx:
-        consent_doors.ask_to_withdraw(tx, runtime().services.policy, purpose, **names._asdict())
+        doors.ask_to_withdraw(tx, runtime().services.policy, purpose, **names._asdict())
     return _form(status=200, sent=True)
 
 
@@ -84,7 +85,7 @@ def _speak(locale: str | None) -> str:
     return i18n.language()
 
 
-def _unsubscribed(leaving: consent_doors.Leaving) -> Response:
+def _unsubscribed(leaving: doors.Leaving) -> Response:
     title = consent_records.texts(leaving.purpose)["title"][_speak(leaving.locale)]
     return pages.render("unsubscribe.html", title=title, done=leaving.done)
 

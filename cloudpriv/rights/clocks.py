@@ -13,7 +13,7 @@ from cloudpriv.policy.register import Policy
 from cloudpriv.retention.clocks import At, Clock, Now, Rows, not_held, of_rows
 from cloudpriv.retention.tables import Hold
 from cloudpriv.rights import export
-from cloudpriv.rights.states import ENDED
+from cloudpriv.rights.cases.states import ENDED
 from cloudpriv.rights.tables import Export, SubjectRequest
 
 

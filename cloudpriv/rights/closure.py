@@ -27,7 +27,8 @@ from cloudpriv.platform.errors import AccountClosingError, ConflictError
 from cloudpriv.policy.register import Policy
 from cloudpriv.retention import runs
 from cloudpriv.retention.tables import OPEN, Purge
-from cloudpriv.rights import requests, restriction, states
+from cloudpriv.rights import requests, restriction
+from cloudpriv.rights.cases import states
 from cloudpriv.rights.post import Post
 from cloudpriv.rights.tables import SubjectRequest
 from cloudpriv.rights.telling import FAREWELL

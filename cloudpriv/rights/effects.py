@@ -18,8 +18,10 @@ from cloudpriv.platform.classify import Category
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import FieldError, InvalidError
 from cloudpriv.policy.register import Policy
-from cloudpriv.rights import addresses, closure, codes, consents, erasure, restriction, states, telling
-from cloudpriv.rights.request_details import open_details
+from cloudpriv.rights import addresses, closure, codes, erasure, restriction, telling
+from cloudpriv.rights.cases import states
+from cloudpriv.rights.cases.details import open_details
+from cloudpriv.rights.consents import acts as consents
 from cloudpriv.rights.restriction import Cause
 from cloudpriv.rights.tables import SubjectRequest
 

@@ -14,7 +14,8 @@ from cloudpriv.platform.db import ControllerBase, Tx
 from cloudpriv.retention import holds
 from cloudpriv.retention.around import Around
 from cloudpriv.retention.scope import scope_of
-from cloudpriv.rights import addresses, requests, states, telling
+from cloudpriv.rights import addresses, requests, telling
+from cloudpriv.rights.cases import states
 from cloudpriv.rights.tables import Export, SubjectRequest
 
 

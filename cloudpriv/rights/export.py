@@ -24,9 +24,10 @@ from cloudpriv.platform.db import Plane, Tx
 from cloudpriv.platform.errors import BusyError, NotFoundError
 from cloudpriv.platform.objectstore import ObjectStore
 from cloudpriv.policy.register import Policy
-from cloudpriv.rights import archive, leases, requests
-from cloudpriv.rights.archive import Order
-from cloudpriv.rights.archive_scope import Scope, scope_of
+from cloudpriv.rights import leases, requests
+from cloudpriv.rights.archive import writing as archive
+from cloudpriv.rights.archive.scope import Scope, scope_of
+from cloudpriv.rights.archive.writing import Order
 from cloudpriv.rights.leases import Lease, LeaseLostError
 from cloudpriv.rights.tables import Export
 

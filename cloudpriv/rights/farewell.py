@@ -13,9 +13,11 @@ from cloudpriv.controller import accounts
 from cloudpriv.platform.db import Tx, database_time
 from cloudpriv.platform.keys import KeyFault
 from cloudpriv.retention.tables import OPEN, Purge
-from cloudpriv.rights import letters, request_exports, states, telling
-from cloudpriv.rights.request_case import Case
-from cloudpriv.rights.request_grounds import UNIDENTIFIED
+from cloudpriv.rights import letters, telling
+from cloudpriv.rights.cases import exports as request_exports
+from cloudpriv.rights.cases import states
+from cloudpriv.rights.cases.case import Case
+from cloudpriv.rights.cases.grounds import UNIDENTIFIED
 from cloudpriv.rights.tables import SubjectRequest
 
 ERASED: Final = "erased"  # outcomes and reason, as letters word them

@@ -11,9 +11,11 @@ from uuid import UUID
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import ConflictError
 from cloudpriv.policy.register import Policy
-from cloudpriv.rights import closure, effects, request_case, requests, states
-from cloudpriv.rights.request_checks import check_own_word, check_staff
-from cloudpriv.rights.request_exports import EXPORTED
+from cloudpriv.rights import closure, effects, requests
+from cloudpriv.rights.cases import case as request_case
+from cloudpriv.rights.cases import states
+from cloudpriv.rights.cases.checks import check_own_word, check_staff
+from cloudpriv.rights.cases.exports import EXPORTED
 from cloudpriv.rights.requests import Channel, Identity, KnownRequest
 from cloudpriv.rights.tables import SubjectRequest
 

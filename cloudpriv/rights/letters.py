@@ -18,12 +18,12 @@ from cloudpriv.platform.db import Tx
 from cloudpriv.policy.register import Policy
 from cloudpriv.policy.schema import Authority, Text
 from cloudpriv.retention.duties import DAILY
-from cloudpriv.rights import deadlines
 from cloudpriv.rights.articles import cited
+from cloudpriv.rights.cases import deadlines
+from cloudpriv.rights.cases.details import open_details
+from cloudpriv.rights.cases.grounds import GROUNDS
+from cloudpriv.rights.cases.states import RUNNING
 from cloudpriv.rights.post import Post
-from cloudpriv.rights.request_details import open_details
-from cloudpriv.rights.request_grounds import GROUNDS
-from cloudpriv.rights.states import RUNNING
 from cloudpriv.rights.tables import SubjectRequest
 
 log = structlog.get_logger(__name__)

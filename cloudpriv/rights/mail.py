@@ -5,17 +5,8 @@ from typing import Final
 
 from cloudpriv.controller.outbox import Writer
 from cloudpriv.retention import notices
-from cloudpriv.rights import (
-    addresses,
-    announcements,
-    closure,
-    code_mails,
-    consents,
-    letters,
-    owners,
-    restriction_ends,
-    telling,
-)
+from cloudpriv.rights import addresses, announcements, closure, code_mails, letters, owners, restriction_ends, telling
+from cloudpriv.rights.consents import acts as consents
 from cloudpriv.rights.post import Post
 
 WRITTEN_BY: Final = (addresses, announcements, closure, code_mails, consents, letters, owners, restriction_ends, telling)

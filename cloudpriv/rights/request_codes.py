@@ -10,9 +10,10 @@ from cloudpriv.controller import people
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import FieldError, InvalidError
 from cloudpriv.policy.register import Policy
-from cloudpriv.rights import codes, handling, request_case, states
+from cloudpriv.rights import codes, handling
+from cloudpriv.rights.cases import case, states
+from cloudpriv.rights.cases.checks import check_staff
 from cloudpriv.rights.codes import SentCode
-from cloudpriv.rights.request_checks import check_staff
 from cloudpriv.rights.requests import Identity, KnownRequest
 from cloudpriv.rights.tables import SubjectRequest
 
@@ -33,7 +34,7 @@ def send_code(tx: Tx, request_id: UUID, person_id: UUID | None = None) -> Reques
     the request waits for its asker's identity, InvalidError for a person who cannot make it, NotFoundError for none.
     """
     check_staff(tx)
-    row = request_case.find(tx, request_id).row
+    row = case.find(tx, request_id).row
     states.next_state(row.status, "verify")
     whose = _asker(tx, row, person_id)
     return RequestCode(row, whose, codes.send(tx, row.account_id, whose, "identity", request_id))
@@ -46,7 +47,7 @@ def verify_by_code(tx: Tx, policy: Policy, request_id: UUID, code_id: UUID, type
     Raises ConflictError unless the request waits for its asker's identity, NotFoundError, and as `handling.verify`.
     """
     check_staff(tx)
-    row = request_case.find(tx, request_id).row
+    row = case.find(tx, request_id).row
     states.next_state(row.status, "verify")
     used = codes.use(tx, row.account_id, code_id, typed, subject_id=request_id)
     asker = None if used is None else people.find_person(tx, row.account_id, used.person_id)

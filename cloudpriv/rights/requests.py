@@ -17,13 +17,16 @@ from cloudpriv.platform.db import Tx
 from cloudpriv.platform.ids import new_id
 from cloudpriv.policy.periods import answer_due_on, extended_due_on
 from cloudpriv.policy.register import Policy
-from cloudpriv.rights import letters, request_case, request_exports, states
-from cloudpriv.rights.request_case import Case, check_own_answer, find, succeed, tie, tied_to
-from cloudpriv.rights.request_checks import check_may_ask, check_reason, check_staff, check_values
-from cloudpriv.rights.request_details import seal_details
-from cloudpriv.rights.request_exports import EXPORTED
-from cloudpriv.rights.request_grounds import GROUNDS, TYPES, RequestType, check_ground
-from cloudpriv.rights.request_reads import (
+from cloudpriv.rights import letters
+from cloudpriv.rights.cases import case as request_case
+from cloudpriv.rights.cases import exports as request_exports
+from cloudpriv.rights.cases import states
+from cloudpriv.rights.cases.case import Case, check_own_answer, find, succeed, tie, tied_to
+from cloudpriv.rights.cases.checks import check_may_ask, check_reason, check_staff, check_values
+from cloudpriv.rights.cases.details import seal_details
+from cloudpriv.rights.cases.exports import EXPORTED
+from cloudpriv.rights.cases.grounds import GROUNDS, TYPES, RequestType, check_ground
+from cloudpriv.rights.cases.reads import (
     KnownRequest,
     count_open,
     list_latest,

@@ -10,7 +10,7 @@ from typing import Final
 
 from playwright.sync_api import Page
 
-from cloudpriv.rights.request_grounds import TYPES
+from cloudpriv.rights.cases.grounds import TYPES
 from tests.browser.browsing import SEND, press
 from tests.browser.people import STATES
 from tests.browser.site import Site

@@ -15,17 +15,10 @@ from cloudpriv.platform.ids import new_id
 from cloudpriv.platform.keys import DataKey
 from cloudpriv.platform.passwords import Passwords
 from cloudpriv.portal.i18n import LANGUAGES
-from cloudpriv.rights import (
-    announcements,
-    consent_doors,
-    consent_history,
-    consent_links,
-    consents,
-    handling,
-    owners,
-    requests,
-    restriction,
-)
+from cloudpriv.rights import announcements, handling, owners, requests, restriction
+from cloudpriv.rights.consents import acts as consents
+from cloudpriv.rights.consents import doors, history
+from cloudpriv.rights.consents import links as consent_links
 from cloudpriv.rights.owners import Evidence
 from cloudpriv.rights.requests import Identity
 from cloudpriv.rights.tables import SubjectRequest
@@ -169,7 +162,7 @@ def _consent(site: Site, owner: Visitor) -> None:
     """One consent that is given, one that was asked for; and the links of their mails."""
     key, tokens = _ask_consents(site, owner)
     with site.transaction(Actor("client", "unauthenticated")) as tx:
-        consent_doors.confirm(tx, site.policy, tokens["product_news"], lambda _: "en")
+        doors.confirm(tx, site.policy, tokens["product_news"], lambda _: "en")
     site.paths["confirmed"], site.paths["to_confirm"] = tokens["product_news"], tokens["surveys"]
     unsubscribe = consent_links.unsubscription(site.url, key, owner.person_id, "product_news")
     site.paths["unsubscribe"] = unsubscribe.rpartition("/")[2]
@@ -181,7 +174,7 @@ def _ask_consents(site: Site, asker: Visitor) -> tuple[DataKey, dict[str, str]]:
         for purpose in ("product_news", "surveys"):
             consents.ask(tx, site.policy, asker.account_id, asker.person_id, purpose, language="en")
         key = accounts.find_account(tx, asker.account_id).key
-        asked = {row.purpose: row.consent_id for row in consent_history.rows_of(tx, asker.account_id, asker.person_id)}
+        asked = {row.purpose: row.consent_id for row in history.rows_of(tx, asker.account_id, asker.person_id)}
     return key, {name: consent_links.confirmation(site.url, key, each).rpartition("/")[2] for name, each in asked.items()}
 
 

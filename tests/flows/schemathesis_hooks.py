@@ -19,7 +19,7 @@ from schemathesis.openapi.checks import EnsureResourceAvailability, UseAfterFree
 from cloudpriv.api.traffic import EXAMPLE
 from cloudpriv.controller.credentials import check_hint
 from cloudpriv.platform.errors import InvalidError
-from cloudpriv.rights.request_grounds import TYPES
+from cloudpriv.rights.cases.grounds import TYPES
 
 cursors: dict[str, str] = {}  # to the path of the list that gave it, whose next page alone it opens
 etags: dict[str, str] = {}  # by path

@@ -8,7 +8,8 @@ from sqlalchemy import Engine, text
 
 from cloudpriv.bootstrap import Services
 from cloudpriv.controller import outbox, people
-from cloudpriv.rights import consent_records, consents
+from cloudpriv.rights.consents import acts as consents
+from cloudpriv.rights.consents import records as consent_records
 from tests.factories import transaction
 from tests.holders import Holder, Time
 from tests.mailbox import Mailbox

@@ -17,7 +17,7 @@ PAGE = ROOT / "docs/translations.md"
 FILES = [
     IN_FORCE,
     *sorted((ROOT / "cloudpriv/mail_templates").glob("*.toml")),
-    ROOT / "cloudpriv/rights/consent_texts.toml",
+    ROOT / "cloudpriv/rights/consents/texts.toml",
 ]
 NAMES = {"Swedish": "sv", "French": "fr", "Spanish": "es"}
 
@@ -48,7 +48,7 @@ def texts(value: Any, language: str, inside: bool = False) -> Iterator[str]:
 
 def archive_texts(language: str) -> Iterator[str]:
     """The words of an archive's page, which stand in lists by language."""
-    read = tomllib.loads((ROOT / "cloudpriv/rights/archive_texts.toml").read_text())
+    read = tomllib.loads((ROOT / "cloudpriv/rights/archive/texts.toml").read_text())
     position = read.pop("languages").index(language)
     return (each[position] for table in read.values() for each in table.values())
 

@@ -20,7 +20,7 @@ from cloudpriv.platform.actor import HOLDER, Actor
 from cloudpriv.platform.classify import classification_of, exported_tables
 from cloudpriv.platform.ids import new_id
 from cloudpriv.platform.keys import DataKey
-from cloudpriv.rights import archive_schemas
+from cloudpriv.rights.archive import schemas as archive_schemas
 from tests.exports import make_session
 from tests.factories import NOW, make_account, make_device, make_person, transaction
 

@@ -4,7 +4,7 @@ import pytest
 
 from cloudpriv import mail_templates
 from cloudpriv.rights.articles import CITED, cited
-from cloudpriv.rights.request_grounds import GROUNDS
+from cloudpriv.rights.cases.grounds import GROUNDS
 
 WRITTEN = {
     "16": ("GDPR Article 16", "artikel 16 i GDPR", "article 16 du RGPD", "artículo 16 del RGPD"),

@@ -14,8 +14,9 @@ from cloudpriv.controller import accounts, people
 from cloudpriv.controller.tables import Account, Person
 from cloudpriv.platform.errors import ConflictError, InvalidError, NotFoundError
 from cloudpriv.retention import holds
-from cloudpriv.rights import consents, effects, handling, letters, requests, restriction
+from cloudpriv.rights import effects, handling, letters, requests, restriction
 from cloudpriv.rights.closure import COOLING_OFF
+from cloudpriv.rights.consents import acts as consents
 from cloudpriv.rights.requests import Identity, KnownRequest
 from cloudpriv.rights.restriction_notice import NOTICE
 from cloudpriv.rights.tables import RecipientNotice

@@ -14,7 +14,9 @@ from cloudpriv.platform.actor import OPERATOR, WORKER
 from cloudpriv.platform.classify import classification_of, erased_tables
 from cloudpriv.platform.errors import GoneError, NotFoundError
 from cloudpriv.retention import holds
-from cloudpriv.rights import codes, consents, export, leases, requests, states
+from cloudpriv.rights import codes, export, leases, requests
+from cloudpriv.rights.cases import states
+from cloudpriv.rights.consents import acts as consents
 from cloudpriv.rights.erasure import erase_person
 from cloudpriv.rights.leases import LeaseLostError
 from cloudpriv.rights.requests import Identity

@@ -14,7 +14,7 @@ from cloudpriv.bootstrap import Services
 from cloudpriv.controller import outbox, people
 from cloudpriv.rights import closure, effects, handling, letters, requests, restriction
 from cloudpriv.rights.articles import cited
-from cloudpriv.rights.request_grounds import GROUNDS, TYPES
+from cloudpriv.rights.cases.grounds import GROUNDS, TYPES
 from cloudpriv.rights.requests import Identity, KnownRequest
 from cloudpriv.rights.restriction_notice import ENDS
 from tests.exports import IDENTIFIED, run

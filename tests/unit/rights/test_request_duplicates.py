@@ -11,7 +11,7 @@ from sqlalchemy import Engine, func, select
 from cloudpriv.bootstrap import Services
 from cloudpriv.platform.errors import ConflictError
 from cloudpriv.rights import requests
-from cloudpriv.rights.request_exports import SLOW
+from cloudpriv.rights.cases.exports import SLOW
 from cloudpriv.rights.requests import KnownRequest
 from cloudpriv.rights.tables import Export
 from tests.exports import IDENTIFIED, fail_exports, run

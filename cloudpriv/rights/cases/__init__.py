@@ -1,0 +1,1 @@
+"""What the handling of every request rests on: its states, deadlines, grounds and details, and the case at work."""
