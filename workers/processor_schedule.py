@@ -24,7 +24,8 @@ from cloudpriv.processor.orders import retention
 from cloudpriv.processor.storage import compaction, restored
 from cloudpriv.processor.storage import sweep as orphans
 from cloudpriv.processor.upkeep import clocks, erasure, telling
-from workers.schedule import ENOUGH, ROUND_SECONDS, Sweep, reported, waiting
+from workers.schedule import ROUND_SECONDS, reported
+from workers.sweep import ENOUGH, Sweep, waiting
 
 log = structlog.get_logger(__name__)
 

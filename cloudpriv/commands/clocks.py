@@ -11,7 +11,7 @@ from cloudpriv.platform.actor import OPERATOR
 from cloudpriv.platform.classify import CLOUD_SERVICES
 from cloudpriv.platform.db import Tx
 from cloudpriv.retention import clocks, due, duties
-from workers.schedule import every_clock
+from workers.duties import every_clock
 
 
 @click.group()

@@ -23,7 +23,7 @@ from tests.faults.outcome import faults_left, others
 from tests.faults.points import Fault
 from tests.faults.stage import Stage
 from tests.purges import close, device_of
-from workers import schedule
+from workers import duties
 
 RECORDS: Final = 50_000
 PATIENCE: Final = 120.0  # until something happens at all, when very many processes start at once
@@ -108,9 +108,9 @@ def _do_what_is_open(stage: Stage) -> None:
     with stage.owner.begin() as connection:
         connection.execute(text("UPDATE outbox SET status = 'sent'"))
     services = replace(stage.services, controller=replace(stage.services.controller, engine=stage.owner))
-    schedule.take_in_traffic(services)
-    for clock in schedule.every_clock(services):
-        schedule.erase(clock, services)
+    duties.take_in_traffic(services)
+    for clock in duties.every_clock(services):
+        duties.erase(clock, services)
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from tests.purges import (
     rows_of,
 )
 from tests.stack import TestDatabase, every_row
-from workers.schedule import Sweep
+from workers.sweep import Sweep
 
 RECORDS = 50_000
 PATIENCE = 60.0

@@ -28,7 +28,7 @@ from tests.exports import ask, stored
 from tests.exports import run as run_export
 from tests.factories import NOW, make_account, make_person, transaction
 from tests.requests import receive
-from workers.schedule import erase, every_clock
+from workers.duties import erase, every_clock
 
 INSTANT = timedelta.resolution
 KEYS = [each.key for each in load().housekeeping if each.plane == "controller"] + ["web_server_logs"]

@@ -26,7 +26,7 @@ from tests.logdata import carry_out, log_transaction
 from tests.points import objects_of, put_back, send, sender
 from tests.purges import LONG_AGO, Killed, close, die, hear_of_log_data, is_blocked, order, purge_of, run
 from tests.purges import ledger as table
-from workers import schedule
+from workers import duties
 
 LATER = NOW + PAUSE + timedelta(seconds=1)
 
@@ -340,7 +340,7 @@ def test_log_data_of_an_account_that_nobody_knows_is_told_and_stays(
     stranger = new_id()
     put(processor, stranger, LONG_AGO)
     with capture_logs() as told:
-        schedule.tell_unknown(worker_services)
+        duties.tell_unknown(worker_services)
     assert [(line["event"], line["accounts"], line["ids"]) for line in told] == [
         ("log_data_without_account", 1, [str(stranger)])
     ]

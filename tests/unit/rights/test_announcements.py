@@ -24,7 +24,8 @@ from tests.mailbox import Mailbox, with_mail
 from tests.purges import Killed
 from tests.stack import TestDatabase
 from workers import jobs
-from workers.schedule import Schedule, announce_policy
+from workers.duties import announce_policy
+from workers.schedule import Schedule
 
 SINCE = datetime(2026, 7, 1, tzinfo=UTC)  # a month after NOW, when the accounts of these tests are opened
 DAY, MOMENT = timedelta(days=1), timedelta(microseconds=1)

@@ -23,7 +23,7 @@ from cloudpriv.rights.tables import OwnerReplacement
 from tests.factories import BACKEND, NOW, make_account, transaction
 from tests.mailbox import Mailbox, mail_server, with_mail
 from tests.stack import every_row
-from workers import schedule
+from workers import duties, sweep
 
 INSTANT = timedelta.resolution
 EVIDENCE = Evidence("extract of the register of 28 May 2026", "called the number in the register; the board confirmed it")
@@ -309,7 +309,7 @@ def test_the_schedule_makes_owners_of_those_whose_week_is_over(
     services: Services, worker_services: Services, account_id: UUID, alex: UUID
 ) -> None:
     start(services, account_id, alex, now=worker_services.clock() - WAITING)
-    [duty] = [each for each in schedule.every_duty(schedule.Sweep(), worker_services) if each.name == "owners"]
+    [duty] = [each for each in duties.every_duty(sweep.Sweep(), worker_services) if each.name == "owners"]
     duty.do(worker_services)
     assert role_of(services, account_id, alex) == "owner"
 

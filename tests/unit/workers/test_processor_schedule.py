@@ -18,7 +18,7 @@ from tests.factories import NOW
 from tests.logdata import log_transaction, make_log_account
 from workers import processor_schedule
 from workers.processor_schedule import Duty, Schedule, every_duty
-from workers.schedule import ENOUGH, REWAKE
+from workers.sweep import ENOUGH, REWAKE
 
 SECOND = timedelta(seconds=1)
 HOUR = timedelta(hours=1)

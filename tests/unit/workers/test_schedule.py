@@ -26,8 +26,10 @@ from tests.exports import run as run_export
 from tests.factories import NOW, make_account, make_person, transaction
 from tests.proofs import change
 from tests.purges import LONG_AGO, close, let_traffic_come, tell_owners
-from workers import schedule
-from workers.schedule import REWAKE, Duty, Schedule
+from workers import duties, schedule, sweep
+from workers.duties import Duty
+from workers.schedule import Schedule
+from workers.sweep import REWAKE
 
 SECOND = timedelta(seconds=1)
 DAY = timedelta(days=1)
@@ -98,7 +100,7 @@ def test_a_clock_that_is_put_back_delays_no_work(services: Services, workplace: 
 def test_a_queue_that_nobody_works_on_does_not_grow_for_ever(services: Services, workplace: Workplace) -> None:
     ask(services, make_account(services).row.account_id)
     redis = workplace.services.redis
-    redis.rpush(queue(redis).key, *["waiting"] * (schedule.ENOUGH - 1 - queue(redis).count))
+    redis.rpush(queue(redis).key, *["waiting"] * (sweep.ENOUGH - 1 - queue(redis).count))
     Schedule().round(workplace.services)
     assert len(workplace.woken) == 1
     redis.rpush(queue(redis).key, "one more")
@@ -178,10 +180,10 @@ def test_a_schedule_whose_clock_is_ahead_tells_no_owner(services: Services, work
     now = worker_services.clock()
     make_person(services, make_account(services, created_at=now - timedelta(days=7 * 366)).row.account_id)
     ahead = replace(worker_services, clock=lambda: now + timedelta(minutes=2))
-    schedule.give_notices(ahead)
+    duties.give_notices(ahead)
     with transaction(services) as tx:
         assert tx.session.query(Notice).count() == 0
-    schedule.give_notices(worker_services)
+    duties.give_notices(worker_services)
     with transaction(services) as tx:
         assert tx.session.query(Notice).count() == 1
 
@@ -204,8 +206,8 @@ def test_a_duty_that_fails_is_reported_and_the_others_go_on(workplace: Workplace
     def fail(_: Services) -> None:
         raise KeyFault("it names an account")
 
-    duties = (Duty("first", fail), Duty("second", fail, DAILY), Duty("third", lambda _: done.append("third")))
-    kept = Schedule(lambda _: duties)
+    listed = (Duty("first", fail), Duty("second", fail, DAILY), Duty("third", lambda _: done.append("third")))
+    kept = Schedule(lambda _: listed)
     with capture_logs() as told:
         kept.round(workplace.services)
         kept.round(workplace.services)

@@ -14,7 +14,8 @@ from cloudpriv.platform.db import Plane
 from cloudpriv.retention.duties import DAILY, LEASE, OFTEN
 from tests.purges import Killed
 from tests.stack import TestDatabase
-from workers.schedule import Duty, Schedule
+from workers.duties import Duty
+from workers.schedule import Schedule
 
 START = datetime(2026, 6, 1, 1, 0, tzinfo=UTC)
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)

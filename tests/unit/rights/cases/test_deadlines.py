@@ -23,7 +23,7 @@ from tests.factories import NOW, make_account, make_person, transaction
 from tests.mailbox import Mailbox, mail_server, with_mail
 from tests.purges import is_blocked
 from tests.requests import read, receive
-from workers import jobs, schedule
+from workers import duties, jobs
 
 DAY = timedelta(days=1)
 DUE = datetime(2026, 7, 1, tzinfo=UTC)  # of what is received at NOW
@@ -56,7 +56,7 @@ def digest(worker: Services, mailbox: Mailbox, now: datetime, address: str | Non
     """What schedule and worker do on a day."""
     settings = replace(worker.settings, privacy_address=address)
     built = replace(with_mail(worker, mailbox), settings=settings, clock=lambda: now)
-    schedule.tell_of_requests(built)
+    duties.tell_of_requests(built)
     jobs.SERVICES.set(built)
     with transaction(built, now=now) as tx:
         waiting = outbox.unfinished(tx)
@@ -234,11 +234,11 @@ def queued(services: Services) -> int:
 
 def test_a_day_has_one_list_also_when_its_duty_is_done_again(services: Services, worker_services: Services) -> None:
     ask(services)
-    schedule.tell_of_requests(at(worker_services, DUE + DAY))
-    schedule.tell_of_requests(at(worker_services, DUE + DAY))  # by a schedule that finds the first killed before its mark
+    duties.tell_of_requests(at(worker_services, DUE + DAY))
+    duties.tell_of_requests(at(worker_services, DUE + DAY))  # by a schedule that finds the first killed before its mark
     assert queued(services) == 1
-    schedule.tell_of_requests(at(worker_services, DUE + 2 * DAY))
-    schedule.tell_of_requests(at(worker_services, DUE + DAY))  # by one whose clock was ahead
+    duties.tell_of_requests(at(worker_services, DUE + 2 * DAY))
+    duties.tell_of_requests(at(worker_services, DUE + DAY))  # by one whose clock was ahead
     assert queued(services) == 2
 
 
@@ -247,7 +247,7 @@ def test_two_schedules_at_once_queue_one_list(services: Services, worker_service
     with ThreadPoolExecutor(1) as threads:
         with transaction(worker_services, now=DUE + DAY) as tx:
             assert letters.queue_digest(tx, PRIVACY)
-            other = threads.submit(schedule.tell_of_requests, at(worker_services, DUE + DAY))
+            other = threads.submit(duties.tell_of_requests, at(worker_services, DUE + DAY))
             while not (other.done() or is_blocked(owner_engine)):
                 pass
         other.result()
