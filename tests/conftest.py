@@ -1,6 +1,7 @@
 """Fixtures: one stack a run, one database a test."""
 
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,6 +14,12 @@ from cloudpriv.embedded.stack import Stack, running
 from tests.stack import TestDatabase, fresh_database, migrate_template
 
 MEMORY, ENOUGH_BYTES = Path("/dev/shm"), 2 * 2**30  # noqa: S108 (a folder of its own is made in it)
+
+
+def pytest_configure() -> None:
+    """Let SIGINT end what tests start: a shell has what runs in its background ignore it, and processes pass that on."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -93,12 +93,21 @@ def objects_of(processor: ProcessorServices, account_id: UUID) -> list[str]:
     return [key for key in processor.objects.keys("") if str(account_id) in key]
 
 
+def is_told(processor_owner: Engine, owner: Engine, account_id: UUID) -> bool:
+    """Whether the controller plane was told of the account's last points, and has taken that in."""
+    with processor_owner.connect() as connection:
+        told = text("SELECT told_at IS NOT NULL FROM log_accounts WHERE account_id = :id")
+        noted = bool(connection.execute(told, {"id": account_id}).scalar_one())
+    with owner.connect() as connection:
+        waits = text("SELECT count(*) FROM log_data_traffic WHERE account_id = :id")
+        return noted and not connection.execute(waits, {"id": account_id}).scalar_one()
+
+
 def let_log_data_age(processor_owner: Engine, owner: Engine, account_id: UUID) -> None:
-    """Put the last point where it would have been, and forget that it was told otherwise."""
+    """Put the last point where it would have been, once it was told and taken in: nothing on its way says otherwise then."""
+    await_that(lambda: is_told(processor_owner, owner, account_id), "the last point was not told")
     with processor_owner.begin() as connection:
         connection.execute(text("UPDATE log_accounts SET last_point_at = :at, told_at = :at"), {"at": LONG_AGO})
-    with owner.begin() as connection:
-        connection.execute(text("DELETE FROM log_data_traffic"))
     let_it_age(owner, account_id)
 
 
@@ -131,6 +140,7 @@ def test_an_account_goes_with_its_log_data_though_a_worker_of_the_other_plane_is
 
     with ExitStack() as workers, processor_owner.connect() as somebody:
         # Somebody has one of its rows locked when the worker comes to it, which is killed there.
+        somebody.execute(text("SET idle_in_transaction_session_timeout = 0"))
         somebody.execute(text("SELECT FROM log_devices WHERE account_id = :id FOR UPDATE"), {"id": account_id})
         workers.enter_context(planes.running("worker", "--plane", "controller"))
         with planes.running("worker", "--plane", "processor"):
