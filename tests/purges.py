@@ -1,5 +1,6 @@
 """What tests of erasure start from: an account that has something everywhere, and looks at everything else."""
 
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -26,6 +27,7 @@ from tests.exports import run as run_export
 from tests.factories import BACKEND, NOW, make_account, make_device, make_person, transaction
 from tests.furnished import announce, furnish
 
+PATIENCE = 120.0
 LONG_AGO = datetime.fromisoformat("2018-08-01T00:00:00Z")
 
 
@@ -172,6 +174,16 @@ def is_blocked(owner: Engine) -> bool:
     """Whether somebody waits for a lock."""
     with owner.connect() as connection:
         return bool(connection.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
+
+
+def await_a_round(owner: Engine) -> None:
+    """Wait until a schedule has done every duty of the day, of which the forecast is the last."""
+    deadline = time.monotonic() + PATIENCE
+    with owner.connect() as connection:
+        while connection.scalar(text("SELECT done_slot FROM duties WHERE name = 'forecast'")) is None:
+            assert time.monotonic() < deadline, "the round was never finished"
+            connection.rollback()
+            time.sleep(0.05)
 
 
 class Killed(BaseException):

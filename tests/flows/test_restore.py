@@ -30,7 +30,7 @@ from tests.backups import dump, restore
 from tests.exports import stored
 from tests.factories import NOW
 from tests.flows.embedded_data import s3_client
-from tests.purges import checksums_of_others, let_it_age, make_full_account, rows_of
+from tests.purges import await_a_round, checksums_of_others, let_it_age, make_full_account, rows_of
 from tests.served import Served, served
 from tests.stack import TestDatabase, every_row
 
@@ -119,16 +119,6 @@ def origin_of_log(api: Served) -> str:
     return public(api, "/v1/audit/checkpoint").decode().splitlines()[0]
 
 
-def wait_for_a_round(owner: Engine) -> None:
-    """Until the schedule has done every duty of the day, of which the forecast is the last."""
-    deadline = time.monotonic() + PATIENCE
-    with owner.connect() as connection:
-        while connection.scalar(text("SELECT done_slot FROM duties WHERE name = 'forecast'")) is None:
-            assert time.monotonic() < deadline, "the round was never finished"
-            connection.rollback()
-            time.sleep(0.05)
-
-
 def public(api: Served, path: str) -> bytes:
     """What anybody reads there, once it has been published."""
     deadline = time.monotonic() + PATIENCE
@@ -197,7 +187,7 @@ def test_what_was_erased_after_the_backup_is_erased_again_before_anything_serves
         again = public(api, f"/v1/certificates/{certificate['certificate']['id']}")
         assert json.loads(again) == certificate, "the certificate outlives the restore"
         certificates.verify(certificate, keys)
-        wait_for_a_round(owner_engine)
+        await_a_round(owner_engine)
     assert rows_that_name(owner_engine, erased) == {"audit_events"}
     assert canaries.isdisjoint(row for rows in every_row(owner_engine).values() for row in rows)
     assert stored(services, erased) == []
