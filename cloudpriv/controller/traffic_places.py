@@ -35,6 +35,7 @@ def find_places(tx: Tx, named: set[Named]) -> dict[Named, str | Fault]:
     keys = _find_accounts(tx, {account for account, _, _ in named})
     owned = [(keys[account], device, username) for account, device, username in named if account in keys]
     devices = _find_devices(tx, {(key.account_id, device): key for key, device, _ in owned})
+    keys = _without_erased(tx, keys, {key.account_id for key, device, _ in owned if (key.account_id, device) not in devices})
     people = _find_people(tx, {(key.account_id, username): key for key, _, username in owned if username})
     places: dict[Named, str | Fault] = {}
     for account, device, username in named:
@@ -42,6 +43,13 @@ def find_places(tx: Tx, named: set[Named]) -> dict[Named, str | Fault]:
         place = UNKNOWN_ACCOUNT if key is None else _place(key.account_id, device, username, devices, people)
         places[account, device, username] = place
     return places
+
+
+def _without_erased(tx: Tx, keys: dict[str, DataKey], doubtful: set[UUID]) -> dict[str, DataKey]:
+    # An erasure ends an account's key before its devices: what still has its key had its devices when they were looked for.
+    query = select(AccountKey.account_id).where(AccountKey.account_id == _any_id(doubtful))
+    erased = doubtful - set(tx.connection.scalars(query)) if doubtful else doubtful
+    return {account: key for account, key in keys.items() if key.account_id not in erased}
 
 
 def _place(account_id: UUID, device: str, username: str | None, devices: dict[InAccount, UUID],

@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from flask import Flask
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 
 from cloudpriv.bootstrap import Services
 from tests.backend import Backend
@@ -94,3 +94,23 @@ def test_a_record_that_waits_for_the_erasure_is_refused_as_gone(
     assert (answers[0]["accepted"], len(answers[0]["rejected"])) == (0, 1)
     assert "traffic" not in rows_of(owner_engine, account_id)
     assert purge_of(services, purge_id).status == "planned"
+
+
+def test_a_record_of_an_account_erased_between_two_looks_is_refused_as_gone(
+    app: Flask, database: TestDatabase, services: Services, worker_services: Services, owner_engine: Engine
+) -> None:
+    backend = Backend(app, database, "talk2m")
+    account_id = make_account(services, created_at=LONG_AGO).row.account_id
+    make_device(services, account_id, serial="4711")
+    purge_id = order(services, owner_engine, account_id, services.clock())
+
+    def erase(*call: Any) -> None:
+        if "FROM devices" in call[2] and purge_of(worker_services, purge_id).status == "planned":
+            run(worker_services, purge_id, worker_services.clock())
+
+    event.listen(services.controller.engine, "before_cursor_execute", erase)
+    try:
+        answer = send(backend, account_id, services)
+    finally:
+        event.remove(services.controller.engine, "before_cursor_execute", erase)
+    assert verdict(answer, purge_of(services, purge_id).status, rows_of(owner_engine, account_id)) == "erasure"
