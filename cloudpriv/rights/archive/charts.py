@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 from itertools import count
+from math import ceil
 from typing import Final, NamedTuple
 
 from markupsafe import Markup
@@ -11,8 +12,7 @@ WIDTH: Final = 720
 HEIGHT: Final = 220
 BELOW: Final = 24  # for the labels of the months
 ABOVE: Final = 18  # for the largest value
-LABELS: Final = 8  # of months, so that they do not overlap
-LABEL: Final = 50  # how wide one is
+LABEL: Final = 76  # how wide one is, such as `janv. 2026`, with room to the next
 ROW: Final = 22
 LEFT: Final = 250  # for the names of devices
 RIGHT: Final = 90  # for their values
@@ -36,9 +36,9 @@ class Chart(NamedTuple):
 
 
 def columns(chart: Chart, bars: Sequence[Bar]) -> Markup:
-    """Upright bars side by side, such as months; every eighth or so has its label below."""
+    """Upright bars side by side, such as months; as many as have room have their label below."""
     most, step = _most(bars), WIDTH / max(len(bars), 12)
-    every = -(-len(bars) // LABELS)
+    every = ceil(LABEL / step)
     plot = HEIGHT - BELOW - ABOVE
     drawn = [f'<line class="axis" x1="0" y1="{HEIGHT - BELOW}" x2="{WIDTH}" y2="{HEIGHT - BELOW}"/>']
     for number, bar in zip(count(), bars):

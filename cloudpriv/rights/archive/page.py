@@ -75,7 +75,7 @@ def _months(told: Told) -> Markup:
         return Markup()
     every = list(_through(min(months), max(months)))
     volumes = [(month, months[month].bytes if month in months else 0) for month in every[-MOST_MONTHS:]]
-    bars = [Bar(month, volume, archive_texts.size(volume, language)) for month, volume in volumes]
+    bars = [Bar(words.month(language, month), volume, archive_texts.size(volume, language)) for month, volume in volumes]
     text = archive_texts.text("months_text", language).format(number=len(every))
     if len(every) > MOST_MONTHS:
         text += " " + archive_texts.text("recent_months", language).format(shown=MOST_MONTHS)
@@ -123,6 +123,7 @@ def _environment(language: str) -> Environment:
     made.globals["_"] = partial(_text, language)
     made.filters["label"] = partial(_label, language)
     made.filters["number"] = partial(_number, language)
+    made.filters["month"] = partial(words.month, language)
     made.filters["day"] = lambda day: written_day(day, language)
     made.tests["document"] = lambda value: isinstance(value, Mapping)
     made.tests["several"] = lambda value: isinstance(value, list)

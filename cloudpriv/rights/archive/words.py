@@ -1,4 +1,4 @@
-"""The values of an archive's readable page in words: closed sets, times, days, yes and no (`values.toml`).
+"""The values of an archive's readable page in words: closed sets, countries, times, days, yes and no (`values.toml`).
 
 What a person or staff wrote stays as it is written; the files of the archive have every value as it is stored.
 """
@@ -10,6 +10,8 @@ from datetime import UTC, date, datetime
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
+
+from babel import Locale, dates
 
 from cloudpriv import mail_templates
 from cloudpriv.controller.outbox import SERVICE_NAMES
@@ -54,6 +56,7 @@ SETS: Final[Mapping[tuple[str, str], str]] = {
 OF_LETTERS: Final = ("types", "outcomes", "reasons", "grounds", "ends")
 # What a record of consent has only to refer to itself and to the policy by, beside the words of the same.
 REFERENCES: Final = frozenset({"pii_type", "party_id", "pii_controllers", "authority_party"})
+COUNTRIES: Final = frozenset({"country", "jurisdiction"})  # by their codes (ISO 3166-1 alpha-2)
 TIMED: Final = re.compile(r"(\w+_)?(at|on|time|from)")
 WRITTEN: Final = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?")
 
@@ -84,6 +87,11 @@ def moment(language: str, at: datetime) -> str:
     at = at.astimezone(UTC)
     day = mail_templates.written_day(at.date(), language)
     return words("at")["moment"][language].format(day=day, time=f"{at:%H:%M:%S}")
+
+
+def month(language: str, value: str) -> str:
+    """A month of the form YYYY-MM in words, short."""
+    return dates.format_skeleton("yMMM", date.fromisoformat(f"{value}-01"), locale=language)
 
 
 @cache
@@ -117,6 +125,8 @@ def _text(language: str, member: str, name: str, value: str, row: Mapping[str, A
         return archive_texts.label(value, language)
     if (member, name) == ("consents", "article"):
         return cited(value, language)
+    if name in COUNTRIES:
+        return Locale.parse(language).territories.get(value, value)
     among = set_of(member, name)
     if among is not None:
         return words(among).get(value, {}).get(language, value)

@@ -95,8 +95,8 @@ def test_plots_are_read_out_and_name_devices_as_the_customer_does(services: Serv
         assert all(plot[number].text for number in (0, 1))
     told = [title.text for title in devices.iter("title")]
     assert told[1:] == ["Fan: 1,0 GB", "Pump <1>: 3,0 kB"]
-    monthly = [title.text for title in months.iter("title")][1:]
-    assert (monthly[0], monthly[1], monthly[-1], len(monthly)) == ("2026-05: 3,0 kB", "2026-06: 0 B", "2028-04: 1,0 GB", 24)
+    shown = [title.text for title in months.iter("title")][1:]
+    assert (shown[0], shown[1], shown[-1], len(shown)) == ("maj 2026: 3,0 kB", "juni 2026: 0 B", "apr. 2028: 1,0 GB", 24)
 
 
 def test_a_persons_page_says_that_it_is_theirs_and_does_not_name_devices(services: Services) -> None:

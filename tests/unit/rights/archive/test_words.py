@@ -128,6 +128,22 @@ def test_times_and_days_are_as_the_language_writes_them(language: str, moment: s
     assert row == {"created_at": moment, "event_time": moment, "valid_from": day, "on": day}
 
 
+@pytest.mark.parametrize(
+    ("language", "country", "jurisdiction", "month"),
+    [
+        ("en", "United States", "Sweden", "Jan 2026"),
+        ("sv", "USA", "Sverige", "jan. 2026"),
+        ("fr", "États-Unis", "Suède", "janv. 2026"),
+        ("es", "Estados Unidos", "Suecia", "ene 2026"),
+    ],
+)
+def test_countries_and_months_have_the_languages_names(language: str, country: str, jurisdiction: str, month: str) -> None:
+    assert worded(language, "disclosures", country="US") == {"country": country}
+    assert worded(language, "consents", jurisdiction="SE") == {"jurisdiction": jurisdiction}
+    assert worded(language, "disclosures", country="ZZ9") == {"country": "ZZ9"}
+    assert archive_words.month(language, "2026-01") == month
+
+
 def test_what_somebody_wrote_stays_as_it_is_written() -> None:
     said = {"text": "refused", "restrict": True, "outcome": "We wrote to you.", "changes": {"name": "2026-06-01"}}
     shown = worded("sv", "requests", details={**said, "fields": ["email"]})["details"]
