@@ -86,6 +86,8 @@ def _as_metrics(found: figures.Figures, of_log: log_figures.Figures, of_requests
         ("log_oldest_pending_seconds", "Since the first of them was made", of_log.oldest),
         ("requests_overdue", "Requests of data subjects whose last day to answer is over", of_requests.overdue),
         ("requests_nearly_due", "Requests of data subjects to be answered within seven days", of_requests.nearly_due),
+        ("requests_stuck", "Requests of data subjects whose export has failed", of_requests.stuck),
+        ("restrictions_untold", "Restrictions that go on as nobody was told that they end", of_requests.untold),
     ):
         Gauge(f"cloudpriv_{name}", doc, registry=registry).set(value)
     for name, doc, counts in (

@@ -13,6 +13,7 @@ from cloudpriv.api.endpoint import EXTENSION
 from cloudpriv.bootstrap import Services
 from cloudpriv.retention import due
 from tests.backend import Backend
+from tests.exports import fail_exports
 from tests.factories import NOW, make_account, transaction
 from tests.proofs import advance, change
 from tests.purges import LONG_AGO, close
@@ -58,6 +59,7 @@ def test_an_installation_with_nothing_to_erase_has_every_figure_at_zero(today: B
         "requests_nearly_due": 0,
         "requests_overdue": 0,
     }
+    assert figures(today, "stuck", "untold") == {"requests_stuck": 0, "restrictions_untold": 0}
 
 
 def test_the_figures_tell_what_is_due_open_retried_and_ended(
@@ -90,17 +92,19 @@ def test_the_figures_tell_what_is_due_open_retried_and_ended(
     assert (found["purges_ended_last_day_done"], found["purges_ended_last_day_cancelled"]) == (1, 0)
 
 
-def test_requests_that_wait_are_counted_by_type_and_status(services: Services, today: Backend) -> None:
+def test_requests_that_wait_are_counted_by_type_and_status(services: Services, today: Backend, owner_engine: Engine) -> None:
     receive(services, make_account(services).row.account_id, "objection")
     receive(services, make_account(services).row.account_id, "erasure", identity=None, received_at=NOW - timedelta(days=25))
     receive(services, make_account(services).row.account_id, received_at=NOW - timedelta(days=40))
-    found = figures(today, "requests_open", "requests_overdue", "requests_nearly_due")
+    fail_exports(owner_engine)
+    found = figures(today, "requests_open", "requests_overdue", "requests_nearly_due", "requests_stuck")
     assert {name: value for name, value in found.items() if value} == {
         "requests_open_identity_verified_objection": 1,
         "requests_open_received_erasure": 1,
         "requests_open_in_progress_access": 1,
         "requests_nearly_due": 1,
         "requests_overdue": 1,
+        "requests_stuck": 1,
     }
 
 

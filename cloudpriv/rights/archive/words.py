@@ -126,7 +126,7 @@ def _text(language: str, member: str, name: str, value: str, row: Mapping[str, A
     if (member, name) == ("consents", "article"):
         return cited(value, language)
     if name in COUNTRIES:
-        return Locale.parse(language).territories.get(value, value)
+        return str(Locale.parse(language).territories.get(value, value))
     among = set_of(member, name)
     if among is not None:
         return words(among).get(value, {}).get(language, value)

@@ -28,11 +28,14 @@ Columns = TypeVarTuple("Columns")
 
 @dataclass(frozen=True)
 class Figures:
-    """How many requests are open, by type and status (every pair, 0 included), overdue, and nearly due."""
+    """How many requests are open, by type and status (every pair, 0 included), overdue, nearly due, and stuck with an
+    export that failed; and how many restrictions go on as nobody was told that they end."""
 
     open: Mapping[tuple[str, str], int]
     overdue: int
     nearly_due: int
+    stuck: int
+    untold: int
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,8 @@ def read(tx: Tx) -> Figures:
         open=pairs | counts,
         overdue=tx.session.scalars(_of_open(number).where(overdue(tx.now))).one(),
         nearly_due=tx.session.scalars(_of_open(number).where(nearly_due(tx.now))).one(),
+        stuck=tx.session.scalars(_of_open(number).where(waits_for_failed_export())).one(),
+        untold=len(restriction_notice.not_told(tx)),
     )
 
 

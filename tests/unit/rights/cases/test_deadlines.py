@@ -136,12 +136,14 @@ def test_a_request_whose_worker_died_again_and_again_waits_for_staff(services: S
     run(worker_services, fine.answer.export_id, now)
     assert read(services, known).answer.failure == "interrupted"
     assert pressing(services, now).failed == [known.row.request_id]
+    assert figures(services, now).stuck == 1
     with transaction(services, now=now) as tx:
         listed = requests.list_open(tx, stuck=True, after=None, limit=10)
     assert [each.row.request_id for each in listed] == [known.row.request_id]
     with transaction(services, now=now) as tx:
         anew = requests.restart_export(tx, known.row.request_id).answer.export_id
     assert pressing(services, now).failed == []
+    assert figures(services, now).stuck == 0
     run(worker_services, anew, now)
     assert read(services, known).row.status == "completed"
 
@@ -187,6 +189,7 @@ def test_a_restriction_whose_end_nobody_was_told_of_is_listed_and_logged(
             restriction.lift_person(tx, person.account_id, person.person_id, "reason_ended")
     with owner_engine.begin() as connection:
         connection.execute(text("UPDATE outbox SET status = 'failed'"))
+    assert (figures(services, NOW).untold, figures(services, NOW + 3 * DAY).untold) == (0, 1)
     with capture_logs() as told:
         digest(worker_services, mailbox, NOW + 3 * DAY)
     assert [line["number"] for line in told if line["event"] == "restrictions_not_told"] == [1]
