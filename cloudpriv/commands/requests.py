@@ -4,29 +4,58 @@ What would erase is a dry run unless --execute: to grant an erasure, and to iden
 """
 
 import shlex
-from typing import Any, Final
+from datetime import UTC
+from typing import Any, Final, cast
 from uuid import UUID
 
 import click
+from marshmallow import ValidationError
 
-from cloudpriv.api.request_schemas import shown, summary
+from cloudpriv.api.request_schemas import AskedFields, asked_for, shown, summary
 from cloudpriv.bootstrap import Services
 from cloudpriv.commands.context import as_json, operating, report, report_one, services
+from cloudpriv.mail_templates import LOCALES
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import WrongCodeError
 from cloudpriv.rights import handling, request_codes
 from cloudpriv.rights import requests as subject_requests
 from cloudpriv.rights.cases import case, states
-from cloudpriv.rights.requests import Identity, KnownRequest
+from cloudpriv.rights.requests import Channel, Identity, KnownRequest
 
 ID: Final = click.argument("request_id", metavar="REQUEST", type=click.UUID)
 EXECUTE: Final = click.option("--execute", is_flag=True, help="Really erase; without it an erasure is only shown.")
+DAY: Final = click.DateTime(["%Y-%m-%d"])
 ERASED: Final = "erasure"
 
 
 @click.group()
 def requests() -> None:
-    """Requests of data subjects: list, show, identify, decide, extend."""
+    """Requests of data subjects: enter, list, show, identify, decide, extend."""
+
+
+@requests.command()
+@click.argument("account_id", metavar="ACCOUNT", type=click.UUID)
+@click.option("--type", required=True, type=click.Choice(subject_requests.TYPES), help="What it asks for.")
+@click.option("--person", "person_id", type=click.UUID, help="Whom of the account it is about; without, the whole account.")
+@click.option("--channel", type=click.Choice(["letter", "mail"]), default="letter", show_default=True)
+@click.option(
+    "--received-on", required=True, type=DAY, metavar="YYYY-MM-DD", help="When it came in; the month counts from it."
+)
+@click.option("--text", help="What it says, in its own words.")
+@click.option("--restrict", is_flag=True, default=None, help="Of an objection: nothing is processed until it is decided.")
+@click.option("--language", type=click.Choice(LOCALES), default=LOCALES[0], show_default=True, help="Of an archive's page.")
+@as_json
+@click.pass_context
+def enter(ctx: click.Context, /, account_id: UUID, json_output: bool, **given: Any) -> None:
+    """Enter a request that came by letter or mail; it waits until its asker is identified (`requests verify`)."""
+    details = _asked(type=given["type"], text=given["text"], restrict=given["restrict"])
+    received_at = given["received_on"].replace(tzinfo=UTC)
+    with services(ctx, "api") as built, operating(built) as tx:
+        known = handling.receive(tx, built.policy, account_id, given["type"], person_id=given["person_id"], details=details,
+                                 channel=cast(Channel, given["channel"]), received_at=received_at,
+                                 language=given["language"])  # fmt: skip
+        found = shown(known)
+    report_one(found, json_output)
 
 
 @requests.command("list")
@@ -144,6 +173,15 @@ def restart(ctx: click.Context, request_id: UUID, json_output: bool) -> None:
     with services(ctx, "api") as built, operating(built) as tx:
         found = shown(subject_requests.restart_export(tx, request_id))
     report_one(found, json_output)
+
+
+def _asked(**given: object) -> dict[str, Any]:
+    """What is asked for, by the rules of the API. Raises UsageError for a text that is none, InvalidError as `asked_for`."""
+    try:
+        body: dict[str, Any] = AskedFields().load({name: value for name, value in given.items() if value is not None})
+    except ValidationError as fault:
+        raise click.UsageError(f"--text: {fault.messages_dict['text'][0]}") from None
+    return asked_for(body)
 
 
 def _read(tx: Tx, request_id: UUID) -> KnownRequest:

@@ -72,6 +72,37 @@ def test_open_requests_are_listed_and_the_overdue_ones_by_themselves(staff: Staf
     assert any(str(old) in line and "access" in line and "received" in line for line in lines)
 
 
+def test_a_letter_is_entered_with_the_day_it_came_in_and_waits_for_who_wrote_it(staff: Staff) -> None:
+    came = utc_now().date() - 20 * DAY
+    about = ("--person", staff.person_id, "--received-on", came, "--text", "I object.", "--restrict")
+    entered = staff.told("requests", "enter", staff.account_id, "--type", "objection", *about)
+    assert (entered["channel"], entered["status"], entered["identity"]) == ("letter", "received", None)
+    assert (entered["received_at"][:10], entered["text"], entered["restrict"]) == (str(came), "I object.", True)
+    assert entered["person_id"] == str(staff.person_id)
+    assert staff.scalar("SELECT actor_kind FROM audit_events WHERE action = 'request.create'") == "operator"
+    assert staff.scalar("SELECT restricted_at FROM people") is None, "nobody knows who wrote it"
+    staff.told("requests", "verify", entered["id"], *NOTE)
+    assert staff.scalar("SELECT restricted_at FROM people") is not None
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("--type", "access", "--received-on", "2999-01-01"), 1),
+        (("--type", "access", "--received-on", "yesterday"), 2),
+        (("--type", "access"), 2),
+        (("--type", "rectification", "--received-on", "2026-01-02"), 1),
+        (("--type", "access", "--received-on", "2026-01-02", "--restrict"), 1),
+        (("--type", "objection", "--received-on", "2026-01-02", "--text", "x" * 4001), 2),
+        (("--type", "objection", "--received-on", "2026-01-02", "--person", str(new_id())), 1),
+    ],
+)
+def test_a_letter_that_cannot_be_is_not_entered(staff: Staff, words: tuple[str, ...], code: int) -> None:
+    result = staff.run("requests", "enter", staff.account_id, *words)
+    assert (result.exit_code, "Traceback" in result.output) == (code, False), result.output
+    assert staff.scalar("SELECT count(*) FROM requests") == 0
+
+
 def test_a_request_is_shown_with_what_was_asked(staff: Staff) -> None:
     known = staff.letter("objection", details={"text": "I object."})
     shown = staff.told("requests", "show", known.row.request_id)
