@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import select
 
 from cloudpriv.bootstrap import Services
-from cloudpriv.controller import accounts, outbox
+from cloudpriv.controller import accounts, delivery
 from cloudpriv.controller.holder_tables import OneTimeCode
 from cloudpriv.controller.outbox import Mail
 from cloudpriv.platform.actor import Actor
@@ -58,9 +58,9 @@ def use(services: Services, kim: Whose, code_id: UUID, typed: str, now: datetime
 def deliver_all(services: Services, now: datetime = NOW) -> list[str]:
     """Do what workers do about every mail; how each ended."""
     with transaction(services, now=now) as tx:
-        waiting = outbox.unfinished(tx)
+        waiting = delivery.unfinished(tx)
     for mail_id in waiting:
-        outbox.deliver(services.controller, services.mailer, mail_id, lambda: now, writers(services.post))
+        delivery.deliver(services.controller, services.mailer, mail_id, lambda: now, writers(services.post))
     with transaction(services) as tx:
         mails = [tx.session.get_one(Mail, mail_id) for mail_id in waiting]
         return [each.status if each.status == "sent" else f"{each.status}: {each.failure}" for each in mails]

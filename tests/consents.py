@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from cloudpriv.bootstrap import Services
-from cloudpriv.controller import accounts, outbox
+from cloudpriv.controller import accounts, delivery
 from cloudpriv.controller.outbox import Mail
 from cloudpriv.platform.actor import HOLDER, WORKER, Actor
 from cloudpriv.rights.consents import acts as consents
@@ -49,7 +49,7 @@ class Kim:
         built = replace(self.worker, clock=lambda: now)
         jobs.SERVICES.set(built)
         with transaction(built, now=now) as tx:
-            waiting = outbox.unfinished(tx)
+            waiting = delivery.unfinished(tx)
         for mail_id in waiting:
             jobs.run_mail(str(mail_id))
         with transaction(built) as tx:

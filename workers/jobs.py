@@ -15,7 +15,7 @@ from uuid import UUID
 import structlog
 
 from cloudpriv.bootstrap import Services
-from cloudpriv.controller import outbox
+from cloudpriv.controller import delivery
 from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.errors import BusyError, NotFoundError
 from cloudpriv.platform.keys import KeyFault
@@ -78,4 +78,4 @@ def run_mail(mail_id: str) -> None:
     with _reported("mail", mail_id):
         services = SERVICES.get()
         known = mail.writers(services.post)
-        outbox.deliver(services.controller, services.mailer, UUID(mail_id), services.clock, known)
+        delivery.deliver(services.controller, services.mailer, UUID(mail_id), services.clock, known)

@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 from rq import Queue
 
 from cloudpriv.bootstrap import Services
-from cloudpriv.controller import outbox
+from cloudpriv.controller import delivery
 from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.db import Plane
 from cloudpriv.platform.jobs import queue
@@ -32,7 +32,7 @@ class Sweep:
             return
         now = services.clock()
         with services.controller.transaction(WORKER, now, read_only=True) as tx:
-            found = {"purge": purge.unfinished(tx), "export": export.unfinished(tx), "mail": outbox.unfinished(tx)}
+            found = {"purge": purge.unfinished(tx), "export": export.unfinished(tx), "mail": delivery.unfinished(tx)}
         self.wake(services.controller, [(job, each) for job, subjects in found.items() for each in subjects], now)
 
     def wake(self, plane: Plane, unfinished: Iterable[tuple[str, UUID]], now: datetime) -> None:

@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy.exc import OperationalError
 
 from cloudpriv.commands.context import SchemaError, services
-from cloudpriv.controller import outbox
+from cloudpriv.controller import delivery
 from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.bounces import LARGEST, Bounce, read_bounce
 from cloudpriv.platform.errors import BusyError
@@ -46,7 +46,7 @@ def bounce(ctx: click.Context) -> None:
 
 def _record(ctx: click.Context, found: Bounce) -> None:
     with services(ctx, "worker") as built, built.controller.transaction(WORKER, built.clock()) as tx:
-        if not outbox.record_bounce(tx, found.mail_id, found.status):
+        if not delivery.record_bounce(tx, found.mail_id, found.status):
             log.info("bounce_ignored", reason="unknown", mail=str(found.mail_id))
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from flask_babel import LazyString
 from flask_babel import lazy_gettext as _l
 
-from cloudpriv.controller.outbox import SERVICE_NAMES
+from cloudpriv.controller.delivery import SERVICE_NAMES
 
 # What was done, by the action of its event; it is told after who did it and when.
 DEEDS: Final[Mapping[str, LazyString]] = {

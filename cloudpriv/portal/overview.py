@@ -6,7 +6,7 @@ from flask import Blueprint, Response
 
 from cloudpriv.api.runtime import runtime
 from cloudpriv.controller import accounts, people
-from cloudpriv.controller.outbox import SERVICE_NAMES
+from cloudpriv.controller.delivery import SERVICE_NAMES
 from cloudpriv.platform.db import Tx
 from cloudpriv.policy.register import Policy
 from cloudpriv.portal import guard, i18n, lists, pages

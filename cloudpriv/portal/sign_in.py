@@ -13,7 +13,7 @@ from cloudpriv.api.runtime import runtime
 from cloudpriv.api.throttle import Count
 from cloudpriv.controller import credentials, sessions
 from cloudpriv.controller.credentials import Verified
-from cloudpriv.controller.outbox import SERVICE_NAMES
+from cloudpriv.controller.delivery import SERVICE_NAMES
 from cloudpriv.platform.actor import HOLDER, SERVICES, Actor, Service
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import InvalidCredentialsError

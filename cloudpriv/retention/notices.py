@@ -16,9 +16,10 @@ from sqlalchemy.dialects.postgresql import insert
 
 from cloudpriv import mail_templates
 from cloudpriv.audit import events
-from cloudpriv.controller import outbox, people
+from cloudpriv.controller import delivery, outbox, people
 from cloudpriv.controller.accounts import OpenedAccount
-from cloudpriv.controller.outbox import DroppedError, Mail, Writer
+from cloudpriv.controller.delivery import DroppedError, Writer
+from cloudpriv.controller.outbox import Mail
 from cloudpriv.controller.tables import Account, AccountKey, Person
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.keys import KeyFault, WrappedKey
@@ -84,12 +85,12 @@ def pending_among(tx: Tx, policy: Policy, accounts: Sequence[DueAccount]) -> set
 
 
 def writers(policy: Policy) -> Mapping[str, Writer]:
-    """How the mails of notices are written, for `outbox.deliver`."""
+    """How the mails of notices are written, for `delivery.deliver`."""
 
     def tell(tx: Tx, account: OpenedAccount, _: Mail) -> Mapping[str, mail_templates.Value]:
         return _told(tx, policy, account)
 
-    return {KIND: outbox.to_person(tell)}
+    return {KIND: delivery.to_person(tell)}
 
 
 def to_be_told(policy: Policy, now: datetime) -> Select[Any]:

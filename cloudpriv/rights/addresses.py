@@ -9,9 +9,10 @@ from typing import Any, Final
 from uuid import UUID
 
 from cloudpriv import mail_templates
-from cloudpriv.controller import outbox
+from cloudpriv.controller import delivery, outbox
 from cloudpriv.controller.accounts import OpenedAccount
-from cloudpriv.controller.outbox import Addressee, Mail, Values, Writer
+from cloudpriv.controller.delivery import Values, Writer
+from cloudpriv.controller.outbox import Addressee, Mail
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.ids import new_id
 from cloudpriv.rights.letters import WORDS, told_of
@@ -44,7 +45,7 @@ def tell_erased(tx: Tx, account: OpenedAccount, identity: Mapping[str, Any], req
 
 
 def writers(post: Post) -> Mapping[str, Writer]:
-    """How its mails are written, for `outbox.deliver`."""
+    """How its mails are written, for `delivery.deliver`."""
 
     def signed(_: Tx, account: OpenedAccount, __: Mail) -> Values:
         return _signed(post, account)
@@ -58,10 +59,10 @@ def writers(post: Post) -> Mapping[str, Writer]:
         }
 
     return {
-        FORMER: outbox.to_addressee(signed),
-        REGISTERED: outbox.to_person(signed),
-        ERASED: outbox.to_addressee(erased),
-        HELD: outbox.to_addressee(erased),
+        FORMER: delivery.to_addressee(signed),
+        REGISTERED: delivery.to_person(signed),
+        ERASED: delivery.to_addressee(erased),
+        HELD: delivery.to_addressee(erased),
     }
 
 

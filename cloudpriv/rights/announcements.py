@@ -16,9 +16,10 @@ from sqlalchemy.dialects.postgresql import insert
 
 from cloudpriv import mail_templates
 from cloudpriv.audit import events
-from cloudpriv.controller import accounts, outbox, people
+from cloudpriv.controller import accounts, delivery, outbox, people
 from cloudpriv.controller.accounts import OpenedAccount
-from cloudpriv.controller.outbox import DroppedError, Mail, Values, Writer
+from cloudpriv.controller.delivery import DroppedError, Values, Writer
+from cloudpriv.controller.outbox import Mail
 from cloudpriv.controller.tables import Account, AccountKey, Person
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import NotFoundError
@@ -78,8 +79,8 @@ def acknowledge(tx: Tx, policy: Policy, account_id: UUID, person_id: UUID) -> No
 
 
 def writers(post: Post) -> Mapping[str, Writer]:
-    """How its mails are written, for `outbox.deliver`."""
-    return {KIND: outbox.to_person(lambda tx, account, mail: _change(tx, post, account, mail))}
+    """How its mails are written, for `delivery.deliver`."""
+    return {KIND: delivery.to_person(lambda tx, account, mail: _change(tx, post, account, mail))}
 
 
 def _untold(policy: Policy, failed: set[UUID]) -> Select[Person, AccountKey]:

@@ -16,9 +16,10 @@ from sqlalchemy import exists, select
 from cloudpriv import mail_templates
 from cloudpriv.audit import events
 from cloudpriv.audit import log as audit_log
-from cloudpriv.controller import accounts, outbox, people, sessions
+from cloudpriv.controller import accounts, delivery, outbox, people, sessions
 from cloudpriv.controller.accounts import OpenedAccount
-from cloudpriv.controller.outbox import DroppedError, Mail, Writer
+from cloudpriv.controller.delivery import DroppedError, Writer
+from cloudpriv.controller.outbox import Mail
 from cloudpriv.controller.tables import Account, Person
 from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.clock import APART
@@ -104,7 +105,7 @@ def advance(plane: Plane, policy: Policy, clock: Callable[[], datetime]) -> int:
 
 
 def writers(post: Post) -> Mapping[str, Writer]:
-    """How its mails are written, for `outbox.deliver`."""
+    """How its mails are written, for `delivery.deliver`."""
 
     def begun(_: Tx, account: OpenedAccount, __: Mail) -> Mapping[str, mail_templates.Value]:
         closes_at = account.row.closes_at
@@ -133,7 +134,7 @@ def writers(post: Post) -> Mapping[str, Writer]:
             "country": mail_templates.country_name(controller.country),
         }
 
-    return {kind: outbox.to_person(content) for kind, content in ((BEGUN, begun), (UNDONE, undone), (FAREWELL, ended))}
+    return {kind: delivery.to_person(content) for kind, content in ((BEGUN, begun), (UNDONE, undone), (FAREWELL, ended))}
 
 
 def _earliest_end(tx: Tx) -> datetime | None:

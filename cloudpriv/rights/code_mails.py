@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 from uuid import UUID
 
-from cloudpriv.controller import outbox
+from cloudpriv.controller import delivery
 from cloudpriv.controller.accounts import OpenedAccount
+from cloudpriv.controller.delivery import Content, DroppedError, Values, Writer
 from cloudpriv.controller.holder_tables import OneTimeCode
-from cloudpriv.controller.outbox import Content, DroppedError, Mail, Values, Writer
+from cloudpriv.controller.outbox import Mail
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.keys import DataKey
 from cloudpriv.rights import letters
@@ -22,13 +23,13 @@ LENGTH: Final = 8  # of 5 bits each
 
 
 def writers(post: Post) -> Mapping[str, Writer]:
-    """How its mails are written, for `outbox.deliver`."""
+    """How its mails are written, for `delivery.deliver`."""
     contents: Mapping[str, Content] = {
         OF_IDENTITY: _told,
         OF_REQUEST: _of_request(post),
         CHANGED: lambda *_: {"portal": post.portal},
     }
-    return {kind: outbox.to_person(content) for kind, content in contents.items()}
+    return {kind: delivery.to_person(content) for kind, content in contents.items()}
 
 
 def written(key: DataKey, code_id: UUID) -> str:

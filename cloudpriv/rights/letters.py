@@ -11,9 +11,10 @@ import structlog
 from sqlalchemy import exists, select, text
 
 from cloudpriv import mail_templates
-from cloudpriv.controller import outbox, people
+from cloudpriv.controller import delivery, outbox, people
 from cloudpriv.controller.accounts import OpenedAccount
-from cloudpriv.controller.outbox import DroppedError, Letter, Mail, Values, Writer
+from cloudpriv.controller.delivery import DroppedError, Letter, Values, Writer
+from cloudpriv.controller.outbox import Mail
 from cloudpriv.platform.db import Tx
 from cloudpriv.policy.register import Policy
 from cloudpriv.policy.schema import Authority, Text
@@ -90,8 +91,8 @@ def told_of(authority: Authority) -> Values:
 
 
 def writers(post: Post) -> Mapping[str, Writer]:
-    """How its mails are written, for `outbox.deliver`."""
-    return {DIGEST: _digest(post), **{kind: outbox.to_person(_content(post, kind)) for kind in TRUE_WHILE}}
+    """How its mails are written, for `delivery.deliver`."""
+    return {DIGEST: _digest(post), **{kind: delivery.to_person(_content(post, kind)) for kind in TRUE_WHILE}}
 
 
 def about_request(post: Post, account: OpenedAccount, row: SubjectRequest) -> Values:
@@ -116,7 +117,7 @@ def _readers(tx: Tx, row: SubjectRequest) -> list[UUID]:
     return people.owners_of(tx, row.account_id)
 
 
-def _content(post: Post, kind: str) -> outbox.Content:
+def _content(post: Post, kind: str) -> delivery.Content:
     def told(tx: Tx, account: OpenedAccount, mail: Mail) -> Values:
         row = tx.session.get(SubjectRequest, (account.row.account_id, mail.subject_id))
         if row is None or not TRUE_WHILE[kind](row):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from cloudpriv.controller.outbox import Writer
+from cloudpriv.controller.delivery import Writer
 from cloudpriv.retention import notices
 from cloudpriv.rights import addresses, announcements, closure, code_mails, letters, owners, restriction_ends, telling
 from cloudpriv.rights.consents import acts as consents
@@ -13,7 +13,7 @@ WRITTEN_BY: Final = (addresses, announcements, closure, code_mails, consents, le
 
 
 def writers(post: Post) -> Mapping[str, Writer]:
-    """By kind, for `outbox.deliver`."""
+    """By kind, for `delivery.deliver`."""
     found = dict(notices.writers(post.policy))
     for module in WRITTEN_BY:
         found |= module.writers(post)

@@ -15,9 +15,10 @@ from sqlalchemy import Select, select
 
 from cloudpriv.audit import events
 from cloudpriv.audit import log as audit_log
-from cloudpriv.controller import accounts, outbox, people
+from cloudpriv.controller import accounts, delivery, outbox, people
 from cloudpriv.controller.accounts import OpenedAccount
-from cloudpriv.controller.outbox import DroppedError, Mail, Values, Writer
+from cloudpriv.controller.delivery import DroppedError, Values, Writer
+from cloudpriv.controller.outbox import Mail
 from cloudpriv.controller.tables import Account, Person
 from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.clock import APART
@@ -136,12 +137,12 @@ def advance(plane: Plane, clock: Callable[[], datetime]) -> int:
 
 
 def writers(post: Post) -> Mapping[str, Writer]:
-    """How its mails are written, for `outbox.deliver`."""
+    """How its mails are written, for `delivery.deliver`."""
 
     def told(tx: Tx, account: OpenedAccount, mail: Mail) -> Values:
         return {**_told(tx, account, mail), "portal": post.portal}
 
-    return {kind: outbox.to_person(told) for kind in KINDS.values()}
+    return {kind: delivery.to_person(told) for kind in KINDS.values()}
 
 
 def _due(now: datetime) -> Select[OwnerReplacement, Person]:

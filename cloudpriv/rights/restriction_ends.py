@@ -13,9 +13,10 @@ from sqlalchemy import ColumnElement, false, or_, select
 
 from cloudpriv import mail_templates
 from cloudpriv.audit import log as audit_log
-from cloudpriv.controller import outbox, people
+from cloudpriv.controller import delivery, people
 from cloudpriv.controller.accounts import OpenedAccount
-from cloudpriv.controller.outbox import DroppedError, Mail, Values, Writer
+from cloudpriv.controller.delivery import DroppedError, Values, Writer
+from cloudpriv.controller.outbox import Mail
 from cloudpriv.controller.tables import Account, Person
 from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.clock import APART
@@ -49,7 +50,7 @@ def advance(plane: Plane, clock: Callable[[], datetime]) -> int:
 
 
 def writers(post: Post) -> Mapping[str, Writer]:
-    """How its mail is written, for `outbox.deliver`."""
+    """How its mail is written, for `delivery.deliver`."""
 
     def ends(tx: Tx, account: OpenedAccount, mail: Mail) -> Values:
         person_id = mail.person_id or account.row.account_id  # `to_person` has found somebody
@@ -69,7 +70,7 @@ def writers(post: Post) -> Mapping[str, Writer]:
             "country": mail_templates.country_name(controller.country),
         }
 
-    return {ENDS: outbox.to_person(ends)}
+    return {ENDS: delivery.to_person(ends)}
 
 
 def _end_due(tx: Tx, now: datetime, earliest: datetime | None) -> int:

@@ -17,8 +17,9 @@ from cloudpriv import mail_templates
 from cloudpriv.audit import events
 from cloudpriv.controller import accounts, outbox
 from cloudpriv.controller.accounts import OpenedAccount
+from cloudpriv.controller.delivery import SERVICE_NAMES, DroppedError, Letter, Writer
 from cloudpriv.controller.holder_tables import DISCLOSURE, Disclosure
-from cloudpriv.controller.outbox import SERVICE_NAMES, DroppedError, Letter, Mail, Writer
+from cloudpriv.controller.outbox import Mail
 from cloudpriv.controller.tables import Account
 from cloudpriv.platform.clock import APART
 from cloudpriv.platform.db import Tx
@@ -160,7 +161,7 @@ def settle(tx: Tx, account_id: UUID, notice_id: UUID, *, possible: bool) -> Reci
 
 
 def writers(post: Post) -> Mapping[str, Writer]:
-    """How its mails are written, for `outbox.deliver`."""
+    """How its mails are written, for `delivery.deliver`."""
 
     def write(tx: Tx, mail: Mail) -> Letter:
         return _written(tx, post.policy, mail)

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, event, text
 
 from cloudpriv.app import create_app
 from cloudpriv.bootstrap import Services
-from cloudpriv.controller import outbox
+from cloudpriv.controller import delivery
 from cloudpriv.platform.actor import OPERATOR
 from cloudpriv.platform.jobs import queue
 from tests.backend import Backend
@@ -161,7 +161,7 @@ def test_asking_for_hints_of_one_account_is_limited_as_checking_passwords_is(
     assert (refused.status_code, "Retry-After" in refused.headers) == (429, True)
     assert limited.post("/v1/credentials/hint", {**ROBIN, "account_name": "other"}).status_code == 202
     with services.controller.transaction(OPERATOR, services.clock()) as tx:
-        assert len(outbox.unfinished(tx)) == 3, "what was refused left nothing"
+        assert len(delivery.unfinished(tx)) == 3, "what was refused left nothing"
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ from workers import processor_main
 configure_logging("INFO")
 processor_main.run(load_processor("worker"), burst=True)
 """
-CONTROLLER = "from workers import jobs\njobs.outbox.deliver = jobs.purge.run = jobs.export.run = fail"
+CONTROLLER = "from workers import jobs\njobs.delivery.deliver = jobs.purge.run = jobs.export.run = fail"
 PROCESSOR = "from workers import processor\nprocessor.tasks.carry_out = fail"
 OF_RQ = "from rq.job import Job\nJob.perform = fail"
 BETWEEN_JOBS = "from rq import SimpleWorker\nSimpleWorker.execute_job = fail"

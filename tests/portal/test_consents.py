@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from cloudpriv.bootstrap import Services
-from cloudpriv.controller import outbox, people
+from cloudpriv.controller import delivery, people
 from cloudpriv.rights.consents import acts as consents
 from cloudpriv.rights.consents import records as consent_records
 from tests.factories import transaction
@@ -24,7 +24,7 @@ def post_mail(postman: Services, time: Time) -> None:
     built = replace(postman, clock=time)
     jobs.SERVICES.set(built)
     with transaction(built, now=time()) as tx:
-        waiting = outbox.unfinished(tx)
+        waiting = delivery.unfinished(tx)
     for mail_id in waiting:
         jobs.run_mail(str(mail_id))
 

@@ -13,7 +13,7 @@ from werkzeug.test import TestResponse
 from cloudpriv.api.endpoint import EXTENSION
 from cloudpriv.api.throttle import FREE
 from cloudpriv.bootstrap import Services
-from cloudpriv.controller import accounts, credentials, outbox
+from cloudpriv.controller import accounts, credentials, delivery
 from cloudpriv.controller.tables import Account
 from cloudpriv.platform.ids import new_id
 from cloudpriv.rights import code_forms, code_mails, codes
@@ -47,9 +47,9 @@ def change(holder: Holder, code_id: str, code: str, password: str = NEW, again: 
 def deliver_all(postman: Services, time: Time) -> None:
     """Do what workers do about every mail."""
     with transaction(postman, now=time.now) as tx:
-        waiting = outbox.unfinished(tx)
+        waiting = delivery.unfinished(tx)
     for mail_id in waiting:
-        outbox.deliver(postman.controller, postman.mailer, mail_id, time, writers(postman.post))
+        delivery.deliver(postman.controller, postman.mailer, mail_id, time, writers(postman.post))
 
 
 def code_in(mailbox: Mailbox) -> str:

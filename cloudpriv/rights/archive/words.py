@@ -14,7 +14,7 @@ from typing import Any, Final
 from babel import Locale, dates
 
 from cloudpriv import mail_templates
-from cloudpriv.controller.outbox import SERVICE_NAMES
+from cloudpriv.controller.delivery import SERVICE_NAMES
 from cloudpriv.mail_templates import LOCALES
 from cloudpriv.rights import letters
 from cloudpriv.rights.archive import texts as archive_texts

@@ -7,10 +7,11 @@ from typing import Final
 from uuid import UUID
 
 from cloudpriv import mail_templates
-from cloudpriv.controller import accounts, outbox
+from cloudpriv.controller import accounts, delivery
 from cloudpriv.controller.accounts import OpenedAccount
+from cloudpriv.controller.delivery import DroppedError, Letter, Values, Writer
 from cloudpriv.controller.holder_tables import ConsentRecord
-from cloudpriv.controller.outbox import DroppedError, Letter, Mail, Values, Writer
+from cloudpriv.controller.outbox import Mail
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.keys import DataKey
 from cloudpriv.rights.consents import history
@@ -26,10 +27,10 @@ ONE_CLICK: Final = "List-Unsubscribe=One-Click"
 
 
 def writers(post: Post) -> Mapping[str, Writer]:
-    """How mails about consents are written, for `outbox.deliver`."""
+    """How mails about consents are written, for `delivery.deliver`."""
 
     def asked_for(state: State) -> Writer:
-        return outbox.to_person(lambda tx, account, mail: _to_confirm(tx, post, account, _event(tx, mail, state)))
+        return delivery.to_person(lambda tx, account, mail: _to_confirm(tx, post, account, _event(tx, mail, state)))
 
     def receipt(tx: Tx, account: OpenedAccount, mail: Mail) -> Values:
         return _receipt(post, account, _event(tx, mail, "given"))
@@ -37,7 +38,7 @@ def writers(post: Post) -> Mapping[str, Writer]:
     return {
         CONFIRM: asked_for("requested"),
         WITHDRAW: asked_for("withdrawal_requested"),
-        RECEIPT: _unsubscribable(post, outbox.to_person(receipt)),
+        RECEIPT: _unsubscribable(post, delivery.to_person(receipt)),
     }
 
 

@@ -11,8 +11,9 @@ from sqlalchemy import Engine, insert, text
 
 from cloudpriv import mail_templates
 from cloudpriv.bootstrap import Services
-from cloudpriv.controller import outbox, people
-from cloudpriv.controller.outbox import FIRST_PAUSE, Mail
+from cloudpriv.controller import delivery, people
+from cloudpriv.controller.delivery import FIRST_PAUSE
+from cloudpriv.controller.outbox import Mail
 from cloudpriv.platform.actor import Service
 from cloudpriv.platform.ids import new_id
 from cloudpriv.policy.periods import COUNTRIES
@@ -56,7 +57,7 @@ def post(worker_services: Services, mailbox: Mailbox) -> Callable[..., list[tupl
         built = replace(with_mail(worker_services, mailbox), clock=lambda: now)
         jobs.SERVICES.set(built)
         with transaction(built, now=now) as tx:
-            waiting = outbox.unfinished(tx)
+            waiting = delivery.unfinished(tx)
         for mail_id in waiting:
             jobs.run_mail(str(mail_id))
         with transaction(built) as tx:

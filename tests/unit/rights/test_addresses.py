@@ -11,7 +11,7 @@ from sqlalchemy import Engine, select, text
 
 from cloudpriv import mail_templates
 from cloudpriv.bootstrap import Services
-from cloudpriv.controller import outbox
+from cloudpriv.controller import delivery, outbox
 from cloudpriv.retention import holds
 from cloudpriv.rights import addresses, effects, handling, telling
 from cloudpriv.rights.erasure import erase_person
@@ -42,7 +42,7 @@ def post(worker_services: Services, mailbox: Mailbox) -> Post:
     def once(now: datetime = NOW) -> list[str]:
         jobs.SERVICES.set(replace(with_mail(worker_services, mailbox), clock=lambda: now))
         with transaction(worker_services, now=now) as tx:
-            waiting = outbox.unfinished(tx)
+            waiting = delivery.unfinished(tx)
         for mail_id in waiting:
             jobs.run_mail(str(mail_id))
         return [" ".join(body.split()) for body in mailbox.texts()]
@@ -147,7 +147,7 @@ def test_an_address_stays_until_its_mail_was_taken(
     mailbox.refusals["RCPT"] = ["451 later"]
     assert post() == []
     assert None not in addressees(owner_engine)
-    assert len(post(NOW + outbox.FIRST_PAUSE)) == 1
+    assert len(post(NOW + delivery.FIRST_PAUSE)) == 1
     assert addressees(owner_engine) == [None]
 
 
@@ -156,10 +156,10 @@ def test_an_address_stays_while_a_worker_that_had_its_mail_is_gone(
 ) -> None:
     change(services, kim(services), email=None)
     with transaction(services) as tx:
-        [mail_id] = outbox.unfinished(tx)
-    assert outbox._claim(worker_services.controller, mail_id, NOW)  # and killed
+        [mail_id] = delivery.unfinished(tx)
+    assert delivery._claim(worker_services.controller, mail_id, NOW)  # and killed
     assert post() == []
-    assert len(post(NOW + outbox.FIRST_PAUSE)) == 1
+    assert len(post(NOW + delivery.FIRST_PAUSE)) == 1
     assert (mailbox.recipients, addressees(owner_engine)) == ([OLD], [None])
 
 
@@ -247,5 +247,5 @@ def test_an_address_is_forgotten_too_when_its_mail_comes_back_before_the_worker_
         connection.execute(text("UPDATE outbox SET attempts = 1"))
     with transaction(worker_services) as tx:
         [mail_id] = tx.session.scalars(select(outbox.Mail.mail_id))
-        assert outbox.record_bounce(tx, mail_id, "5.1.1")
+        assert delivery.record_bounce(tx, mail_id, "5.1.1")
     assert addressees(owner_engine) == [None]

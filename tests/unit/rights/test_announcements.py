@@ -12,7 +12,7 @@ from sqlalchemy import Engine, text
 
 from cloudpriv import mail_templates
 from cloudpriv.bootstrap import Services
-from cloudpriv.controller import outbox, people
+from cloudpriv.controller import delivery, people
 from cloudpriv.platform.actor import HOLDER, WORKER, Actor
 from cloudpriv.platform.errors import NotFoundError
 from cloudpriv.policy.register import IN_FORCE, Policy, load
@@ -75,7 +75,7 @@ def announce(services: Services, policy: Policy, limit: int = 100, now: datetime
 def post(services: Services) -> None:
     jobs.SERVICES.set(services)
     with transaction(services, now=SINCE) as tx:
-        waiting = outbox.unfinished(tx)
+        waiting = delivery.unfinished(tx)
     for mail_id in waiting:
         jobs.run_mail(str(mail_id))
 

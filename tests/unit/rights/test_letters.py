@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 
 from cloudpriv import mail_templates
 from cloudpriv.bootstrap import Services
-from cloudpriv.controller import outbox, people
+from cloudpriv.controller import delivery, people
 from cloudpriv.rights import closure, effects, handling, letters, requests, restriction
 from cloudpriv.rights.articles import cited
 from cloudpriv.rights.cases.grounds import GROUNDS, TYPES
@@ -41,7 +41,7 @@ def post(worker_services: Services, mailbox: Mailbox) -> Callable[..., list[str]
     def once(now: datetime = NOW) -> list[str]:
         jobs.SERVICES.set(replace(with_mail(worker_services, mailbox), clock=lambda: now))
         with transaction(worker_services, now=now) as tx:
-            waiting = outbox.unfinished(tx)
+            waiting = delivery.unfinished(tx)
         for mail_id in waiting:
             jobs.run_mail(str(mail_id))
         return [" ".join(body.split()) for body in mailbox.texts()]

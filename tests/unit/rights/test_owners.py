@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, select, text
 
 from cloudpriv.bootstrap import Services
-from cloudpriv.controller import outbox, people
+from cloudpriv.controller import delivery, people
 from cloudpriv.controller.outbox import Mail
 from cloudpriv.controller.tables import Account, Person
 from cloudpriv.platform.actor import HOLDER, Actor
@@ -101,9 +101,9 @@ def statuses(services: Services) -> list[str]:
 def deliver_all(postman: Services, now: datetime = NOW) -> list[str]:
     """Do what workers do about every mail; how each ended."""
     with transaction(postman, now=now) as tx:
-        waiting = outbox.unfinished(tx)
+        waiting = delivery.unfinished(tx)
     for mail_id in waiting:
-        outbox.deliver(postman.controller, postman.mailer, mail_id, lambda: now, owners.writers(postman.post))
+        delivery.deliver(postman.controller, postman.mailer, mail_id, lambda: now, owners.writers(postman.post))
     with transaction(postman) as tx:
         mails = [tx.session.get_one(Mail, mail_id) for mail_id in waiting]
         return sorted(each.status if each.status == "sent" else f"{each.status}: {each.failure}" for each in mails)

@@ -8,7 +8,8 @@ from sqlalchemy import Engine, select, text, update
 
 from cloudpriv.audit.events import AuditEvent
 from cloudpriv.bootstrap import Services
-from cloudpriv.controller.outbox import DroppedError, Mail
+from cloudpriv.controller.delivery import DroppedError
+from cloudpriv.controller.outbox import Mail
 from cloudpriv.mail_templates import filled_in
 from cloudpriv.platform.clock import utc_now
 from cloudpriv.platform.errors import ConflictError, ForbiddenError

@@ -10,8 +10,9 @@ from sqlalchemy import Engine, select, text
 from cloudpriv import mail_templates
 from cloudpriv.audit.events import AuditEvent
 from cloudpriv.bootstrap import Services
-from cloudpriv.controller import outbox
-from cloudpriv.controller.outbox import DroppedError, Mail
+from cloudpriv.controller import delivery
+from cloudpriv.controller.delivery import DroppedError
+from cloudpriv.controller.outbox import Mail
 from cloudpriv.platform.errors import ConflictError
 from cloudpriv.platform.mail import Mailer
 from cloudpriv.retention import runs
@@ -124,7 +125,7 @@ def test_the_mail_reaches_the_recipient_and_names_nobody(services: Services, wor
     [mail] = mails(services, f"recipient_{kind}")
     with mail_server() as box:
         mailer = Mailer(f"smtp://127.0.0.1:{box.port}", SENDER)
-        outbox.deliver(worker_services.controller, mailer, mail.mail_id, lambda: NOW, writers(services.post))
+        delivery.deliver(worker_services.controller, mailer, mail.mail_id, lambda: NOW, writers(services.post))
     [message] = box.received
     assert box.recipients == ["privacy@distributor.example"]
     said = " ".join(message.get_content().split())
@@ -259,7 +260,7 @@ def test_a_notice_whose_mail_came_back_is_left_to_staff_once(services: Services,
     assert conclude(services) == 1
     with transaction(services) as tx:
         [mail] = tx.session.scalars(select(Mail.mail_id).where(Mail.subject_id == notice_id))
-    with owner_engine.begin() as connection:  # as `outbox.record_bounce` marks it
+    with owner_engine.begin() as connection:  # as `delivery.record_bounce` marks it
         connection.execute(
             text("UPDATE outbox SET status = 'failed', failure = 'bounced_5.1.1' WHERE mail_id = :m"), {"m": mail}
         )

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, func, select, text
 from structlog.testing import capture_logs
 
 from cloudpriv.bootstrap import Services
-from cloudpriv.controller import outbox
+from cloudpriv.controller import delivery
 from cloudpriv.controller.outbox import Mail
 from cloudpriv.rights import export, leases, letters, requests, restriction
 from cloudpriv.rights.cases import deadlines
@@ -59,7 +59,7 @@ def digest(worker: Services, mailbox: Mailbox, now: datetime, address: str | Non
     duties.tell_of_requests(built)
     jobs.SERVICES.set(built)
     with transaction(built, now=now) as tx:
-        waiting = outbox.unfinished(tx)
+        waiting = delivery.unfinished(tx)
     for mail_id in waiting:
         jobs.run_mail(str(mail_id))
 

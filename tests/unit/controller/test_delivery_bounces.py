@@ -8,8 +8,9 @@ from sqlalchemy import Engine, text
 from structlog.testing import capture_logs
 
 from cloudpriv.bootstrap import Services
-from cloudpriv.controller import credentials, outbox
-from cloudpriv.controller.outbox import FIRST_PAUSE, Mail
+from cloudpriv.controller import credentials, delivery, outbox
+from cloudpriv.controller.delivery import FIRST_PAUSE
+from cloudpriv.controller.outbox import Mail
 from cloudpriv.platform.errors import BusyError
 from cloudpriv.platform.ids import new_id
 from tests.factories import NOW, make_account, make_person, transaction
@@ -29,12 +30,12 @@ def queue(services: Services, email: str | None = "kim@example.com") -> UUID:
 
 def deliver(worker_services: Services, mail_id: UUID, mailbox: Mailbox) -> None:
     postman = with_mail(worker_services, mailbox)
-    outbox.deliver(postman.controller, postman.mailer, mail_id, lambda: NOW)
+    delivery.deliver(postman.controller, postman.mailer, mail_id, lambda: NOW)
 
 
 def come_back(worker_services: Services, mail_id: UUID, status: str = "5.1.1") -> bool:
     with transaction(worker_services, now=LATER) as tx:
-        return outbox.record_bounce(tx, mail_id, status)
+        return delivery.record_bounce(tx, mail_id, status)
 
 
 def row_of(services: Services, mail_id: UUID) -> Mail:
@@ -83,9 +84,9 @@ def test_a_report_overtakes_the_worker_who_died_before_its_commit(services: Serv
     with mail_server() as mailbox:
         postman = with_mail(worker_services, mailbox)
         with pytest.raises(BusyError):
-            outbox.deliver(postman.controller, postman.mailer, mail_id, dying)
+            delivery.deliver(postman.controller, postman.mailer, mail_id, dying)
         assert come_back(worker_services, mail_id)
-        outbox.deliver(postman.controller, postman.mailer, mail_id, lambda: NOW + FIRST_PAUSE)
+        delivery.deliver(postman.controller, postman.mailer, mail_id, lambda: NOW + FIRST_PAUSE)
     assert len(mailbox.received) == 1, "what bounced is not sent again"
     assert row_of(services, mail_id).status == "failed"
 

@@ -13,8 +13,9 @@ from structlog.testing import capture_logs
 from cloudpriv import mail_templates
 from cloudpriv.audit.events import AuditEvent
 from cloudpriv.bootstrap import Services
-from cloudpriv.controller import credentials, outbox, people
-from cloudpriv.controller.outbox import ATTEMPTS, FIRST_PAUSE, Mail
+from cloudpriv.controller import credentials, delivery, outbox, people
+from cloudpriv.controller.delivery import ATTEMPTS, FIRST_PAUSE
+from cloudpriv.controller.outbox import Mail
 from cloudpriv.platform.errors import BusyError
 from cloudpriv.platform.ids import new_id
 from cloudpriv.platform.jobs import queue
@@ -58,7 +59,7 @@ def ask(services: Services, account_id: UUID | None, person_id: UUID | None, now
 
 def deliver(services: Services, mail_id: UUID, now: datetime = NOW) -> Mail:
     """Do what a worker does; the row after it."""
-    outbox.deliver(services.controller, services.mailer, mail_id, lambda: now)
+    delivery.deliver(services.controller, services.mailer, mail_id, lambda: now)
     return row_of(services, mail_id)
 
 
@@ -69,7 +70,7 @@ def row_of(services: Services, mail_id: UUID) -> Mail:
 
 def waiting(services: Services, now: datetime) -> list[UUID]:
     with transaction(services, now=now) as tx:
-        return outbox.unfinished(tx)
+        return delivery.unfinished(tx)
 
 
 def actions(owner: Engine) -> list[str]:
@@ -105,7 +106,7 @@ def test_a_mail_is_in_the_readers_language(
     assert HINT in mailbox.texts()[0]
 
 
-@pytest.mark.parametrize("kind", outbox.WRITERS)
+@pytest.mark.parametrize("kind", delivery.WRITERS)
 def test_the_texts_of_a_kind_say_the_same_in_every_language(kind: str) -> None:
     told = {
         (tuple(sorted(set(each.subject.get_identifiers()))), tuple(sorted(set(each.body.get_identifiers()))))
@@ -192,7 +193,7 @@ def test_a_purge_takes_the_mails_of_its_account_along_and_no_others(
     others = ask(services, *make_reader(services)), ask(services, None, None)
     assert rows_of(owner_engine, account_id)["outbox"] == 1
     run_purge(postman, close(services, account_id))
-    outbox.deliver(postman.controller, postman.mailer, mail_id, lambda: NOW)
+    delivery.deliver(postman.controller, postman.mailer, mail_id, lambda: NOW)
     assert sorted(waiting(services, NOW)) == sorted(others)
 
 
@@ -281,7 +282,7 @@ def test_a_worker_that_dies_is_followed_by_another_and_nothing_is_lost(
 ) -> None:
     mail_id = ask(services, *make_reader(services))
     with pytest.raises(fault):
-        outbox.deliver(postman.controller, postman.mailer, mail_id, dying_at(moment, fault, NOW))
+        delivery.deliver(postman.controller, postman.mailer, mail_id, dying_at(moment, fault, NOW))
     assert waiting(services, NOW) == []
     assert waiting(services, NOW + FIRST_PAUSE) == [mail_id]
     assert deliver(postman, mail_id, NOW + FIRST_PAUSE).status == "sent"
@@ -293,7 +294,7 @@ def test_a_mail_whose_every_attempt_dies_fails(services: Services, postman: Serv
     mail_id, now = ask(services, *make_reader(services)), NOW
     for _ in range(ATTEMPTS):
         with pytest.raises(Killed):
-            outbox.deliver(postman.controller, postman.mailer, mail_id, dying_at(2, Killed, now))
+            delivery.deliver(postman.controller, postman.mailer, mail_id, dying_at(2, Killed, now))
         now = row_of(services, mail_id).next_try_at
     mail = deliver(postman, mail_id, now)
     assert (mail.status, mail.failure, mailbox.received) == ("failed", "interrupted", [])
@@ -311,7 +312,7 @@ def test_an_attempt_that_ends_too_late_changes_nothing_of_the_next(
             deliver(postman, mail_id, NOW + FIRST_PAUSE)
         return NOW
 
-    outbox.deliver(postman.controller, postman.mailer, mail_id, clock)
+    delivery.deliver(postman.controller, postman.mailer, mail_id, clock)
     mail = row_of(services, mail_id)
     assert (mail.status, mail.failure, mail.attempts) == ("queued", "smtp_451", 2)
 
@@ -335,5 +336,5 @@ def test_no_row_job_or_log_holds_what_a_mail_says_or_to_whom(
 
 
 def test_nothing_is_done_for_a_mail_that_is_not_there(postman: Services, mailbox: Mailbox) -> None:
-    outbox.deliver(postman.controller, postman.mailer, new_id(), lambda: NOW)
+    delivery.deliver(postman.controller, postman.mailer, new_id(), lambda: NOW)
     assert mailbox.received == []
