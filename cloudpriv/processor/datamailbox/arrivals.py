@@ -18,7 +18,7 @@ from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import BusyError, NotFoundError
 from cloudpriv.platform.objectstore import ObjectStore
 from cloudpriv.processor.accounts import OpenedLogAccount
-from cloudpriv.processor.query import reading
+from cloudpriv.processor.query import masking
 from cloudpriv.processor.query.turns import turns
 from cloudpriv.processor.storage import chunks, columns
 from cloudpriv.processor.storage.chunks import Selection
@@ -76,7 +76,7 @@ class _Look:
 
 def _look(tx: Tx, account: OpenedLogAccount, after: Mapping[UUID, int], head: int, rows: int) -> _Look:
     """Masks are read before chunks: what is masked no longer because no object holds it is in none of the rows then."""
-    masks = reading.pending_masks(tx, account.row.account_id)
+    masks = masking.pending_masks(tx, account.row.account_id)
     sought = Selection(list(after), after_seq=min(after.values(), default=head), up_to_seq=head)
     query = select(LogChunk).where(chunks.of_selection(account.row.account_id, sought))
     fresh = query.order_by(LogChunk.first_seq, LogChunk.chunk_id).limit(rows).execution_options(populate_existing=True)
@@ -91,7 +91,7 @@ def _read(account: OpenedLogAccount, objects: ObjectStore, look: _Look, after: M
     def load(chunk: LogChunk) -> pa.Table:
         sought = Selection(after_seq=after[chunk.device_id], up_to_seq=look.horizon)
         points = chunks.matching(chunks.load(objects, account.key, chunk), sought)
-        return reading.without(points, chunk.device_id, look.masks)
+        return masking.without(points, chunk.device_id, look.masks)
 
     found, waiting = columns.NO_POINTS, iter(look.chunks)
     with ThreadPoolExecutor(AT_ONCE) as pool:

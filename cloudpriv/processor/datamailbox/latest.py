@@ -13,7 +13,7 @@ from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import NotFoundError
 from cloudpriv.platform.objectstore import ObjectStore
 from cloudpriv.processor.accounts import OpenedLogAccount
-from cloudpriv.processor.query import reading
+from cloudpriv.processor.query import masking
 from cloudpriv.processor.query.turns import turns
 from cloudpriv.processor.storage import chunks, columns
 from cloudpriv.processor.storage.chunks import Selection
@@ -55,7 +55,7 @@ def _look(
     Only what is left is looked for again, so that a tag without points costs one more look and not a walk over all chunks.
     Raises NotFoundError when an object went away meanwhile.
     """
-    masks = reading.pending_masks(tx, account.row.account_id)
+    masks = masking.pending_masks(tx, account.row.account_id)
     query = select(LogChunk).where(chunks.of_selection(account.row.account_id, of))
     fresh = query.order_by(LogChunk.until.desc(), LogChunk.chunk_id).limit(most).execution_options(populate_existing=True)
     rows = tx.session.scalars(fresh).all()
@@ -65,7 +65,7 @@ def _look(
         sought = sorted(wanted & set(chunk.tags))
         if sought:
             points = chunks.matching(chunks.load(objects, account.key, chunk, sought), Selection(tag_ids=sought))
-            _keep_latest(found, reading.without(points, chunk.device_id, masks))
+            _keep_latest(found, masking.without(points, chunk.device_id, masks))
     if len(rows) < most:
         return []
     return sorted(tag for tag in wanted if tag not in found or _time(found[tag]) <= rows[-1].until)

@@ -18,7 +18,7 @@ from cloudpriv.processor import accounts, devices, events
 from cloudpriv.processor.accounts import OpenedLogAccount
 from cloudpriv.processor.datamailbox.latest import latest_points, runs_of_tags
 from cloudpriv.processor.devices import Device, Tag
-from cloudpriv.processor.query import reading
+from cloudpriv.processor.query import masking, reading
 from cloudpriv.processor.query.turns import turns
 from cloudpriv.processor.storage import chunks, columns
 from cloudpriv.processor.storage.chunks import Selection
@@ -210,7 +210,7 @@ def _counted(tx: Tx, account: OpenedLogAccount, objects: ObjectStore) -> Mapping
     Raises NotFoundError when a chunk went away meanwhile.
     """
     account_id = account.row.account_id
-    masks = reading.pending_masks(tx, account_id)
+    masks = masking.pending_masks(tx, account_id)
     in_part = case((or_(false(), *(chunks.of_selection(account_id, mask) for mask in masks)), LogChunk.chunk_id))
     gone = or_(false(), *(_taken_whole(mask) for mask in masks))
     query = select(
@@ -225,7 +225,7 @@ def _counted(tx: Tx, account: OpenedLogAccount, objects: ObjectStore) -> Mapping
         chunk = tx.session.scalar(select(LogChunk).where(LogChunk.account_id == account_id, LogChunk.chunk_id == chunk_id))
         if chunk is None:
             raise NotFoundError
-        left = reading.without(chunks.load(objects, account.key, chunk), device_id, masks)
+        left = masking.without(chunks.load(objects, account.key, chunk), device_id, masks)
         if len(left):
             times = columns.in_order(left, "time", "seq")["time"]
             counted[device_id].append((len(left), times[0].as_py(), times[-1].as_py()))

@@ -27,7 +27,7 @@ from cloudpriv.platform.objectstore import ObjectStore
 from cloudpriv.processor import accounts, events, tasks
 from cloudpriv.processor.accounts import OpenedLogAccount
 from cloudpriv.processor.order_tables import LogDeletion
-from cloudpriv.processor.query import reading
+from cloudpriv.processor.query import masking
 from cloudpriv.processor.storage import chunks, sweep
 from cloudpriv.processor.storage.chunks import ALL_TAGS, Selection, Stored
 from cloudpriv.processor.tables import LogAccount, LogChunk, LogGarbage
@@ -132,7 +132,7 @@ def _look(work: _Work, clean: set[UUID]) -> list[UUID] | None:
         deletion = tx.session.get(LogDeletion, (work.account_id, work.deletion_id))
         if deletion is None or deletion.status == "done" or not _is_open(tx, work):
             return None
-        query = select(LogChunk.chunk_id).where(chunks.of_selection(work.account_id, reading.mask_of(deletion)))
+        query = select(LogChunk.chunk_id).where(chunks.of_selection(work.account_id, masking.mask_of(deletion)))
         return [chunk_id for chunk_id in tx.session.scalars(query) if chunk_id not in clean]
 
 
@@ -168,7 +168,7 @@ def _take_covered(work: _Work) -> None:
         with work.transaction() as tx:
             if not _is_open(tx, work):
                 return
-            query = select(LogChunk).where(_is_covered(work.account_id, reading.mask_of(_row(tx, work))))
+            query = select(LogChunk).where(_is_covered(work.account_id, masking.mask_of(_row(tx, work))))
             found = list(tx.session.scalars(query.limit(ROWS_AT_ONCE).with_for_update(skip_locked=True)))
             for chunk in found:
                 _take_away(tx, work, chunk, chunk.points)
@@ -181,7 +181,7 @@ def _rid(work: _Work, chunk_id: UUID) -> set[UUID]:
         chunk = tx.session.get(LogChunk, (work.account_id, chunk_id))
         if chunk is None or not _is_open(tx, work):
             return set()
-        mask, began = reading.mask_of(_row(tx, work)), database_time(tx)
+        mask, began = masking.mask_of(_row(tx, work)), database_time(tx)
         key = accounts.find_account(tx, work.account_id).key
     try:
         points = chunks.load(work.objects, key, chunk)

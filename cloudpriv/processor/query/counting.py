@@ -11,7 +11,7 @@ from cloudpriv.platform.errors import NotFoundError
 from cloudpriv.platform.keys import DataKey
 from cloudpriv.platform.objectstore import ObjectStore
 from cloudpriv.processor.accounts import OpenedLogAccount
-from cloudpriv.processor.query import reading
+from cloudpriv.processor.query import masking, windows
 from cloudpriv.processor.storage import chunks
 from cloudpriv.processor.storage.chunks import ALL_TAGS, Selection
 from cloudpriv.processor.tables import LogChunk
@@ -25,12 +25,12 @@ def count(tx: Tx, objects: ObjectStore, account: OpenedLogAccount, selections: S
     Objects that hold other points too, or some that are being deleted, are read, up to MOST_READ of them; of what is beyond
     that, all points count that may be selected. Raises BusyError, KeyFault.
     """
-    masks = reading.pending_masks(tx, account.row.account_id)
+    masks = masking.pending_masks(tx, account.row.account_id)
     total, unsure = 0, []
     for selection in selections:
         query = select(LogChunk).where(chunks.of_selection(account.row.account_id, selection))
         for chunk in tx.session.scalars(query):
-            total += reading.points_of(chunk, selection.tag_ids)
+            total += windows.points_of(chunk, selection.tag_ids)
             if not _is_whole(chunk, selection, masks):
                 unsure.append((chunk, selection))
     others = (_others(objects, account.key, chunk, selection, masks) for chunk, selection in unsure)
@@ -52,5 +52,5 @@ def _others(objects: ObjectStore, key: DataKey, chunk: LogChunk, selection: Sele
         found = chunks.load(objects, key, chunk, selection.tag_ids)
     except NotFoundError:  # compaction took it away meanwhile
         return 0
-    chosen = reading.without(chunks.matching(found, selection), chunk.device_id, masks)
-    return reading.points_of(chunk, selection.tag_ids) - len(chosen)
+    chosen = masking.without(chunks.matching(found, selection), chunk.device_id, masks)
+    return windows.points_of(chunk, selection.tag_ids) - len(chosen)

@@ -5,17 +5,16 @@ window by window. Each window is looked up and read whole before any of it is ha
 takes an object away, the window is looked up again, and nothing is told twice or left out.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Final
 from uuid import UUID
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from sqlalchemy import Integer, cast, func, select, true
 
 from cloudpriv.platform.db import Tx
@@ -24,25 +23,16 @@ from cloudpriv.platform.keys import DataKey
 from cloudpriv.platform.objectstore import ObjectStore
 from cloudpriv.processor import accounts
 from cloudpriv.processor.accounts import OpenedLogAccount
-from cloudpriv.processor.order_tables import LogDeletion
-from cloudpriv.processor.query import merging
+from cloudpriv.processor.query import masking, merging, windows
 from cloudpriv.processor.query.merging import FirstPoints
 from cloudpriv.processor.query.turns import turns
 from cloudpriv.processor.storage import chunks, columns
-from cloudpriv.processor.storage.chunks import ALL_TAGS, Selection
+from cloudpriv.processor.storage.chunks import ALL_TAGS, FIRST, LAST, Selection
 from cloudpriv.processor.tables import LogChunk, LogDevice
 
-BULK: Final = 250_000  # points of a window; a window has one chunk more at most
-BYTES: Final = 16 * 1024 * 1024  # of columns of a window, which may be as many again
-GETS_AT_ONCE: Final = 4
 CHUNKS_AT_ONCE: Final = 1_000  # rows of a look
-# Windows begin and end with an hour of UTC, so that sums by the hour do not depend on how the points lie in chunks; only
-# an hour of more than merging.MOST_BYTES is told in parts.
-HOUR: Final = timedelta(hours=1)
 Position = merging.Position
 position_of = merging.position_of
-FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)  # no point is earlier
-LAST: Final = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -75,7 +65,7 @@ class Snapshot:
                 yield device_id, points
 
     def points(
-        self, objects: ObjectStore, enough: int = BULK, *, after: Position | None = None, most: int | None = None
+        self, objects: ObjectStore, enough: int = windows.BULK, *, after: Position | None = None, most: int | None = None
     ) -> Iterator[pa.Table]:
         """The points of all devices together, by time and place, in tables of POINTS, none of them empty.
 
@@ -105,7 +95,7 @@ class Snapshot:
         waiting = sorted(look.chunks, key=lambda chunk: chunk.since)
         while waiting:
             since = max(since, waiting[0].since)
-            until = min(_end_of_window(waiting, self.selection, since, enough), look.horizon)
+            until = min(windows.end_of(waiting, self.selection, since, enough), look.horizon)
             touched = [chunk for chunk in waiting if chunk.since < until]
             window = replace(self.selection, since=since, until=min(until, self.selection.until or LAST))
             load = partial(self._load, objects, look.masks, window, after)
@@ -126,7 +116,7 @@ class Snapshot:
         found = chunks.matching(chunks.load(objects, self.key, chunk, window.tag_ids), _left_to_test(chunk, window))
         if after is not None and chunk.since <= after[0]:
             found = found.filter(merging.after(found, after))
-        return without(found, chunk.device_id, masks)
+        return masking.without(found, chunk.device_id, masks)
 
 
 def snapshot(tx: Tx, account_id: UUID, selection: Selection) -> Snapshot:
@@ -182,7 +172,7 @@ def page(found: Snapshot, objects: ObjectStore, after: Position | None, limit: i
 def expected(tx: Tx, account_id: UUID, found: Snapshot) -> int:
     """How many points are selected, at most, by the index alone."""
     if found.first is not None and found.first.horizon == LAST:
-        return sum(points_of(chunk, found.selection.tag_ids) for chunk in found.first.chunks)
+        return sum(windows.points_of(chunk, found.selection.tag_ids) for chunk in found.first.chunks)
     segment = func.jsonb_array_elements(LogChunk.segments).table_valued("value").render_derived()
     tag, points = (cast(segment.c.value.op("->")(place), Integer) for place in (2, 3))
     query = select(func.coalesce(func.sum(points), 0)).select_from(LogChunk).join(segment, true())
@@ -190,45 +180,6 @@ def expected(tx: Tx, account_id: UUID, found: Snapshot) -> int:
     if found.selection.tag_ids is not None:
         query = query.where(tag.in_([ALL_TAGS, *found.selection.tag_ids]))
     return int(tx.session.scalars(query).one())
-
-
-def pending_masks(tx: Tx, account_id: UUID) -> list[Selection]:
-    """What is deleted of an account but may still lie in objects."""
-    query = select(LogDeletion).where(LogDeletion.account_id == account_id, LogDeletion.status == "pending")
-    return folded(mask_of(row) for row in tx.session.scalars(query))
-
-
-def folded(masks: Iterable[Selection]) -> list[Selection]:
-    """The same with one mask for all tags of a device that have the same span and place."""
-    tags: dict[Selection, set[int] | None] = {}
-    for mask in masks:
-        same = replace(mask, device_ids=None if mask.device_ids is None else tuple(mask.device_ids), tag_ids=None)
-        known = tags.get(same, set())
-        tags[same] = None if known is None or mask.tag_ids is None else known | set(mask.tag_ids)
-    return [replace(same, tag_ids=None if found is None else sorted(found)) for same, found in tags.items()]
-
-
-def mask_of(row: LogDeletion) -> Selection:
-    """The points that a deletion takes."""
-    return Selection(
-        None if row.device_id is None else [row.device_id],
-        row.tags if row.tag_id is None else [row.tag_id],
-        row.since,
-        row.before,
-        up_to_seq=row.up_to_seq,
-    )
-
-
-def without(points: pa.Table, device_id: UUID, masks: Sequence[Selection]) -> pa.Table:
-    """Those of a device's points that no mask takes, in the same order."""
-    ours = [mask for mask in masks if mask.device_ids is None or device_id in mask.device_ids]
-    if not ours or not len(points):
-        return points
-    ends = pc.min_max(points["time"]).as_py()
-    for mask in ours:
-        if (mask.since or FIRST) <= ends["max"] and ends["min"] < (mask.until or LAST):
-            points = chunks.others(points, mask)
-    return points
 
 
 def look_up(tx: Tx, account_id: UUID, selection: Selection, rows: int) -> Look:
@@ -241,10 +192,10 @@ def look_up(tx: Tx, account_id: UUID, selection: Selection, rows: int) -> Look:
 
 
 def _look_inside(tx: Tx, account_id: UUID, selection: Selection, rows: int) -> Look:
-    masks = pending_masks(tx, account_id)
+    masks = masking.pending_masks(tx, account_id)
     query = select(LogChunk).where(chunks.of_selection(account_id, selection))
     found = list(tx.session.scalars(query.order_by(LogChunk.since, LogChunk.chunk_id).limit(rows)))
-    horizon = _hour(found[-1].since) if len(found) == rows else LAST
+    horizon = windows.hour_of(found[-1].since) if len(found) == rows else LAST
     return Look([chunk for chunk in found if chunk.since < horizon], masks, horizon)
 
 
@@ -255,75 +206,17 @@ def _devices(tx: Tx, account_id: UUID, selection: Selection) -> list[UUID]:
     return list(tx.session.scalars(query.order_by(LogDevice.number)))
 
 
-def _end_of_window(waiting: Sequence[LogChunk], selection: Selection, since: datetime, enough: int) -> datetime:
-    """Where a chunk begins and those that begin before have enough points; earlier, an hour at least, if many overlap."""
-    points, size, until = 0.0, 0.0, LAST
-    for chunk in waiting:
-        begins = _hour(chunk.since)
-        if (points >= enough or size >= BYTES) and begins > since:
-            until = begins
-            break
-        points += points_of(chunk, selection.tag_ids)
-        size += bytes_of(chunk, selection.tag_ids)
-    while (points > 2 * max(enough, BULK) or size > 2 * BYTES) and (narrowed := _halved(waiting, since, until)) < until:
-        until = narrowed
-        shares = [(_share(chunk, since, until), chunk) for chunk in waiting]
-        points = sum(share * points_of(chunk, selection.tag_ids) for share, chunk in shares)
-        size = sum(share * bytes_of(chunk, selection.tag_ids) for share, chunk in shares)
-    return until
-
-
 def _add_first(found: FirstPoints, load: Callable[[LogChunk], pa.Table], touched: Sequence[LogChunk],
                tag_ids: Sequence[int] | None, enough: int) -> None:  # fmt: skip
     """Add what there is room for of the chunks' points; chunks that begin after those are not read."""
     if len(touched) == 1:
         found.add([load(touched[0])])
         return
-    with ThreadPoolExecutor(GETS_AT_ONCE) as pool:
-        for some in _at_once(touched, tag_ids, enough):
+    with ThreadPoolExecutor(windows.GETS_AT_ONCE) as pool:
+        for some in windows.groups(touched, tag_ids, enough):
             if found.end_before(some[0].since):
                 break
             found.add(list(pool.map(load, some)))
-
-
-def _at_once(touched: Sequence[LogChunk], tag_ids: Sequence[int] | None, enough: int) -> Iterator[list[LogChunk]]:
-    """Chunks to be in memory at once: those that have enough points, and about BYTES at most, or one."""
-    some: list[LogChunk] = []
-    points = size = 0
-    for chunk in touched:
-        own = bytes_of(chunk, tag_ids)
-        if some and (size + own > BYTES or (len(some) >= GETS_AT_ONCE and points >= enough)):
-            yield some
-            some, points, size = [], 0, 0
-        some.append(chunk)
-        points, size = points + points_of(chunk, tag_ids), size + own
-    if some:
-        yield some
-
-
-def points_of(chunk: LogChunk, tag_ids: Sequence[int] | None) -> int:
-    """How many points of a chunk are read for these tags, at most."""
-    wanted = None if tag_ids is None else {ALL_TAGS, *tag_ids}
-    return sum(points for _, _, tag, points, _ in chunk.segments if wanted is None or tag in wanted)
-
-
-def bytes_of(chunk: LogChunk, tag_ids: Sequence[int] | None) -> int:
-    """How much memory the points of a chunk take that are read for these tags, at most."""
-    wanted = None if tag_ids is None else {ALL_TAGS, *tag_ids}
-    return sum(size for _, _, tag, _, size in chunk.segments if wanted is None or tag in wanted)
-
-
-def _halved(waiting: Sequence[LogChunk], since: datetime, until: datetime) -> datetime:
-    ends = min(until, max(chunk.until for chunk in waiting))
-    return max(_hour(since + (ends - since) / 2), _hour(since) + HOUR)
-
-
-def _share(chunk: LogChunk, since: datetime, until: datetime) -> float:
-    """The part of a chunk's points that lie in a window, if they lie evenly."""
-    shared = min(chunk.until, until) - max(chunk.since, since)
-    whole = chunk.until - chunk.since
-    share = shared / whole if whole else 1.0
-    return max(0.0, share)
 
 
 def _left_to_test(chunk: LogChunk, window: Selection) -> Selection:
@@ -336,7 +229,3 @@ def _left_to_test(chunk: LogChunk, window: Selection) -> Selection:
         after_seq=window.after_seq if window.after_seq >= chunk.first_seq else 0,
         up_to_seq=window.up_to_seq if window.up_to_seq is not None and window.up_to_seq < chunk.last_seq else None,
     )
-
-
-def _hour(time: datetime) -> datetime:
-    return time.replace(minute=0, second=0, microsecond=0)

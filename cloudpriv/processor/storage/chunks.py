@@ -7,7 +7,7 @@ the segment's number as associated data. The object is there before its row, so 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import reduce
 from itertools import groupby
 from typing import Any, Final
@@ -32,6 +32,8 @@ DAY: Final = 1  # level of a device's day, one segment a tag
 # From the look that leads to an object until its row may come, by the database's clock: a process that was stopped for
 # longer might write the row of an object that the sweep took for an orphan meanwhile. Shorter than the sweep's pause.
 FENCE: Final = timedelta(minutes=5)
+FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)  # no point is earlier
+LAST: Final = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from cloudpriv.platform.ids import new_id
 from cloudpriv.processor import accounts, devices
 from cloudpriv.processor.order_tables import LogDeletion
 from cloudpriv.processor.orders import deletions
-from cloudpriv.processor.query import reading
+from cloudpriv.processor.query import masking, reading
 from cloudpriv.processor.storage import chunks, compaction, sweep
 from cloudpriv.processor.storage.chunks import Selection
 from cloudpriv.processor.tables import LogGarbage
@@ -179,11 +179,11 @@ def test_masks_of_tags_of_one_device_and_span_are_one() -> None:
     device, other = new_id(), new_id()
     masks = [Selection([device], [tag], until=NOW, up_to_seq=5) for tag in (3, 1, 2)]
     apart = [Selection([other], [4], until=NOW, up_to_seq=5), Selection([device], [5], up_to_seq=5)]
-    assert reading.folded([*masks, *apart]) == [
+    assert masking.folded([*masks, *apart]) == [
         Selection((device,), [1, 2, 3], until=NOW, up_to_seq=5),
         Selection((other,), [4], until=NOW, up_to_seq=5),
         Selection((device,), [5], up_to_seq=5),
     ]
-    assert reading.folded([*masks, Selection([device], until=NOW, up_to_seq=5)]) == [
+    assert masking.folded([*masks, Selection([device], until=NOW, up_to_seq=5)]) == [
         Selection((device,), until=NOW, up_to_seq=5)
     ]

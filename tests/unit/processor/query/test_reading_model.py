@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from cloudpriv.bootstrap import ProcessorServices
 from cloudpriv.processor import accounts, devices
 from cloudpriv.processor.orders import deletions
-from cloudpriv.processor.query import aggregates, reading
+from cloudpriv.processor.query import aggregates, reading, windows
 from cloudpriv.processor.storage import compaction
 from cloudpriv.processor.storage.chunks import Selection
 from tests.factories import NOW
@@ -89,7 +89,7 @@ class Account:
         with log_transaction(self.processor) as tx:
             selection = self.selected(device, tag, since, before)
             found = reading.snapshot(tx, self.account_id, selection)
-            for enough in (1, reading.BULK):
+            for enough in (1, windows.BULK):
                 assert told(found.points(self.processor.objects, enough)) == [(each[2], each[3]) for each in expected]
             by_device = {sender.device_id: name for name, sender in self.senders.items()}
             apart = [(by_device[device_id], *row) for device_id, points in found.tables(self.processor.objects)
