@@ -6,7 +6,7 @@ from uuid import UUID
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Engine, select, text
 
-from cloudpriv.audit import certificates, events, log, tiles
+from cloudpriv.audit import certificates, checkpoints, events, log, tiles
 from cloudpriv.audit.events import AuditEvent
 from cloudpriv.audit.merkle import WIDTH
 from cloudpriv.audit.tables import Log
@@ -49,7 +49,7 @@ def vkeys(services: Services) -> str:
 def newest(services: Services) -> str:
     """The newest checkpoint."""
     with transaction(services) as tx:
-        note = log.newest_checkpoint(tx)
+        note = checkpoints.newest_checkpoint(tx)
     assert note is not None
     return note
 

@@ -11,7 +11,7 @@ from cloudpriv.api.body import Blueprint
 from cloudpriv.api.endpoint import PUBLIC, call, endpoint
 from cloudpriv.api.runtime import runtime
 from cloudpriv.api.schemas import Strict
-from cloudpriv.audit import certificates, log
+from cloudpriv.audit import certificates, checkpoints, log
 from cloudpriv.platform.actor import Actor
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import NotFoundError
@@ -61,7 +61,7 @@ def read_certificate(certificate_id: UUID) -> Any:
 def read_checkpoint() -> Response:
     """Read the newest signed head of the log."""
     with _reading() as tx:
-        note = log.newest_checkpoint(tx)
+        note = checkpoints.newest_checkpoint(tx)
     if note is None:
         raise NotFoundError
     return Response(note, content_type=TEXT)

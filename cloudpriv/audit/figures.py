@@ -8,7 +8,8 @@ from uuid import UUID
 from sqlalchemy import func, select
 
 from cloudpriv.audit import merkle
-from cloudpriv.audit.log import newest_log, published_size
+from cloudpriv.audit.checkpoints import published_size
+from cloudpriv.audit.log import newest_log
 from cloudpriv.audit.tables import LogTile, PendingEntry
 from cloudpriv.platform.db import Tx
 

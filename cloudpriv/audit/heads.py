@@ -10,7 +10,7 @@ from typing import Final
 
 from sqlalchemy import select
 
-from cloudpriv.audit.log import checkpoint_key, sizes_in_bucket
+from cloudpriv.audit.checkpoints import checkpoint_key, sizes_in_bucket
 from cloudpriv.audit.tables import Checkpoint, Log
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.objectstore import ObjectStore

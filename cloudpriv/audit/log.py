@@ -5,8 +5,7 @@ bucket knows and this database does not, stops the log, and so does a tree that 
 whoever may change the whole database gets no second history signed.
 """
 
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -14,16 +13,15 @@ from uuid import UUID
 
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import Select, exists, insert, select, text, update
+from sqlalchemy import exists, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from cloudpriv.audit import certificates, events, merkle, notes, tiles
+from cloudpriv.audit import checkpoints, events, merkle, notes, tiles
+from cloudpriv.audit.checkpoints import BEHIND, BehindError
 from cloudpriv.audit.events import AuditEvent
-from cloudpriv.audit.tables import Certificate, Checkpoint, Log, PendingEntry
-from cloudpriv.audit.tiles import LogError
+from cloudpriv.audit.tables import Certificate, Log, PendingEntry
 from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.db import Plane, Tx
-from cloudpriv.platform.errors import NotFoundError
 from cloudpriv.platform.objectstore import ObjectStore
 
 reports = structlog.get_logger(__name__)
@@ -31,8 +29,6 @@ reports = structlog.get_logger(__name__)
 REPORTED: Final = 10  # missing entries a call: one is as bad as many
 BATCH: Final = 10_000  # entries a transaction: a second's work, some 10 MB
 TURN: Final = 7_235_002  # any number: whoever changes a log holds this lock
-LATEST: Final = "log/latest"
-BEHIND: Final = "the ledger's bucket knows more of the log than this database"
 BEGUN: Final = "log.begin"
 # What is pending and names nothing stays so: it holds up nothing that comes after it.
 TAKE: Final = text("""
@@ -56,18 +52,6 @@ MISSING: Final = text("""
 """)
 
 
-class SplitViewError(LogError):
-    """A checkpoint was signed of a tree that is not how ours begins."""
-
-
-class BehindError(LogError):
-    """The bucket knows more of the log than this database, which was restored: `begin_anew` comes first."""
-
-
-class LostError(LogError):
-    """The bucket lacks a checkpoint that was published: it was emptied, or is another."""
-
-
 def origin_base(issuer: str) -> str:
     """What origins of logs begin with: the API's public URL without its scheme (C2SP tlog-checkpoint)."""
     parts = urlsplit(issuer)
@@ -89,7 +73,9 @@ def advance(
             taken = _log_pending(tx, ledger, key, origin_base)
         logged += taken
     with plane.transaction(WORKER, clock()) as tx:
-        _publish(tx, ledger, key)
+        log = _in_turn(tx)
+        if log is not None:
+            checkpoints.publish(tx, log, ledger, key)
     with plane.transaction(WORKER, clock(), read_only=True) as tx:
         for entry in missing(tx, REPORTED):
             reports.error("log_entry_missing", entry=str(entry))
@@ -100,14 +86,14 @@ def is_behind(tx: Tx, ledger: ObjectStore) -> bool:
     """Whether the bucket has a checkpoint of a larger tree or a later log than this database: it was restored."""
     log = newest_log(tx)
     number, size = (log.log, log.size) if log else (0, 0)
-    return _any_after(ledger, number, size) or _any_after(ledger, number + 1, 0)
+    return checkpoints.is_any_after(ledger, number, size) or checkpoints.is_any_after(ledger, number + 1, 0)
 
 
 def begin_anew(tx: Tx, ledger: ObjectStore, key: Ed25519PrivateKey, origin_base: str) -> int:
     """Begin the log that follows all that this database and the bucket know; its number. For a restored database."""
     former = _in_turn(tx)
     number = former.log if former else 0
-    while _any_after(ledger, number + 1, 0):
+    while checkpoints.is_any_after(ledger, number + 1, 0):
         number += 1
     return _begin(tx, former, number + 1, key, origin_base).log
 
@@ -128,26 +114,9 @@ def newest_log(tx: Tx) -> Log | None:
     return tx.session.scalar(select(Log).order_by(Log.log.desc()).limit(1))
 
 
-def published_size(tx: Tx, log: Log) -> int:
-    """The size of a log's newest published checkpoint, 0 before the first."""
-    found = tx.session.scalar(_newest_of(log))
-    return found.size if found else 0
-
-
-def newest_checkpoint(tx: Tx) -> str | None:
-    """The newest published checkpoint, None before the first."""
-    query = select(Checkpoint.note).order_by(Checkpoint.log.desc(), Checkpoint.size.desc()).limit(1)
-    return tx.session.scalar(query)
-
-
 def verifier_keys(tx: Tx) -> list[str]:
     """The verifier keys of all logs, the newest first."""
     return list(tx.session.scalars(select(Log.vkey).order_by(Log.log.desc())))
-
-
-def checkpoint_key(log: int, size: int) -> str:
-    """Where a checkpoint lies in the ledger's bucket; in the order of sizes."""
-    return f"log/{log}/checkpoints/{size:020d}"
 
 
 def missing(tx: Tx, most: int) -> list[UUID]:
@@ -155,24 +124,18 @@ def missing(tx: Tx, most: int) -> list[UUID]:
     return list(tx.session.scalars(MISSING, {"most": most}))
 
 
-def sizes_in_bucket(ledger: ObjectStore, log: int, after: int) -> Iterator[int]:
-    """Sizes over `after` of the checkpoints of a log that lie in the ledger's bucket, in order."""
-    last = checkpoint_key(log, after)
-    return (int(key.rpartition("/")[2]) for key in ledger.keys_after(last.rpartition("/")[0] + "/", last))
-
-
 def _log_pending(tx: Tx, ledger: ObjectStore, key: Ed25519PrivateKey, base: str) -> int:
     """Append a batch of what is pending."""
     log = _in_turn(tx)
     waits = tx.session.scalar(select(exists(select(PendingEntry))))
-    if not waits and (log is None or log.size == published_size(tx, log)):
+    if not waits and (log is None or log.size == checkpoints.published_size(tx, log)):
         return 0
     if is_behind(tx, ledger):
         raise BehindError(BEHIND)
     if log is None:
         log = _begin(tx, None, 1, key, base)
     elif log.vkey != notes.verifier_key(log.origin, key).text:
-        _end(tx, ledger, log)
+        checkpoints.end(tx, log, ledger)
         log = _begin(tx, log, log.log + 1, key, base)
     rows = tx.session.execute(TAKE, {"batch": BATCH}).mappings().all()
     first = log.size
@@ -185,109 +148,10 @@ def _leaf(row: Mapping[Any, Any]) -> bytes:
     return events.leaf(row) if row["body"] is None else bytes(row["body"])
 
 
-def _publish(tx: Tx, ledger: ObjectStore, key: Ed25519PrivateKey) -> None:
-    """Sign the tree as committed, put it into the bucket, then have it served."""
-    log = _in_turn(tx)
-    if log is None or log.vkey != notes.verifier_key(log.origin, key).text:
-        return
-    published = tx.session.scalar(_newest_of(log))
-    if published is not None and log.size == published.size:
-        return
-    read = tiles.reader(tx, log.log)
-    known = _agreed(ledger, log, published, read)
-    for size in known:
-        _require_extended(log, size, read)
-    if log.size not in known:
-        known[log.size] = _put(ledger, log, notes.sign(_head(log, log.size, read).text, log.origin, key))
-    ledger.put(LATEST, json.dumps({"log": log.log, "size": log.size}).encode())
-    _serve(tx, ledger, log, published, known)
-
-
-def _serve(tx: Tx, ledger: ObjectStore, log: Log, published: Checkpoint | None, known: Mapping[int, str]) -> None:
-    """Enter what is not served yet of the checkpoints in the bucket, and keep the certificates that they cover."""
-    before = published.size if published else 0
-    new = {size: note for size, note in known.items() if size > before}
-    rows = [{"log": log.log, "size": size, "note": note, "signed_at": tx.now} for size, note in new.items()]
-    if rows:
-        tx.session.execute(insert(Checkpoint), rows)
-        certificates.keep(tx, ledger, log.log, before)
-
-
-def _put(ledger: ObjectStore, log: Log, note: str) -> str:
-    if ledger.put_new(checkpoint_key(log.log, log.size), note.encode()) != note.encode():
-        raise _split(log, log.size)
-    return note
-
-
-def _agreed(ledger: ObjectStore, log: Log, published: Checkpoint | None, read: merkle.Read) -> dict[int, str]:
-    """The newest published checkpoint and those that only the bucket knows, by size.
-
-    Each was signed with the log's key, of the tree as it is stored now. Raises SplitViewError, LostError, BehindError.
-    """
-    found = {}
-    for size in _known_sizes(ledger, log, published):
-        if size > log.size:
-            raise BehindError(BEHIND)
-        found[size] = _kept(ledger, log, size)
-        if not _is_of(found[size], _head(log, size, read), log.vkey):
-            raise _split(log, size)
-    if published is not None and published.note != found[published.size]:
-        raise _split(log, published.size)
-    return found
-
-
-def _head(log: Log, size: int, read: merkle.Read) -> notes.Checkpoint:
-    return notes.Checkpoint(log.origin, size, merkle.root(size, read))
-
-
-def _is_of(note: str, head: notes.Checkpoint, vkey: str) -> bool:
-    try:
-        return notes.open_checkpoint(note, vkey) == head
-    except merkle.ProofError:
-        return False
-
-
-def _known_sizes(ledger: ObjectStore, log: Log, published: Checkpoint | None) -> Iterator[int]:
-    if published is not None:
-        yield published.size
-    yield from sizes_in_bucket(ledger, log.log, published.size if published else 0)
-
-
-def _kept(ledger: ObjectStore, log: Log, size: int) -> str:
-    try:
-        return ledger.get(checkpoint_key(log.log, size)).decode(errors="replace")
-    except NotFoundError:
-        raise LostError(f"the bucket lacks the checkpoint of size {size} of log {log.log}") from None
-
-
-def _require_extended(log: Log, size: int, read: merkle.Read) -> None:
-    """Raises SplitViewError unless the tree begins with that of `size`.
-
-    That the former root can still be computed is not enough: it is of lower tiles where the new one is of those above.
-    """
-    try:
-        path = merkle.consistency_proof(size, log.size, read)
-        merkle.verify_consistency(size, log.size, path, merkle.root(size, read), merkle.root(log.size, read))
-    except merkle.ProofError:
-        raise _split(log, size) from None
-
-
-def _split(log: Log, size: int) -> SplitViewError:
-    return SplitViewError(f"another tree of size {size} of log {log.log} has been signed")
-
-
-def _any_after(ledger: ObjectStore, log: int, size: int) -> bool:
-    return next(sizes_in_bucket(ledger, log, size), None) is not None
-
-
 def _in_turn(tx: Tx) -> Log | None:
     """The newest log, when nobody else changes any until this transaction ends."""
     tx.session.execute(text("SELECT pg_advisory_xact_lock(:turn)"), {"turn": TURN})
     return newest_log(tx)
-
-
-def _newest_of(log: Log) -> Select[Checkpoint]:
-    return select(Checkpoint).where(Checkpoint.log == log.log).order_by(Checkpoint.size.desc()).limit(1)
 
 
 def _begin(tx: Tx, former: Log | None, number: int, key: Ed25519PrivateKey, base: str) -> Log:
@@ -303,15 +167,9 @@ def _begin(tx: Tx, former: Log | None, number: int, key: Ed25519PrivateKey, base
     return log
 
 
-def _end(tx: Tx, ledger: ObjectStore, log: Log) -> None:
-    """Have a log end with all that was signed of it, whatever the database says: nobody gets what was signed logged anew."""
-    published = tx.session.scalar(_newest_of(log))
-    _serve(tx, ledger, log, published, _agreed(ledger, log, published, tiles.reader(tx, log.log)))
-
-
 def _retire(tx: Tx, log: Log) -> None:
     """End a log with its last checkpoint: what came after it can no longer be proved there and is pending again."""
-    published = published_size(tx, log)
+    published = checkpoints.published_size(tx, log)
     number, kept = divmod(published, merkle.WIDTH)
     again: list[UUID] = []
     while published + len(again) < log.size:

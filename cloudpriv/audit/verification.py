@@ -13,9 +13,10 @@ from uuid import UUID
 from sqlalchemy import ARRAY, Uuid, any_, cast, select, text
 
 from cloudpriv.audit import certificates, events, heads, merkle, notes, tiles
+from cloudpriv.audit.checkpoints import BEHIND, sizes_in_bucket
 from cloudpriv.audit.events import AuditEvent
 from cloudpriv.audit.heads import Head
-from cloudpriv.audit.log import BEGUN, BEHIND, end_of, is_behind, missing, sizes_in_bucket
+from cloudpriv.audit.log import BEGUN, end_of, is_behind, missing
 from cloudpriv.audit.merkle import Frontier, ProofError
 from cloudpriv.audit.tables import Certificate, Log, LogTile
 from cloudpriv.platform.db import Tx

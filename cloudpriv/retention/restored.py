@@ -10,6 +10,7 @@ from typing import Final
 
 from sqlalchemy import select
 
+from cloudpriv.audit import checkpoints
 from cloudpriv.audit import log as audit_log
 from cloudpriv.audit.tables import Checkpoint
 from cloudpriv.platform import watch
@@ -68,4 +69,4 @@ def _why_behind(tx: Tx, objects: ObjectStore) -> str | None:
 def _lacks_newest_checkpoint(tx: Tx, objects: ObjectStore) -> bool:
     query = select(Checkpoint.log, Checkpoint.size).order_by(Checkpoint.log.desc(), Checkpoint.size.desc()).limit(1)
     newest = tx.session.execute(query).one_or_none()
-    return newest is not None and not objects.has(audit_log.checkpoint_key(*newest))
+    return newest is not None and not objects.has(checkpoints.checkpoint_key(*newest))

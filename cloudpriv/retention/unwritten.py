@@ -12,7 +12,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, exists, literal, select, true, tuple_
 
-from cloudpriv.audit import certificates, log
+from cloudpriv.audit import certificates, checkpoints
 from cloudpriv.audit.canonical import canonical
 from cloudpriv.audit.tables import Certificate, Checkpoint
 from cloudpriv.platform.actor import OPERATOR
@@ -42,12 +42,12 @@ def put_back(plane: Plane, objects: ObjectStore, clock: Now) -> None:
     for entry in _entries(plane, objects, clock):
         ledger.store(objects, entry)
     for row in _checkpoints(plane, objects, clock):
-        objects.put_new(log.checkpoint_key(row.log, row.size), row.note.encode())
+        objects.put_new(checkpoints.checkpoint_key(row.log, row.size), row.note.encode())
     with plane.transaction(OPERATOR, clock(), read_only=True) as tx:
         newest = select(Checkpoint.log, Checkpoint.size).order_by(Checkpoint.log.desc(), Checkpoint.size.desc())
         latest = tx.session.execute(newest.limit(1)).mappings().one_or_none()
     if latest is not None:
-        objects.put_new(log.LATEST, json.dumps(dict(latest)).encode())
+        objects.put_new(checkpoints.LATEST, json.dumps(dict(latest)).encode())
 
 
 def _certificates(plane: Plane, objects: ObjectStore, clock: Now) -> Iterator[UUID]:
@@ -67,7 +67,7 @@ def _entries(plane: Plane, objects: ObjectStore, clock: Now) -> Iterator[Entry]:
 def _checkpoints(plane: Plane, objects: ObjectStore, clock: Now) -> Iterator[Checkpoint]:
     with plane.transaction(OPERATOR, clock(), read_only=True) as tx:
         logs = list(tx.session.scalars(select(Checkpoint.log).distinct().order_by(Checkpoint.log)))
-    there = ((number, size) for number in logs for size in log.sizes_in_bucket(objects, number, 0))
+    there = ((number, size) for number in logs for size in checkpoints.sizes_in_bucket(objects, number, 0))
     return _lacking(_rows(plane, clock, Checkpoint, "log", "size"), there, lambda row: (row.log, row.size))
 
 

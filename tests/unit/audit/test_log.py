@@ -8,8 +8,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Engine, text
 from structlog.testing import capture_logs
 
-from cloudpriv.audit import certificates, events, log, merkle, notes, tiles, verification
-from cloudpriv.audit.log import BehindError, LostError, SplitViewError
+from cloudpriv.audit import certificates, checkpoints, events, log, merkle, notes, tiles, verification
+from cloudpriv.audit.checkpoints import BehindError, LostError, SplitViewError
 from cloudpriv.bootstrap import Services
 from cloudpriv.controller import accounts
 from cloudpriv.platform.actor import WORKER
@@ -114,8 +114,8 @@ def test_checkpoints_are_consistent_with_each_other(worker_services: Services, o
 def test_a_checkpoint_lies_in_the_ledgers_bucket_before_it_is_served(worker_services: Services) -> None:
     make_events(worker_services, 4)
     advance(worker_services)
-    assert worker_services.ledger.get(log.checkpoint_key(1, 5)).decode() == newest(worker_services)
-    assert json.loads(worker_services.ledger.get(log.LATEST)) == {"log": 1, "size": 5}
+    assert worker_services.ledger.get(checkpoints.checkpoint_key(1, 5)).decode() == newest(worker_services)
+    assert json.loads(worker_services.ledger.get(checkpoints.LATEST)) == {"log": 1, "size": 5}
 
 
 def test_the_first_entry_tells_of_the_logs_beginning(worker_services: Services, owner_engine: Engine) -> None:
@@ -144,7 +144,7 @@ def test_a_caller_that_dies_before_it_signs_is_made_up_for(worker_services: Serv
     with pytest.raises(Killed):
         log.advance(worker_services.controller, worker_services.ledger, KEY, BASE, dying)
     with transaction(worker_services) as tx:
-        assert log.newest_checkpoint(tx) is None
+        assert checkpoints.newest_checkpoint(tx) is None
     assert advance(worker_services) == 0
     assert head(worker_services).size == 4
 
@@ -166,17 +166,17 @@ def test_a_checkpoint_that_only_the_bucket_knows_is_taken_over(worker_services: 
 def test_another_tree_of_one_size_is_never_signed(worker_services: Services, owner_engine: Engine) -> None:
     make_events(worker_services, 2)
     advance(worker_services)
-    signed = worker_services.ledger.get(log.checkpoint_key(1, 3))
+    signed = worker_services.ledger.get(checkpoints.checkpoint_key(1, 3))
     change(owner_engine, "DELETE FROM checkpoints")
     change(owner_engine, "UPDATE log_tiles SET hashes = sha256('x') || substr(hashes, 33)")
     with pytest.raises(SplitViewError):
         advance(worker_services)
-    assert worker_services.ledger.get(log.checkpoint_key(1, 3)) == signed
+    assert worker_services.ledger.get(checkpoints.checkpoint_key(1, 3)) == signed
     make_events(worker_services, 2)
     with pytest.raises(SplitViewError):
         advance(worker_services)
     assert published(owner_engine) == 0
-    assert list(worker_services.ledger.keys_after("log/1/", "log/1/")) == [log.checkpoint_key(1, 3)]
+    assert list(worker_services.ledger.keys_after("log/1/", "log/1/")) == [checkpoints.checkpoint_key(1, 3)]
 
 
 def test_a_database_beside_anothers_log_signs_nothing(worker_services: Services, database: TestDatabase) -> None:
@@ -303,8 +303,8 @@ def test_no_tree_is_signed_that_does_not_begin_with_the_one_before(worker_servic
             change(owner_engine, statement)
         with pytest.raises(SplitViewError):
             advance(worker_services)
-    assert list(worker_services.ledger.keys_after("log/1/", "log/1/")) == [log.checkpoint_key(1, 301)]
-    assert worker_services.ledger.get(log.checkpoint_key(1, 301)).decode() == signed
+    assert list(worker_services.ledger.keys_after("log/1/", "log/1/")) == [checkpoints.checkpoint_key(1, 301)]
+    assert worker_services.ledger.get(checkpoints.checkpoint_key(1, 301)).decode() == signed
 
 
 def test_a_tree_whose_upper_tiles_are_not_of_the_lower_ones_is_not_signed(
@@ -327,15 +327,15 @@ def test_a_checkpoint_that_differs_between_database_and_bucket_stops_the_log(
 ) -> None:
     make_events(worker_services, 2)
     advance(worker_services)
-    signed = worker_services.ledger.get(log.checkpoint_key(1, 3))
+    signed = worker_services.ledger.get(checkpoints.checkpoint_key(1, 3))
     make_events(worker_services, 1)
-    worker_services.ledger.delete_below(log.checkpoint_key(1, 3))
+    worker_services.ledger.delete_below(checkpoints.checkpoint_key(1, 3))
     with pytest.raises(LostError):
         advance(worker_services)
-    worker_services.ledger.put(log.checkpoint_key(1, 3), b"another")
+    worker_services.ledger.put(checkpoints.checkpoint_key(1, 3), b"another")
     with pytest.raises(SplitViewError):
         advance(worker_services)
-    worker_services.ledger.put(log.checkpoint_key(1, 3), signed)
+    worker_services.ledger.put(checkpoints.checkpoint_key(1, 3), signed)
     change(owner_engine, "UPDATE checkpoints SET note = 'another'")
     with pytest.raises(SplitViewError):
         advance(worker_services)

@@ -6,7 +6,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Engine
 
-from cloudpriv.audit import certificates, log, merkle, notes, tiles, verification
+from cloudpriv.audit import certificates, checkpoints, merkle, notes, tiles, verification
 from cloudpriv.audit.merkle import ProofError
 from cloudpriv.bootstrap import Services
 from cloudpriv.platform.actor import WORKER
@@ -148,7 +148,7 @@ def test_a_changed_event_is_found_also_where_the_service_has_signed_it(
     with transaction(worker_services) as tx:
         root = merkle.root(704, tiles.reader(tx, 1))
     signed = notes.sign(notes.Checkpoint(ORIGIN, 704, root).text, ORIGIN, KEY)
-    worker_services.ledger.put(log.checkpoint_key(1, 704), signed.encode())
+    worker_services.ledger.put(checkpoints.checkpoint_key(1, 704), signed.encode())
     assert faults(worker_services) == [
         f"{ORIGIN}: leaves 0 to 400 are not what was signed for size 401",
         f"{ORIGIN}: leaves 401 to 701 are not what was signed for size 702",
@@ -228,9 +228,9 @@ def test_a_changed_log_is_found(
 
 
 def test_another_checkpoint_in_the_bucket_is_found(worker_services: Services, logged: list[str]) -> None:
-    worker_services.ledger.put(log.checkpoint_key(1, 704), b"another")
+    worker_services.ledger.put(checkpoints.checkpoint_key(1, 704), b"another")
     assert faults(worker_services) == [f"{ORIGIN}: the ledger's bucket holds another checkpoint of size 704"]
-    worker_services.ledger.delete_below(log.checkpoint_key(1, 704))
+    worker_services.ledger.delete_below(checkpoints.checkpoint_key(1, 704))
     assert faults(worker_services) == [f"{ORIGIN}: the ledger's bucket lacks the checkpoint of size 704"]
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Engine, text
 
-from cloudpriv.audit import log
+from cloudpriv.audit import checkpoints, log
 from cloudpriv.bootstrap import Services
 from cloudpriv.controller import accounts
 from cloudpriv.platform.actor import OPERATOR
@@ -262,7 +262,7 @@ def test_a_log_that_the_bucket_knows_more_of_is_followed_by_another_once(
     with owner_engine.begin() as connection:
         size = connection.scalar(text("UPDATE logs SET size = size - 1 RETURNING size + 1"))
         connection.execute(text("DELETE FROM checkpoints"))
-    services.ledger.put(log.checkpoint_key(1, size or 0), b"signed before the restore")
+    services.ledger.put(checkpoints.checkpoint_key(1, size or 0), b"signed before the restore")
     assert look(services).log_behind
     run(worker_services)
     run(worker_services)

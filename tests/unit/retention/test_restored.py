@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from cloudpriv.audit import log
+from cloudpriv.audit import checkpoints
 from cloudpriv.bootstrap import Services
 from cloudpriv.platform.actor import OPERATOR
 from cloudpriv.platform.errors import NotFoundError, RestoredError
@@ -65,13 +65,13 @@ def test_a_checkpoint_that_the_bucket_lost_is_put_back(worker_services: Services
     for _ in range(3):
         make_events(worker_services, 1)
         advance(worker_services)
-    sizes = list(log.sizes_in_bucket(worker_services.ledger, 1, 0))
+    sizes = list(checkpoints.sizes_in_bucket(worker_services.ledger, 1, 0))
     for lost in (sizes[0], sizes[2]):
-        worker_services.ledger.delete_below(log.checkpoint_key(1, lost))
+        worker_services.ledger.delete_below(checkpoints.checkpoint_key(1, lost))
     with pytest.raises(RestoredError, match="lacks"):
         require_replayed(worker_services)
     replay_all(worker_services)
-    assert list(log.sizes_in_bucket(worker_services.ledger, 1, 0)) == sizes
+    assert list(checkpoints.sizes_in_bucket(worker_services.ledger, 1, 0)) == sizes
     require_replayed(worker_services)
 
 
