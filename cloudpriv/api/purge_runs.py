@@ -12,7 +12,7 @@ from cloudpriv.api.runtime import runtime
 from cloudpriv.api.schemas import PageArgs, Strict, UtcTime, after_id, page, page_of
 from cloudpriv.platform.actor import SERVICES
 from cloudpriv.platform.db import Tx
-from cloudpriv.retention import guards, runs
+from cloudpriv.retention import approval, guards, runs
 from cloudpriv.retention.tables import PurgeRun
 
 blueprint: Final = Blueprint("purge_runs", __name__, url_prefix="/v1/purge-runs", description="Plans of erasures, approved.")
@@ -74,7 +74,7 @@ def approve_run(tx: Tx, run_id: UUID) -> Any:
 
     Where the guards find more now than `findings` showed, that is added and the run stays `waiting`: approve it again.
     """
-    return _answer(runs.approve(tx, runtime().services.terms(tx), run_id))
+    return _answer(approval.approve(tx, runtime().services.terms(tx), run_id))
 
 
 def _answer(row: PurgeRun) -> Any:

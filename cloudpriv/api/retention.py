@@ -15,7 +15,7 @@ from cloudpriv.api.runtime import runtime
 from cloudpriv.api.schemas import PageArgs, Strict, UtcTime, after, after_id, page, page_of
 from cloudpriv.platform.actor import SERVICES
 from cloudpriv.platform.db import Tx
-from cloudpriv.retention import due, purge, runs
+from cloudpriv.retention import approval, due, purge, runs
 from cloudpriv.retention.due import DueAccount
 from cloudpriv.retention.steps import STEPS
 from cloudpriv.retention.tables import Purge
@@ -138,7 +138,7 @@ def read_purge(tx: Tx, purge_id: UUID) -> Any:
 @purges.alt_response(409, description="It does not wait, or was planned by this client.")
 def approve_purge(tx: Tx, purge_id: UUID) -> Any:
     """Let one erasure go ahead that the guards stopped; not for whoever planned it. Others of its run go on waiting."""
-    return _started(runs.approve_purge(tx, runtime().services.terms(tx), purge_id))
+    return _started(approval.approve_purge(tx, runtime().services.terms(tx), purge_id))
 
 
 def _started(row: Purge) -> Any:

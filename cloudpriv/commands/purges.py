@@ -11,7 +11,7 @@ import click
 from cloudpriv.bootstrap import Services
 from cloudpriv.commands.context import as_json, fail, operating, report, report_one, require_replayed, services
 from cloudpriv.platform.actor import SERVICES
-from cloudpriv.retention import due, plans, runs, verdicts
+from cloudpriv.retention import approval, due, plans, runs, verdicts
 from cloudpriv.retention import purge as purges
 from cloudpriv.retention.tables import OPEN, PurgeRun
 
@@ -72,7 +72,7 @@ def approve(ctx: click.Context, run_id: UUID, json_output: bool) -> None:
     """Let a plan go ahead that the guards stopped; not for whoever made it."""
     with services(ctx, "worker") as built:
         with operating(built) as tx:
-            run = runs.approve(tx, built.terms(tx), run_id)
+            run = approval.approve(tx, built.terms(tx), run_id)
         shown = _shown(built, run)
     _report([shown], json_output)
     if not json_output:

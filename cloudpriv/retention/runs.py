@@ -1,4 +1,4 @@
-"""Runs: what falls due by the policy is planned together, judged by the guards, and approved where they object.
+"""Runs: what falls due by the policy is planned together, and judged by the guards.
 
 A run belongs to one service. A dry run is kept as `proposed`: nobody carries it out, and `execute` judges it anew. Erasures
 that were asked for need no run: their holder's word is their reason.
@@ -14,9 +14,9 @@ from sqlalchemy.orm import aliased
 
 from cloudpriv.audit import events
 from cloudpriv.controller import accounts
-from cloudpriv.platform.actor import SERVICES, Actor
+from cloudpriv.platform.actor import SERVICES
 from cloudpriv.platform.db import Tx
-from cloudpriv.platform.errors import ConflictError, NotDueError, NotFoundError, SecondPersonNeededError
+from cloudpriv.platform.errors import ConflictError, NotDueError, NotFoundError
 from cloudpriv.platform.ids import new_id
 from cloudpriv.policy.register import Policy
 from cloudpriv.retention import due, guards, notices
@@ -93,7 +93,7 @@ def execute(tx: Tx, terms: Terms, run_id: UUID) -> PurgeRun:
 
     Raises NotFoundError, ConflictError for a run that is not proposed any more.
     """
-    run = _locked(tx, run_id)
+    run = locked(tx, run_id)
     if run.status != "proposed":
         raise ConflictError(f"This plan is {run.status} already.")
     run.planned_by, run.planned_at = tx.actor.name, tx.now  # whoever executes it answers for it, and does not approve it too
@@ -102,50 +102,10 @@ def execute(tx: Tx, terms: Terms, run_id: UUID) -> PurgeRun:
     findings = guards.inspect(tx, terms, run.service, found)
     _judge(tx, terms, run, findings)
     _withdraw(tx, run_id, except_for=[account.account_id for account in found])
-    _release(tx, run, "proposed")
+    release(tx, run, "proposed")
     run.accounts = len(found)
     events.record(tx, "purge_run.execute", subject_id=run_id)
     return run
-
-
-def approve(tx: Tx, terms: Terms, run_id: UUID) -> PurgeRun:
-    """Let a run go ahead that the guards stopped; where they find more than was shown, it goes on waiting with that too.
-
-    Raises NotFoundError, ConflictError for one that does not wait, SecondPersonNeededError for whoever planned it.
-    """
-    run = _locked(tx, run_id)
-    if run.status != "waiting":
-        raise ConflictError(f"This plan does not wait for approval: it is {run.status}.")
-    _check_second_person(tx.actor, run)
-    unseen = _unseen(tx, terms, run)
-    if unseen:
-        run.findings = [*run.findings, *(finding.as_json() for finding in unseen)]
-        events.record(tx, "purge_run.stop", subject_id=run_id)
-        return run
-    run.status, run.approved_by, run.approved_at = "approved", tx.actor.name, tx.now
-    guards.trust(tx, terms, run.service)
-    _release(tx, run, "waiting")
-    events.record(tx, "purge_run.approve", subject_id=run_id)
-    return run
-
-
-def approve_purge(tx: Tx, terms: Terms, purge_id: UUID) -> Purge:
-    """Let one erasure of a stopped run go ahead, and leave the others waiting. Raises as `approve` does."""
-    query = select(Purge).where(Purge.purge_id == purge_id)
-    purge = tx.session.scalar(query.with_for_update())
-    if purge is None or tx.actor.service not in (None, purge.service):
-        raise NotFoundError
-    if purge.status != "waiting" or purge.run_id is None:
-        raise ConflictError(f"This erasure does not wait for approval: it is {purge.status}.")
-    run = tx.session.get_one(PurgeRun, purge.run_id)
-    _check_second_person(tx.actor, run)
-    unseen = _unseen(tx, terms, run)
-    if unseen:
-        raise ConflictError(f"The guards find more than when it was planned: {', '.join(each.guard for each in unseen)}.")
-    purge.status, purge.lease_until = "planned", tx.now + LEASE
-    tx.wake.append(("purge", purge_id))
-    events.record(tx, "purge.approve", account_id=purge.account_id, subject_id=purge_id)
-    return purge
 
 
 def read_run(tx: Tx, run_id: UUID) -> PurgeRun:
@@ -173,6 +133,26 @@ def list_runs(tx: Tx, *, after: UUID | None, limit: int) -> list[PurgeRun]:
 def open_purge(tx: Tx, account_id: UUID) -> Purge | None:
     """The account's purge that is neither done, cancelled, nor only proposed."""
     return tx.session.scalars(select(Purge).where(Purge.account_id == account_id, Purge.status.in_(OPEN))).one_or_none()
+
+
+def locked(tx: Tx, run_id: UUID) -> PurgeRun:
+    """A run of the caller's service, that nobody else changes until this transaction ends. Raises NotFoundError."""
+    run = tx.session.scalar(select(PurgeRun).where(PurgeRun.run_id == run_id).with_for_update())
+    if run is None or tx.actor.service not in (None, run.service):
+        raise NotFoundError
+    return run
+
+
+def release(tx: Tx, run: PurgeRun, former: str) -> None:
+    """Let the run's purges follow its status."""
+    status = "planned" if run.status == "approved" else "waiting"
+    statement = update(Purge).where(Purge.run_id == run.run_id, Purge.status == former)
+    changed = statement.values(status=status, lease_until=tx.now + LEASE).returning(Purge.purge_id, Purge.account_id)
+    action = "purge.plan" if former == "proposed" else "purge.approve"
+    for number, (purge_id, account_id) in enumerate(tx.session.execute(changed).all()):
+        events.record(tx, action, account_id=account_id, subject_id=purge_id)
+        if status == "planned" and number < WOKEN_AT_ONCE:
+            tx.wake.append(("purge", purge_id))
 
 
 def _begin(tx: Tx, terms: Terms, service: str, chosen: Sequence[DueAccount], *, proposed: bool = False) -> PurgeRun:
@@ -238,18 +218,6 @@ def _row(tx: Tx, account_id: UUID, service: str) -> dict[str, Any]:
     }
 
 
-def _release(tx: Tx, run: PurgeRun, former: str) -> None:
-    """Let the run's purges follow its status."""
-    status = "planned" if run.status == "approved" else "waiting"
-    statement = update(Purge).where(Purge.run_id == run.run_id, Purge.status == former)
-    changed = statement.values(status=status, lease_until=tx.now + LEASE).returning(Purge.purge_id, Purge.account_id)
-    action = "purge.plan" if former == "proposed" else "purge.approve"
-    for number, (purge_id, account_id) in enumerate(tx.session.execute(changed).all()):
-        events.record(tx, action, account_id=account_id, subject_id=purge_id)
-        if status == "planned" and number < WOKEN_AT_ONCE:
-            tx.wake.append(("purge", purge_id))
-
-
 def _withdraw(tx: Tx, run_id: UUID, *, except_for: Sequence[UUID]) -> None:
     """Cancel what was proposed and is not due any more, or that another plan has taken up."""
     other = aliased(Purge)
@@ -257,24 +225,6 @@ def _withdraw(tx: Tx, run_id: UUID, *, except_for: Sequence[UUID]) -> None:
     statement = update(Purge).where(Purge.run_id == run_id, Purge.status == "proposed")
     gone = statement.where(Purge.account_id.not_in(except_for) | taken).values(status="cancelled", finished_at=tx.now)
     tx.session.execute(gone, execution_options={"synchronize_session": False})
-
-
-def _locked(tx: Tx, run_id: UUID) -> PurgeRun:
-    run = tx.session.scalar(select(PurgeRun).where(PurgeRun.run_id == run_id).with_for_update())
-    if run is None or tx.actor.service not in (None, run.service):
-        raise NotFoundError
-    return run
-
-
-def _unseen(tx: Tx, terms: Terms, run: PurgeRun) -> list[Finding]:
-    """What speaks against any run now and did not when this one was planned: nobody has looked at it."""
-    seen = {finding["guard"] for finding in run.findings}
-    return [finding for finding in guards.look_around(tx, terms, run.service) if finding.guard not in seen]
-
-
-def _check_second_person(actor: Actor, run: PurgeRun) -> None:
-    if actor.kind == "worker" or actor.name == run.planned_by:
-        raise SecondPersonNeededError
 
 
 def _by_service(found: Iterable[DueAccount]) -> list[tuple[str, list[DueAccount]]]:

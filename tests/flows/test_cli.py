@@ -16,7 +16,7 @@ from cloudpriv.audit import events
 from cloudpriv.bootstrap import Services
 from cloudpriv.cli import main
 from cloudpriv.platform.actor import OPERATOR
-from cloudpriv.retention import runs
+from cloudpriv.retention import approval
 from tests import factories
 from tests.purges import clear_the_way
 from tests.stack import TestDatabase
@@ -158,7 +158,7 @@ def test_a_plan_that_the_guards_stop_waits_for_somebody_else(
     mine = operator("purge", "approve", plan["plan"])
     assert (mine.exit_code, "somebody other" in mine.stderr) == (1, True)
     with factories.transaction(services, factories.BOSS, services.clock()) as tx:
-        runs.approve(tx, services.terms(tx), UUID(plan["plan"]))
+        approval.approve(tx, services.terms(tx), UUID(plan["plan"]))
     (done,) = operator.json("purge", "run", plan["plan"], "--execute")
     assert (done["approved_by"], len(done["erased"])) == (factories.BOSS.name, 1)
     assert [each["status"] for each in operator.json("purge", "list")] == ["approved"]

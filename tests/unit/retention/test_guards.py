@@ -15,7 +15,7 @@ from cloudpriv.platform.errors import ConflictError
 from cloudpriv.policy.periods import parse_period
 from cloudpriv.policy.register import Policy
 from cloudpriv.policy.succession import Policies
-from cloudpriv.retention import due, guards, runs
+from cloudpriv.retention import approval, due, guards, runs
 from cloudpriv.retention import purge as purges
 from cloudpriv.retention.guards import QUIET, Clocks, Terms
 from cloudpriv.retention.tables import PurgeRun
@@ -161,7 +161,7 @@ def test_a_jump_stands_until_somebody_approves(services: Services, owner_engine:
     make_due(services, owner_engine, now=later)
     assert plan(services, at(terms(services), later)).status == "waiting", "the next day's run is stopped as well"
     with transaction(services, BOSS, later) as tx:
-        runs.approve(tx, at(terms(services), later), stopped.run_id)
+        approval.approve(tx, at(terms(services), later), stopped.run_id)
     make_due(services, owner_engine, now=later)
     assert set(found(plan(services, at(terms(services), later)))) == set()
 
@@ -251,7 +251,7 @@ def test_what_was_planned_yesterday_or_approved_counts_no_more(services: Service
     make_due(services, owner_engine, 2)
     waiting = plan(services, terms(services, accounts=1))
     with transaction(services, BOSS) as tx:
-        runs.approve(tx, terms(services), waiting.run_id)
+        approval.approve(tx, terms(services), waiting.run_id)
     make_due(services, owner_engine)
     assert plan(services, terms(services, accounts=1)).status == "approved", "somebody has looked at the two"
     make_due(services, owner_engine, now=NOW + DAY)
@@ -269,7 +269,7 @@ def test_an_approval_covers_only_what_was_shown(services: Services, owner_engine
     shorter = replace(at(terms(services), later, boot=Boot("test", 60.0)), policy=with_period(services.policy, "P6Y"))
     for status in ("waiting", "approved"):
         with transaction(services, BOSS, later) as tx:
-            looked_at = runs.approve(tx, shorter, waiting.run_id)
+            looked_at = approval.approve(tx, shorter, waiting.run_id)
         assert set(found(looked_at)) == {"too_many", "clock_jump", "period_shorter"}
         assert looked_at.status == status, "the second time all of it was shown"
 
@@ -281,7 +281,7 @@ def test_one_erasure_is_not_approved_past_what_was_shown(services: Services, own
         purge_id = runs.plan_account(tx, terms(services), untold).purge_id
     late = at(terms(services), NOW, database=NOW - DAY)
     with transaction(services, BOSS) as tx, pytest.raises(ConflictError, match="clocks_apart"):
-        runs.approve_purge(tx, late, purge_id)
+        approval.approve_purge(tx, late, purge_id)
 
 
 def test_an_event_of_a_host_whose_clock_is_ahead_is_no_traffic(services: Services, owner_engine: Engine) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import Engine, text
 from cloudpriv.bootstrap import Services
 from cloudpriv.platform.actor import WORKER, Actor
 from cloudpriv.platform.errors import ConflictError, NotFoundError, SecondPersonNeededError
-from cloudpriv.retention import plans, purge, runs
+from cloudpriv.retention import approval, plans, purge, runs
 from cloudpriv.retention.tables import PurgeRun
 from tests.factories import BACKEND, BOSS, NOW, make_account, make_device, make_person, transaction
 from tests.purges import LONG_AGO, clear_the_way, let_it_age, plan, purge_of, run, terms
@@ -125,9 +125,9 @@ def test_nothing_that_waits_is_carried_out(services: Services, worker_services: 
 def test_only_a_second_person_approves(services: Services, owner_engine: Engine, actor: Actor) -> None:
     waiting, [purge_id, _] = stopped(services, owner_engine)
     with transaction(services, actor) as tx, pytest.raises(SecondPersonNeededError):
-        runs.approve(tx, terms(services), waiting.run_id)
+        approval.approve(tx, terms(services), waiting.run_id)
     with transaction(services, actor) as tx, pytest.raises(SecondPersonNeededError):
-        runs.approve_purge(tx, terms(services), purge_id)
+        approval.approve_purge(tx, terms(services), purge_id)
     assert purge_of(services, purge_id).status == "waiting"
 
 
@@ -138,22 +138,22 @@ def test_whoever_executes_a_dry_run_of_another_does_not_approve_it(services: Ser
     with transaction(services, BOSS) as tx:
         assert runs.execute(tx, terms(services, accounts=1), proposed.run_id).status == "waiting"
     with transaction(services, BOSS) as tx, pytest.raises(SecondPersonNeededError):
-        runs.approve(tx, terms(services), proposed.run_id)
+        approval.approve(tx, terms(services), proposed.run_id)
     with transaction(services, BACKEND) as tx:
-        assert runs.approve(tx, terms(services), proposed.run_id).status == "approved"
+        assert approval.approve(tx, terms(services), proposed.run_id).status == "approved"
 
 
 def test_an_approved_run_goes_ahead_whole(services: Services, worker_services: Services, owner_engine: Engine) -> None:
     waiting, purges = stopped(services, owner_engine)
     with transaction(services, BOSS) as tx:
-        approved = runs.approve(tx, terms(services), waiting.run_id)
+        approved = approval.approve(tx, terms(services), waiting.run_id)
         assert sorted(tx.wake) == sorted(("purge", each) for each in purges)
     assert (approved.status, approved.approved_by, approved.approved_at) == ("approved", BOSS.name, NOW)
     for purge_id in purges:
         run(worker_services, purge_id)
         assert purge_of(services, purge_id).status == "done"
     with transaction(services, BOSS) as tx, pytest.raises(ConflictError, match="does not wait"):
-        runs.approve(tx, terms(services), waiting.run_id)
+        approval.approve(tx, terms(services), waiting.run_id)
 
 
 def test_one_erasure_of_a_stopped_run_can_be_approved_alone(
@@ -161,12 +161,12 @@ def test_one_erasure_of_a_stopped_run_can_be_approved_alone(
 ) -> None:
     _, [chosen, other] = stopped(services, owner_engine)
     with transaction(services, BOSS) as tx:
-        runs.approve_purge(tx, terms(services), chosen)
+        approval.approve_purge(tx, terms(services), chosen)
     run(worker_services, chosen)
     run(worker_services, other)
     assert [purge_of(services, each).status for each in (chosen, other)] == ["done", "waiting"]
     with transaction(services, BOSS) as tx, pytest.raises(ConflictError):
-        runs.approve_purge(tx, terms(services), chosen)
+        approval.approve_purge(tx, terms(services), chosen)
 
 
 def test_an_approved_account_with_new_traffic_is_not_erased(
@@ -174,7 +174,7 @@ def test_an_approved_account_with_new_traffic_is_not_erased(
 ) -> None:
     waiting, purges = stopped(services, owner_engine)
     with transaction(services, BOSS) as tx:
-        runs.approve(tx, terms(services), waiting.run_id)
+        approval.approve(tx, terms(services), waiting.run_id)
     with owner_engine.begin() as connection:
         connection.execute(text("UPDATE accounts SET last_traffic_at = :now"), {"now": NOW})
     for purge_id in purges:
@@ -198,10 +198,10 @@ def test_another_service_sees_and_approves_nothing(services: Services, owner_eng
     stranger = Actor("client", str(uuid4()), "intesis")
     with transaction(services, stranger) as tx:
         for call in (
-            lambda: runs.approve(tx, terms(services), waiting.run_id),
-            lambda: runs.approve_purge(tx, terms(services), purge_id),
+            lambda: approval.approve(tx, terms(services), waiting.run_id),
+            lambda: approval.approve_purge(tx, terms(services), purge_id),
             lambda: runs.read_run(tx, waiting.run_id),
-            lambda: runs.approve(tx, terms(services), uuid4()),
+            lambda: approval.approve(tx, terms(services), uuid4()),
         ):
             with pytest.raises(NotFoundError):
                 call()
