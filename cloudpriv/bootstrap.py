@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from redis import Redis
 
-from cloudpriv.config import PREFIX, PROCESSOR_PREFIX, WITHOUT, PlaneSettings, ProcessorSettings, Settings
+from cloudpriv.config import PREFIX, PROCESSOR_PREFIX, PlaneSettings, ProcessorSettings, Settings
+from cloudpriv.config.checks import WITHOUT
 from cloudpriv.platform import clock, db, jobs, keys, objectstore
 from cloudpriv.platform.certificate import Certificate, load_certificate
 from cloudpriv.platform.db import Plane, Tx

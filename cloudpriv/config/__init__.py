@@ -4,22 +4,16 @@ Every setting is one field of `Settings`: `CLOUDPRIV_` and its name in capitals,
 process reads them with `load`; nothing else looks at the environment.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
-from ipaddress import ip_network
-from pathlib import Path
 from typing import Any, Literal, TypeVar
-from urllib.parse import urlsplit
 
 from environs import Env, EnvValidationError, validate
-from limits import parse
-from marshmallow import ValidationError
 
-from cloudpriv.platform import breached, mail
+from cloudpriv.config import checks
 
 PREFIX = "CLOUDPRIV_"
 PROCESSOR_PREFIX = "CLOUDPRIV_PROCESSOR_"
-WITHOUT = "none"  # said where an installation has no processor plane, so that nobody forgets to name it
 Role = Literal["api", "worker", "migration"]
 DATABASE_SETTING: dict[Role, str] = {
     "api": "DATABASE_URL",
@@ -47,75 +41,6 @@ class SettingsError(Exception):
     """Settings are missing or malformed; the text is one line that names each of them."""
 
 
-def _url(*schemes: str) -> Callable[[str], None]:
-    def check(value: str) -> None:
-        if urlsplit(value).scheme not in schemes:
-            raise ValidationError(f"must be a URL that begins with {' or '.join(s + '://' for s in schemes)}")
-
-    return check
-
-
-def _smtp_server(value: str) -> None:
-    try:
-        mail.check_url(value)
-    except ValueError:
-        raise ValidationError("must be smtp:// or smtps://[user:password@]host[:port]") from None
-
-
-def _address(value: str) -> None:
-    try:
-        mail.check_address(value)
-    except ValueError:
-        raise ValidationError("must be one e-mail address, without a name") from None
-
-
-def _eraser(value: str) -> None:
-    if value != WITHOUT:
-        _url("postgresql+psycopg")(value)
-
-
-def _networks(value: str) -> None:
-    try:
-        for text in filter(None, value.split(",")):
-            ip_network(text.strip())
-    except ValueError:
-        raise ValidationError("must be networks such as 10.20.0.0/16, with commas between them") from None
-
-
-def _rate(value: str) -> None:
-    try:
-        parse(value)
-    except ValueError:
-        raise ValidationError("must be a rate such as 60/minute") from None
-
-
-def _listen(value: str) -> None:
-    host, _, port = value.rpartition(":")
-    if not (host and port.isascii() and port.isdigit() and int(port) < 65536):
-        raise ValidationError("must be an address and a port, such as 127.0.0.1:8080")
-
-
-def _file(value: str) -> None:
-    if not Path(value).is_file():
-        raise ValidationError("names no readable file")
-
-
-def _hash_list(value: str) -> None:
-    try:
-        breached.check_file(Path(value))
-    except OSError:
-        raise ValidationError("names no readable file") from None
-    except ValueError as fault:
-        raise ValidationError(
-            f"must be SHA-1 hashes in order, each with its count, as Have I Been Pwned has them: {fault}"
-        ) from None
-
-
-def _folder(value: str) -> None:
-    if not Path(value).is_dir():
-        raise ValidationError("names no folder")
-
-
 def _setting(doc: str, kind: str = "str", default: Any = MISSING, check: Any = None, only: Role | None = None) -> Any:
     """`only` names the role that reads the setting: to every other process it is None."""
     metadata = {"doc": doc, "kind": kind, "default": default, "check": check, "only": only}
@@ -132,28 +57,28 @@ class PlaneSettings:
     database_url: str = _setting(
         "PostgreSQL of this plane, as the role of this process: `…_DATABASE_URL` for the API, `…_WORKER_DATABASE_URL` for "
         "workers, `…_MIGRATION_DATABASE_URL` for `db upgrade`",
-        check=_url("postgresql+psycopg"),
+        check=checks.url("postgresql+psycopg"),
     )
     redis_url: str = _setting(
-        "Redis or Valkey of this plane: job queue and rate limits", check=_url("redis", "rediss", "unix")
+        "Redis or Valkey of this plane: job queue and rate limits", check=checks.url("redis", "rediss", "unix")
     )
-    s3_endpoint: str | None = _setting("S3 endpoint; unset for AWS", default=None, check=_url("http", "https"))
+    s3_endpoint: str | None = _setting("S3 endpoint; unset for AWS", default=None, check=checks.url("http", "https"))
     s3_region: str = _setting("S3 region", default="eu-north-1")
     s3_access_key_id: str | None = _setting("S3 access key; unset for the instance's own role", default=None)
     s3_secret_access_key: str | None = _setting("S3 secret key; unset for the instance's own role", default=None)
-    keyring_file: str = _setting("Key-encryption keys of this plane (JSON, see docs/keys.md)", check=_file)
+    keyring_file: str = _setting("Key-encryption keys of this plane (JSON, see docs/keys.md)", check=checks.file)
     kms_key_id: str | None = _setting(
         "AWS KMS key that wraps the keyring's entries; unset when they are plain", default=None
     )
-    kms_endpoint: str | None = _setting("AWS KMS endpoint; unset for AWS", default=None, check=_url("http", "https"))
+    kms_endpoint: str | None = _setting("AWS KMS endpoint; unset for AWS", default=None, check=checks.url("http", "https"))
     policy_file: str | None = _setting(
-        "Privacy policy in force, as TOML; unset for the one of 30 March 2023", default=None, check=_file
+        "Privacy policy in force, as TOML; unset for the one of 30 March 2023", default=None, check=checks.file
     )
     next_policy_file: str | None = _setting(
         "Privacy policy that comes after it: announced until the day of its `valid_from`, and in force from then on, also "
         "without a restart (see docs/production.md)",
         default=None,
-        check=_file,
+        check=checks.file,
     )
     web_processes: int = _setting("API processes", kind="int", default=1, check=AT_LEAST_ONE)
     web_threads: int = _setting("Threads in each API process", kind="int", default=8, check=AT_LEAST_ONE)
@@ -168,7 +93,7 @@ class PlaneSettings:
         "Folder of the API's access log, which holds addresses and is erased as the policy says; it needs a schedule on the "
         "same host. Unset, no address is written anywhere",
         default=None,
-        check=_folder,
+        check=checks.folder,
     )
     log_level: str = _setting("Lowest level that is logged", default="INFO",
                               check=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR"]))  # fmt: skip
@@ -183,20 +108,20 @@ class Settings(PlaneSettings):
         "Bucket of the erasure ledger and of signed checkpoints; outside whatever backs up and restores the database"
     )
     signing_key_file: str | None = _setting(
-        "Ed25519 private key (PEM, PKCS 8) that signs access tokens; needed by the API", default=None, check=_file
+        "Ed25519 private key (PEM, PKCS 8) that signs access tokens; needed by the API", default=None, check=checks.file
     )
     proof_key_file: str | None = _setting(
         "Ed25519 private key (PEM, PKCS 8) that signs certificates, checkpoints and archives; needed by workers and the "
         "schedule",
         default=None,
-        check=_file,
+        check=checks.file,
     )
     issuer: str = _setting("Public base URL of the API; `iss` of access tokens", default="http://127.0.0.1:8080",
-                           check=_url("http", "https"))  # fmt: skip
-    bind: str = _setting("Address and port that `serve` listens on", default="127.0.0.1:8080", check=_listen)
-    rate_limit: str = _setting("Requests of one client", default="6000/minute", check=_rate)
+                           check=checks.url("http", "https"))  # fmt: skip
+    bind: str = _setting("Address and port that `serve` listens on", default="127.0.0.1:8080", check=checks.listen)
+    rate_limit: str = _setting("Requests of one client", default="6000/minute", check=checks.rate)
     verify_rate_limit: str = _setting(
-        "Password checks and hints of one account from one client", default="60/minute", check=_rate
+        "Password checks and hints of one account from one client", default="60/minute", check=checks.rate
     )
     argon2_time_cost: int = _setting(
         "Argon2id passes (RFC 9106 low-memory profile)", kind="int", default=3, check=AT_LEAST_ONE
@@ -210,7 +135,7 @@ class Settings(PlaneSettings):
         "List of breached passwords, in which no new password may be: SHA-1 hashes in order, one `HASH:COUNT` a line, as "
         "Have I Been Pwned has them to download (see docs/production.md). Read by the API; unset, this is not checked",
         default=None,
-        check=_hash_list,
+        check=checks.hash_list,
         only="api",
     )
     purge_automatically: bool = _setting(
@@ -234,20 +159,20 @@ class Settings(PlaneSettings):
         "Server that takes our mail: `smtp://[user:password@]host[:port]`, by STARTTLS when it offers that, or `smtps://…`; "
         "unset, no mail is sent",
         default=None,
-        check=_smtp_server,
+        check=checks.smtp_server,
     )
     mail_from: str | None = _setting(
-        "Address that our mail comes from; needed with `CLOUDPRIV_SMTP_URL`", default=None, check=_address
+        "Address that our mail comes from; needed with `CLOUDPRIV_SMTP_URL`", default=None, check=checks.address
     )
     privacy_address: str | None = _setting(
         "Address of the privacy staff, who are mailed each day which requests are overdue or nearly due; unset, nobody is",
         default=None,
-        check=_address,
+        check=checks.address,
     )
     eraser_database_url: str | None = _setting(
         "PostgreSQL of the processor plane as the role `cloudpriv_eraser`, by which an account's log data goes with the "
         "account; or `none` where there is no processor plane. Read by workers and the schedule, which need it",
-        check=_eraser,
+        check=checks.eraser,
         only="worker",
     )
 
@@ -261,28 +186,30 @@ class ProcessorSettings(PlaneSettings):
         "Public Ed25519 key (PEM) of the controller plane's access tokens: by it owners are known who make tokens of this "
         "plane, and vendor's tokens are known and refused; needed by the API",
         default=None,
-        check=_file,
+        check=checks.file,
     )
     token_issuer: str = _setting("`iss` of those access tokens: the controller API's public base URL",
-                                 default="http://127.0.0.1:8080", check=_url("http", "https"))  # fmt: skip
+                                 default="http://127.0.0.1:8080", check=checks.url("http", "https"))  # fmt: skip
     certificate_file: str | None = _setting(
         "RSA private key and X.509 certificate (PEM) that sign answers to OpenDSR requests; without it there is no OpenDSR",
         default=None,
-        check=_file,
+        check=checks.file,
     )
     opendsr_callback_networks: str = _setting(
         "Networks that OpenDSR callbacks may reach beside public addresses, there also without TLS; such as `10.20.0.0/16`, "
         "with commas between several",
         default="",
-        check=_networks,
+        check=checks.networks,
     )
-    url: str = _setting("Public base URL of this plane's API", default="http://127.0.0.1:8081", check=_url("http", "https"))
-    bind: str = _setting("Address and port that `serve` listens on", default="127.0.0.1:8081", check=_listen)
-    rate_limit: str = _setting("Requests of one token", default="6000/minute", check=_rate)
+    url: str = _setting(
+        "Public base URL of this plane's API", default="http://127.0.0.1:8081", check=checks.url("http", "https")
+    )
+    bind: str = _setting("Address and port that `serve` listens on", default="127.0.0.1:8081", check=checks.listen)
+    rate_limit: str = _setting("Requests of one token", default="6000/minute", check=checks.rate)
     teller_database_url: str | None = _setting(
         "PostgreSQL of the controller plane as the role `cloudpriv_teller`, which may say when an account had traffic and "
         "nothing else. Read by workers and the schedule, which need it",
-        check=_url("postgresql+psycopg"),
+        check=checks.url("postgresql+psycopg"),
         only="worker",
     )
 
