@@ -22,7 +22,7 @@ from cloudpriv.api.schemas import NO_NUL, PageArgs, Strict, UtcTime, after, afte
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import ForbiddenError, InvalidError
 from cloudpriv.processor.order_tables import LogDeletion
-from cloudpriv.processor.orders import instructions
+from cloudpriv.processor.orders import instructions, support
 from cloudpriv.processor.orders.exports import FORMATS
 from cloudpriv.processor.orders.instructions import KINDS, Instruction, Wanted
 from cloudpriv.processor.query import formats, reading
@@ -56,7 +56,7 @@ def _by_running_instruction(view: Callable[..., Any]) -> Callable[..., Any]:
                 return view(instruction_id=instruction_id)
             except InvalidError:
                 with transaction() as tx:
-                    instructions.require_running(tx, instruction_id)
+                    support.require_running(tx, instruction_id)
                 raise
         except ForbiddenError:
             runtime().refuse(NOT_RUNNING)
@@ -189,7 +189,7 @@ def _opened(query: dict[str, Any], instruction_id: UUID, position: Position | No
     this = call()
     begins = [each for each in (query["from_"], None if position is None else position[0]) if each is not None]
     with transaction() as tx:
-        opened = instructions.open_to_support(tx, instruction_id, _asked(query))
+        opened = support.open_to_support(tx, instruction_id, _asked(query))
         selection = opened.narrowed(query["device"], query["tag"], max(begins, default=None), query["to"])
         account_id = opened.account.row.account_id
         found = reading.snapshot_of(tx, opened.account, selection)

@@ -28,6 +28,7 @@ from cloudpriv.processor.accounts import OpenedLogAccount
 from cloudpriv.processor.order_tables import LogExport
 from cloudpriv.processor.query import formats, naming, reading
 from cloudpriv.processor.query.formats import Names
+from cloudpriv.processor.storage import frames
 from cloudpriv.processor.storage.chunks import Selection
 from cloudpriv.processor.tables import LogAccount, LogGarbage
 from cloudpriv.processor.tasks import Now, Task
@@ -36,8 +37,6 @@ KIND: Final = "export"
 RULE: Final = "log_exports"
 FORMATS: Final = ("csv", "ndjson", "parquet")
 MEDIA_TYPES: Final = {"csv": "text/csv", "ndjson": "application/x-ndjson", "parquet": "application/vnd.apache.parquet"}
-FRAME: Final = 1024 * 1024  # bytes that are sealed together
-SEALING: Final = 28  # bytes that a sealed frame is longer
 TOLD_EVERY: Final = timedelta(seconds=2)  # how far it came
 
 
@@ -83,19 +82,8 @@ class Archive:
 
     def content(self, objects: ObjectStore) -> Iterator[bytes]:
         """The file. Raises NotFoundError once it is erased, BusyError, KeyFault for one that was altered or cut."""
-        _, chunks = objects.get_stream(self.row.object_key)
-        left, number = self.row.size or 0, 0
-        held = bytearray()
-        while left:
-            length = min(left, FRAME)
-            while len(held) < length + SEALING:
-                more = next(chunks, b"")
-                if not more:
-                    raise KeyFault("an archive is cut short")
-                held += more
-            yield self.key.open_object(_name(self.row.object_key, number), bytes(held[: length + SEALING]))
-            del held[: length + SEALING]
-            left, number = left - length, number + 1
+        _, parts = objects.get_stream(self.row.object_key)
+        yield from frames.opened(self.key, self.row.object_key, self.row.size or 0, parts)
 
 
 def order(tx: Tx, account: OpenedLogAccount, kind: str, selection: Selection, trigger_id: UUID | None = None) -> LogExport:
@@ -169,7 +157,7 @@ def carry_out(plane: Plane, objects: ObjectStore, policy: Policy, task: Task, cl
     try:
         content = _content(attempt, _tables(attempt, objects))
         objects.put_stream(
-            attempt.row.object_key, sealed(attempt.key, attempt.row.object_key, content), confirm=attempt.tell
+            attempt.row.object_key, frames.sealed(attempt.key, attempt.row.object_key, content), confirm=attempt.tell
         )
         _finish(attempt, "ready", policy)
     except (_OvertakenError, NotFoundError):
@@ -201,12 +189,6 @@ def expire_all(plane: Plane, objects: ObjectStore, account_id: UUID, clock: Now)
         keys = tx.session.scalars(garbage.where(LogGarbage.object_key.startswith(_prefix_of(account_id)))).all()
     for key in keys:  # whose rows go when garbage is removed
         objects.delete_below(key)
-
-
-def sealed(key: DataKey, object_key: str, content: Iterator[bytes]) -> Iterator[bytes]:
-    """What `Archive.content` opens again: sealed frames, each but the last of FRAME bytes."""
-    for number, frame in enumerate(_frames(content)):
-        yield key.seal_object(_name(object_key, number), frame)
 
 
 def _begin(plane: Plane, task: Task, clock: Now) -> _Attempt | None:
@@ -242,17 +224,6 @@ def _content(attempt: _Attempt, tables: Iterator[pa.Table]) -> Iterator[bytes]:
         yield part
 
 
-def _frames(parts: Iterator[bytes]) -> Iterator[bytes]:
-    held = bytearray()
-    for part in parts:
-        held += part
-        while len(held) >= FRAME:
-            yield bytes(held[:FRAME])
-            del held[:FRAME]
-    if held:
-        yield bytes(held)
-
-
 def _finish(attempt: _Attempt, status: str, policy: Policy) -> None:
     with attempt.plane.transaction(WORKER, attempt.clock()) as tx:
         row = attempt.locked(tx)
@@ -282,10 +253,6 @@ def _prefix_of(account_id: UUID) -> str:
 
 def _object_key(account_id: UUID) -> str:
     return f"{_prefix_of(account_id)}{new_id()}"
-
-
-def _name(object_key: str, number: int) -> str:
-    return f"{object_key}#{number}"
 
 
 def _as_json(selection: Selection) -> dict[str, Any]:

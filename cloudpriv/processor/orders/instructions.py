@@ -1,11 +1,10 @@
 """What the customer instructs the vendor to do with its log data (GDPR Article 28(3)(a)), and what that opens.
 
-`support_read` lets the vendor's support read what it names until its time is over or it is withdrawn: the only way in which
-the vendor reads log data, with no other for emergencies. `delete` and `export` are carried out once, by a worker.
+`support_read` lets the vendor's support read what it names until its time is over or it is withdrawn (`support`). `delete`
+and `export` are carried out once, by a worker.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 from uuid import UUID
@@ -13,14 +12,13 @@ from uuid import UUID
 from sqlalchemy import select
 
 from cloudpriv.platform.db import Tx, database_time
-from cloudpriv.platform.errors import ConflictError, FieldError, ForbiddenError, InvalidError, NotFoundError, StaleError
+from cloudpriv.platform.errors import ConflictError, FieldError, InvalidError, NotFoundError, StaleError
 from cloudpriv.platform.ids import new_id
 from cloudpriv.processor import accounts, events, tokens
 from cloudpriv.processor.accounts import OpenedLogAccount
 from cloudpriv.processor.order_tables import INSTRUCTION, LogDeletion, LogExport, LogInstruction
 from cloudpriv.processor.orders import deletions, exports, scope
 from cloudpriv.processor.orders.scope import Names, Scope
-from cloudpriv.processor.query import formats, naming
 from cloudpriv.processor.storage.chunks import Selection
 
 Kind = Literal["support_read", "delete", "export"]
@@ -65,24 +63,6 @@ class Instruction:
     def version(self) -> int:
         """It changes once, when it is withdrawn."""
         return 1 if self.row.withdrawn_at is None else 2
-
-
-@dataclass(frozen=True)
-class Opened:
-    """What a running instruction opens to support: selected points of an account, of tags with these names."""
-
-    account: OpenedLogAccount
-    selection: Selection
-    names: formats.Names
-
-    def narrowed(self, device: str | None, tag: str | None, since: datetime | None, until: datetime | None) -> Selection:
-        """Of what is asked for, what is opened; names that are not opened are as good as ones that are not there."""
-        tag_ids = [
-            tag_id for tag_id, called in self.names.items() if device in (None, called[0]) and tag in (None, called[1])
-        ]
-        latest = max((each for each in (self.selection.since, since) if each is not None), default=None)
-        earliest = min((each for each in (self.selection.until, until) if each is not None), default=None)
-        return replace(self.selection, tag_ids=tag_ids, since=latest, until=earliest)
 
 
 def give(tx: Tx, account_id: UUID, wanted: Wanted) -> Instruction:
@@ -180,39 +160,30 @@ def withdraw_all(tx: Tx) -> int:
     return len(rows)
 
 
-def open_to_support(tx: Tx, instruction_id: UUID, asked: Sequence[str] = ()) -> Opened:
-    """What this instruction lets the acting client of the vendor read now; that it reads is told to the customer.
-
-    `asked` are the names of what it narrows that by, which is told too. Raises as `require_running`.
-    """
-    row, account = require_running(tx, instruction_id)
-    selection = _selected(Scope(row.device_id, row.tag_id), row.since, row.before)
-    names = naming.names_of(tx, account, selection.device_ids)
-    if row.tag_id is not None:
-        names = {row.tag_id: names[row.tag_id]}
-    events.record(
-        tx, "points.read", account_id=row.account_id, subject_id=row.device_id, instruction_id=instruction_id, fields=asked
-    )
-    return Opened(account, selection, names)
+def selected(about: Scope, since: datetime | None, before: datetime | None) -> Selection:
+    """The points of a device or tag between two times."""
+    device_ids = None if about.device_id is None else [about.device_id]
+    tag_ids = None if about.tag_id is None else [about.tag_id]
+    return Selection(device_ids, tag_ids, since, before)
 
 
-def require_running(tx: Tx, instruction_id: UUID) -> tuple[LogInstruction, OpenedLogAccount]:
-    """The instruction that lets the acting client of the vendor read now. Raises ForbiddenError unless it runs.
+def detail_of(account: OpenedLogAccount, row: LogInstruction) -> dict[str, Any]:
+    """What the row has sealed: note, format, service."""
+    return account.key.open(row.instruction_id, INSTRUCTION, row.detail)
 
-    It runs from when it was given until its time is over by the faster of the clocks of host and database: a clock that was
-    put back brings none to life again. A client of another service than the account's is refused too.
-    """
-    found = LogInstruction.instruction_id == instruction_id
-    row = tx.session.scalar(select(LogInstruction).where(found, LogInstruction.kind == "support_read"))
-    if row is None or _status(row, None, _faster(tx)) != "running":
-        raise ForbiddenError
-    try:
-        account = accounts.find_account(tx, row.account_id)
-    except NotFoundError:  # it is being erased
-        raise ForbiddenError from None
-    if _detail(account, row)["service"] != tx.actor.service:
-        raise ForbiddenError
-    return row, account
+
+def status_of(row: LogInstruction, outcome: LogDeletion | LogExport | None, now: datetime) -> Status:
+    """Where an instruction stands at `now`."""
+    if row.withdrawn_at is not None:
+        return "withdrawn"
+    if row.kind == "support_read":
+        return "running" if row.until is not None and row.given_at <= now < row.until else "over"
+    return CAME_TO[outcome.status] if outcome is not None else "done"
+
+
+def faster_clock(tx: Tx) -> datetime:
+    """What time it is by the faster of the clocks of host and database: what was over once does not begin again."""
+    return max(tx.now, database_time(tx)).astimezone(UTC)
 
 
 def _check(wanted: Wanted, now: datetime) -> None:
@@ -247,15 +218,9 @@ def _ordered(tx: Tx, account: OpenedLogAccount, instruction_id: UUID, wanted: Wa
             trigger_id=instruction_id,
         ).deletion_id
     if wanted.format is not None:
-        selection = _selected(about, wanted.since, wanted.before)
+        selection = selected(about, wanted.since, wanted.before)
         return exports.order(tx, account, wanted.format, selection, instruction_id).export_id
     return None
-
-
-def _selected(about: Scope, since: datetime | None, before: datetime | None) -> Selection:
-    device_ids = None if about.device_id is None else [about.device_id]
-    tag_ids = None if about.tag_id is None else [about.tag_id]
-    return Selection(device_ids, tag_ids, since, before)
 
 
 def _find(tx: Tx, account_id: UUID, instruction_id: UUID, *, lock: bool = False) -> LogInstruction:
@@ -266,16 +231,9 @@ def _find(tx: Tx, account_id: UUID, instruction_id: UUID, *, lock: bool = False)
 
 
 def _shown(tx: Tx, account: OpenedLogAccount, row: LogInstruction, names: Names) -> Instruction:
-    detail, outcome = _detail(account, row), _outcome(tx, row)
-    called = names.of(Scope(row.device_id, row.tag_id))
-    return Instruction(
-        row=row, note=detail["note"], format=detail["format"], status=_status(row, outcome, _faster(tx)), outcome=outcome,
-        **called,
-    )  # fmt: skip
-
-
-def _detail(account: OpenedLogAccount, row: LogInstruction) -> dict[str, Any]:
-    return account.key.open(row.instruction_id, INSTRUCTION, row.detail)
+    detail, outcome = detail_of(account, row), _outcome(tx, row)
+    status, called = status_of(row, outcome, faster_clock(tx)), names.of(Scope(row.device_id, row.tag_id))
+    return Instruction(row=row, note=detail["note"], format=detail["format"], status=status, outcome=outcome, **called)
 
 
 def _outcome(tx: Tx, row: LogInstruction) -> LogDeletion | LogExport | None:
@@ -283,16 +241,3 @@ def _outcome(tx: Tx, row: LogInstruction) -> LogDeletion | LogExport | None:
         return None
     key = (row.account_id, row.outcome_id)
     return tx.session.get(LogDeletion, key) if row.kind == "delete" else tx.session.get(LogExport, key)
-
-
-def _status(row: LogInstruction, outcome: LogDeletion | LogExport | None, now: datetime) -> Status:
-    if row.withdrawn_at is not None:
-        return "withdrawn"
-    if row.kind == "support_read":
-        return "running" if row.until is not None and row.given_at <= now < row.until else "over"
-    return CAME_TO[outcome.status] if outcome is not None else "done"
-
-
-def _faster(tx: Tx) -> datetime:
-    """What time it is by the faster of the clocks of host and database: what was over once does not begin again."""
-    return max(tx.now, database_time(tx)).astimezone(UTC)

@@ -24,6 +24,7 @@ from cloudpriv.processor.order_tables import LogExport, LogRequest
 from cloudpriv.processor.orders import exports
 from cloudpriv.processor.query import formats
 from cloudpriv.processor.query.formats import Names
+from cloudpriv.processor.storage import frames
 from cloudpriv.processor.subjects.identities import Subject
 
 FORMAT: Final = "ndjson"
@@ -86,8 +87,8 @@ def write(objects: ObjectStore, archive: Archive, content: Iterable[tuple[bytes,
     """Store the archive in constant memory, whole or not at all. Raises BusyError, and what `confirm` raises to stop it."""
     if archive.earlier is not None:
         objects.delete_below(archive.earlier)
-    frames = exports.sealed(archive.key, archive.object_key, _measured(archive, content))
-    objects.put_stream(archive.object_key, frames, confirm=confirm)
+    sealed = frames.sealed(archive.key, archive.object_key, _measured(archive, content))
+    objects.put_stream(archive.object_key, sealed, confirm=confirm)
 
 
 def told_first(tx: Tx, account: OpenedLogAccount, subject: Subject, names: Names) -> list[dict[str, str]]:

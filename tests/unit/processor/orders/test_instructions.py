@@ -16,8 +16,9 @@ from cloudpriv.platform.clock import utc_now
 from cloudpriv.platform.errors import BusyError, ConflictError, ForbiddenError, InvalidError, NotFoundError, StaleError
 from cloudpriv.platform.ids import new_id
 from cloudpriv.processor.order_tables import LogDeletion, LogExport, LogInstruction
-from cloudpriv.processor.orders import instructions
-from cloudpriv.processor.orders.instructions import Instruction, Kind, Opened, Wanted
+from cloudpriv.processor.orders import instructions, support
+from cloudpriv.processor.orders.instructions import Instruction, Kind, Wanted
+from cloudpriv.processor.orders.support import Opened
 from cloudpriv.processor.storage.chunks import Selection
 from cloudpriv.processor.tables import LogAccount, LogEvent
 from tests.logdata import carry_out, log_transaction, make_log_account, reader_actor
@@ -49,9 +50,9 @@ def read(processor: ProcessorServices, given: Instruction, now: datetime = NOW) 
         return instructions.read(tx, given.row.account_id, given.row.instruction_id)
 
 
-def opened(processor: ProcessorServices, given: Instruction, now: datetime = NOW, support: Actor = SUPPORT) -> Opened:
-    with log_transaction(processor, support, now) as tx:
-        return instructions.open_to_support(tx, given.row.instruction_id)
+def opened(processor: ProcessorServices, given: Instruction, now: datetime = NOW, actor: Actor = SUPPORT) -> Opened:
+    with log_transaction(processor, actor, now) as tx:
+        return support.open_to_support(tx, given.row.instruction_id)
 
 
 def withdraw(processor: ProcessorServices, given: Instruction, version: int = 1) -> None:
@@ -75,7 +76,7 @@ def test_a_running_instruction_opens_what_it_names(processor: ProcessorServices,
 def test_without_an_instruction_nothing_opens(processor: ProcessorServices, account_id: UUID) -> None:
     given = give(processor, account_id)
     with pytest.raises(ForbiddenError), log_transaction(processor, SUPPORT, NOW) as tx:
-        instructions.open_to_support(tx, new_id())
+        support.open_to_support(tx, new_id())
     for kind, more in (("delete", {"device": "pump-1"}), ("export", {"format": "csv"})):
         other = give(processor, account_id, Wanted(kind, **more))  # type: ignore[arg-type]  # of the two kinds
         with pytest.raises(ForbiddenError):
@@ -140,7 +141,7 @@ def test_a_withdrawn_instruction_opens_nothing_from_then_on(processor: Processor
 def test_support_of_another_service_reads_nothing(processor: ProcessorServices, account_id: UUID, service: Any) -> None:
     given = give(processor, account_id)
     with pytest.raises(ForbiddenError):
-        opened(processor, given, support=replace(SUPPORT, service=service))
+        opened(processor, given, actor=replace(SUPPORT, service=service))
 
 
 def test_an_account_that_is_erased_opens_nothing(processor: ProcessorServices, processor_owner: Engine,
