@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, select
 
 from cloudpriv.audit import events
 from cloudpriv.controller import directory
-from cloudpriv.controller.tables import PROFILE, Account, AccountKey
+from cloudpriv.controller.tables import PROFILE, Account, AccountKey, Person
 from cloudpriv.platform.actor import HOLDER, Service
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import (
@@ -40,6 +40,7 @@ TO_CHANGE: Final = (
     .join(AccountKey, AccountKey.account_id == Account.account_id)
     .where(Account.account_id == bindparam("account_id"), Account.status != "purging")
     .with_for_update(of=Account, key_share=True)
+    .execution_options(populate_existing=True)
 )
 
 
@@ -146,6 +147,7 @@ def find_account(tx: Tx, account_id: UUID, *, lock: bool = False) -> OpenedAccou
     """The account if the actor may see it. Raises NotFoundError.
 
     With `lock` its row is held against ingest, purge and other changes, and may be changed; without, it is a copy to read.
+    What this transaction read before of its people is then read anew: who held the lock before may have changed it.
     """
     _check_own(tx, account_id)
     found = _row_to_change(tx, account_id) if lock else _row_to_read(tx, account_id)
@@ -226,8 +228,23 @@ def _check_own(tx: Tx, account_id: UUID) -> None:
 
 
 def _row_to_change(tx: Tx, account_id: UUID) -> tuple[Account, StoredKey] | None:
+    held: set[UUID] = tx.session.info.setdefault("held_accounts", set())
     found = tx.session.execute(TO_CHANGE, {"account_id": account_id}).one_or_none()
+    if account_id not in held:
+        _read_anew(tx, account_id)
+        held.add(account_id)
     return None if found is None else (found[0], found[1])
+
+
+def _read_anew(tx: Tx, account_id: UUID) -> None:
+    """Read those of the account's people anew who were read before; whoever is gone is found no more."""
+    seen = [each for each in tx.session.identity_map.values() if isinstance(each, Person) and each.account_id == account_id]
+    if not seen:
+        return
+    query = select(Person).where(Person.account_id == account_id).execution_options(populate_existing=True)
+    there = set(tx.session.scalars(query.where(Person.person_id.in_([each.person_id for each in seen]))))
+    for row in set(seen) - there:
+        tx.session.expunge(row)
 
 
 def _row_to_read(tx: Tx, account_id: UUID) -> tuple[Account, StoredKey] | None:

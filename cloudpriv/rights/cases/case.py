@@ -100,7 +100,8 @@ def tied_to(tx: Tx, case: Case) -> list[Case]:
         SubjectRequest.duplicate_of == case.row.request_id,
         SubjectRequest.status.in_(states.OPEN),
     )
-    rows = tx.session.scalars(query.order_by(SubjectRequest.request_id).with_for_update())
+    query = query.order_by(SubjectRequest.request_id).with_for_update()
+    rows = tx.session.scalars(query.execution_options(populate_existing=True))
     return [Case(case.account, row) for row in rows]
 
 
@@ -132,7 +133,8 @@ def _running(tx: Tx, case: Case) -> SubjectRequest | None:
         SubjectRequest.status.in_(states.RUNNING),
         SubjectRequest.duplicate_of.is_(None),
     )
-    found = tx.session.scalars(query.order_by(SubjectRequest.request_id).with_for_update())
+    query = query.order_by(SubjectRequest.request_id).with_for_update()
+    found = tx.session.scalars(query.execution_options(populate_existing=True))
     return next((each for each in found if _asks_the_same(tx, case, each)), None)
 
 
