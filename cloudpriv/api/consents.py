@@ -46,6 +46,7 @@ class ConsentList(Strict):
 @blueprint.route("", methods=["GET"])
 @endpoint("privacy:read")
 @blueprint.response(200, ConsentList)
+@blueprint.alt_response(409, description="The account is being erased: send nothing.")
 @blueprint.alt_response(423, description="The data of the account or the person may not be used: send nothing.")
 def list_consents(tx: Tx, account_id: UUID, person_id: UUID) -> Any:
     """List how a person's consents stand now, with the headers that mail needs which rests on them."""

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, exists, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from cloudpriv.audit import events
 from cloudpriv.controller import accounts, idempotency
-from cloudpriv.controller.tables import PERSON_IDENTITY, Person
+from cloudpriv.controller.tables import PERSON_IDENTITY, Account, Person
 from cloudpriv.platform.db import Tx, violated_constraint
 from cloudpriv.platform.errors import ConflictError, NotFoundError, PersonRestrictedError
 from cloudpriv.platform.ids import new_id
@@ -179,6 +179,16 @@ def restricted_among(tx: Tx, account_id: UUID) -> set[UUID]:
     return set(tx.session.scalars(query))
 
 
+def kept_by_restriction() -> ColumnElement[bool]:
+    """That an account is not to be erased: data of somebody in it is restricted, who may need it for legal claims.
+
+    GDPR Article 18(1)(b) and (c). About what was restricted before an account's closing began, its asker or staff decided.
+    """
+    undecided = or_(Account.closing_since.is_(None), Person.restriction_asked_at > Account.closing_since)
+    there = Person.account_id == Account.account_id, Person.erasure_requested_at.is_(None)
+    return exists().where(*there, Person.restricted_at.is_not(None), undecided).correlate(Account)
+
+
 def owners_of(tx: Tx, account_id: UUID) -> list[UUID]:
     """The account's owners, but for whom only a legal hold keeps."""
     query = select(Person.person_id).where(Person.account_id == account_id, Person.role == "owner")
@@ -188,6 +198,11 @@ def owners_of(tx: Tx, account_id: UUID) -> list[UUID]:
 def open_identity(key: DataKey, row: Person) -> dict[str, Any]:
     """The person's identity document, all members present."""
     return {**EMPTY, **key.open(row.person_id, PERSON_IDENTITY, row.identity)}
+
+
+def address_of(key: DataKey, row: Person) -> str:
+    """Where the person gets mail; empty where there is no address."""
+    return open_identity(key, row)["email"] or ""
 
 
 def _row(tx: Tx, account_id: UUID, person_id: UUID) -> Person:

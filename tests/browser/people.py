@@ -174,8 +174,10 @@ def _ask_consents(site: Site, asker: Visitor) -> tuple[DataKey, dict[str, str]]:
         for purpose in ("product_news", "surveys"):
             consents.ask(tx, site.policy, asker.account_id, asker.person_id, purpose, language="en")
         key = accounts.find_account(tx, asker.account_id).key
+        address = people.address_of(key, people.find_person(tx, asker.account_id, asker.person_id))
         asked = {row.purpose: row.consent_id for row in history.rows_of(tx, asker.account_id, asker.person_id)}
-    return key, {name: consent_links.confirmation(site.url, key, each).rpartition("/")[2] for name, each in asked.items()}
+    links = {name: consent_links.confirmation(site.url, key, each, address) for name, each in asked.items()}
+    return key, {name: link.rpartition("/")[2] for name, link in links.items()}
 
 
 def _change_their_mind(site: Site, asker: Visitor) -> None:

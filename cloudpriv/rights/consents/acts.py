@@ -68,12 +68,13 @@ class ConsentEvent:
 def state_of(tx: Tx, url: str, account_id: UUID, person_id: UUID) -> list[ConsentState]:
     """How a person's consents stand now, audited as one read. `url` is the portal's public base URL.
 
-    Raises NotFoundError, and AccountRestrictedError to a sender while the account's or person's data may not be used.
+    Raises NotFoundError, and to a sender AccountRestrictedError or AccountClosingError while the account's or person's data
+    may not be used.
     """
     account, person = accounts.find_account(tx, account_id), people.find_person(tx, account_id, person_id)
     _check_reader(tx, person_id)
-    if HOLDER not in tx.actor.scopes and (accounts.is_restricted(account.row) or person.restricted_at is not None):
-        raise AccountRestrictedError
+    if HOLDER not in tx.actor.scopes:
+        _check_may_send(account.row, person)
     rows = consent_history.rows_of(tx, account_id, person_id)
     events.record(tx, "consent.read", account_id=account_id, subject_id=person_id)
     found = []
@@ -112,7 +113,7 @@ def ask(tx: Tx, policy: Policy, account_id: UUID, person_id: UUID, purpose: str,
     InvalidError without an address, AccountRestrictedError, AccountClosingError.
     """
     _check_self(tx, person_id)
-    history = consent_history.locked(tx, account_id, person_id, purpose)
+    history = consent_history.locked(tx, account_id, person_id, purpose, giving=True)
     consent_history.check_may_give(history)
     told = consent_records.offer(policy, history.account.row.service, purpose, language)
     _check_address(history)
@@ -167,6 +168,12 @@ def expire(tx: Tx, policy: Policy, *, limit: int, unreadable: set[UUID] | None =
             log.error("consent_not_expired", account=str(account_id), fault=KeyFault.__name__)
             failed.add(account_id)
     return len(found)
+
+
+def _check_may_send(account: Account, person: Person) -> None:
+    if accounts.is_restricted(account) or person.restricted_at is not None:
+        raise AccountRestrictedError
+    accounts.check_writable(account)
 
 
 def _withdraw(tx: Tx, policy: Policy, history: History, method: Method) -> None:

@@ -160,9 +160,12 @@ def _event_of(tx: Tx, text: str) -> tuple[ConsentRecord, History]:
     token, seen = _opened(tx, text)
     account = accounts.find_account(seen, token.account_id)
     row = seen.session.get(ConsentRecord, (token.account_id, token.subject_id))
-    if row is None or row.state not in CONFIRMED or not token.confirms(account.key):
+    if row is None or row.state not in CONFIRMED:
         raise NotFoundError
-    return row, consent_history.locked(seen, token.account_id, row.person_id, row.purpose)
+    history = consent_history.locked(seen, token.account_id, row.person_id, row.purpose, giving=row.state == "requested")
+    if not token.confirms(account.key, people.address_of(account.key, history.person)):
+        raise NotFoundError
+    return row, history
 
 
 def _left(tx: Tx, text: str) -> History:

@@ -97,9 +97,12 @@ def rows_of(tx: Tx, account_id: UUID, person_id: UUID, purpose: str | None = Non
     return list(tx.session.scalars(query.order_by(ConsentRecord.purpose, ConsentRecord.number)))
 
 
-def locked(tx: Tx, account_id: UUID, person_id: UUID, purpose: str) -> History:
-    """A person's history of a purpose. Raises NotFoundError, also for an unknown purpose."""
-    account = accounts.find_account(tx, account_id)
+def locked(tx: Tx, account_id: UUID, person_id: UUID, purpose: str, *, giving: bool = False) -> History:
+    """A person's history of a purpose. Raises NotFoundError, also for an unknown purpose.
+
+    For `giving` consent the account is locked, too: what restricts or closes it comes before or after, and not in between.
+    """
+    account = accounts.find_account(tx, account_id, lock=giving)
     person = lock_person(tx, account_id, Person.person_id == person_id)
     if person is None:
         raise NotFoundError

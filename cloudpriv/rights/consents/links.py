@@ -1,8 +1,8 @@
 """Links in mails about consents: each holds ids and 128 bits that nobody can guess, and stands nowhere in the database.
 
 The bits follow from the account's data key, so a link dies with the account's erasure, wherever the mail lies. One that asks
-for a confirmation is good for one event; one that unsubscribes is good for a person and purpose, for good: a mail of last
-year must still let its reader go (RFC 8058).
+for a confirmation is good for one event, while the address that it was mailed to is registered. One that unsubscribes is
+good for a person and purpose, for good: a mail of last year must still let its reader go (RFC 8058).
 """
 
 import base64
@@ -29,9 +29,9 @@ class Token:
     subject_id: UUID
     proof: bytes
 
-    def confirms(self, key: DataKey) -> bool:
-        """Whether it is that of a confirmation of its event."""
-        return hmac.compare_digest(self.proof, _proof(key, CONFIRM, self.subject_id))
+    def confirms(self, key: DataKey, address: str) -> bool:
+        """Whether it is that of a confirmation of its event, mailed to this address."""
+        return hmac.compare_digest(self.proof, _of_address(key, self.subject_id, address))
 
     def unsubscribes_from(self, key: DataKey) -> Purpose | None:
         """The purpose that it unsubscribes its person from; None when it is no such token."""
@@ -39,9 +39,9 @@ class Token:
         return found[0] if found else None
 
 
-def confirmation(url: str, key: DataKey, consent_id: UUID) -> str:
-    """The address of the page where an event is confirmed."""
-    return f"{url.rstrip('/')}/portal/consents/confirm/{_written(key, consent_id, _proof(key, CONFIRM, consent_id))}"
+def confirmation(url: str, key: DataKey, consent_id: UUID, address: str) -> str:
+    """The page where an event is confirmed by whoever reads the mail to `address`, while that is registered."""
+    return f"{url.rstrip('/')}/portal/consents/confirm/{_written(key, consent_id, _of_address(key, consent_id, address))}"
 
 
 def unsubscription(url: str, key: DataKey, person_id: UUID, purpose: Purpose) -> str:
@@ -62,6 +62,10 @@ def read(text: str) -> Token | None:
 
 def _written(key: DataKey, subject_id: UUID, proof: bytes) -> str:
     return base64.urlsafe_b64encode(key.account_id.bytes + subject_id.bytes + proof).decode()
+
+
+def _of_address(key: DataKey, consent_id: UUID, address: str) -> bytes:
+    return _proof(key, f"{CONFIRM}.{address}", consent_id)
 
 
 def _of_purpose(key: DataKey, person_id: UUID, purpose: Purpose) -> bytes:

@@ -7,7 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from cloudpriv import mail_templates
-from cloudpriv.controller import accounts, delivery
+from cloudpriv.controller import accounts, delivery, people
 from cloudpriv.controller.accounts import OpenedAccount
 from cloudpriv.controller.delivery import DroppedError, Letter, Values, Writer
 from cloudpriv.controller.holder_tables import ConsentRecord
@@ -68,12 +68,13 @@ def _event(tx: Tx, mail: Mail, state: State) -> ConsentRecord:
     return row
 
 
-def _to_confirm(_: Tx, post: Post, account: OpenedAccount, row: ConsentRecord) -> Values:
+def _to_confirm(tx: Tx, post: Post, account: OpenedAccount, row: ConsentRecord) -> Values:
     told, ends = texts(row.purpose), (row.at + LASTS).astimezone(UTC)
+    address = people.address_of(account.key, people.find_person(tx, row.account_id, row.person_id))
     return {
         "purpose": told["title"],
         "question": told["question"],
-        "link": consent_links.confirmation(post.url, account.key, row.consent_id),
+        "link": consent_links.confirmation(post.url, account.key, row.consent_id, address),
         "day": ends.date(),
         "time": f"{ends:%H:%M} UTC",
     }

@@ -26,6 +26,7 @@ from tests.exports import run as run_export
 from tests.factories import BACKEND, NOW, make_account, make_person, transaction
 from tests.mailbox import Mailbox
 from tests.stack import TestDatabase, every_row
+from tests.unit.rights.test_closure import close
 
 
 def test_nothing_is_given_before_the_link_of_the_mail_is_confirmed(kim: Kim, mailbox: Mailbox) -> None:
@@ -324,3 +325,11 @@ def test_the_history_is_in_the_export_of_the_account(kim: Kim) -> None:
     found = sorted((each["number"], each["event_state"], each["record"]["event"]["method"]) for each in exported)
     assert found == [(1, "requested", "portal"), (2, "given", "mail_link")]
     assert {each["purpose"] for each in exported} == {NEWS}
+
+
+def test_nobody_is_told_that_mail_may_be_sent_to_an_account_that_closes(services: Services, kim: Kim) -> None:
+    kim.give()
+    close(services, kim.account_id, now=NOW)
+    with pytest.raises(AccountClosingError), transaction(services, BACKEND) as tx:
+        consents.state_of(tx, URL, kim.account_id, kim.person_id)
+    assert kim.stands()[2], "the person themselves sees it"

@@ -4,6 +4,7 @@ import base64
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from cloudpriv.platform.errors import (
     GoneError,
     NotFoundError,
 )
+from cloudpriv.rights import effects
 from cloudpriv.rights.consents import acts as consents
 from cloudpriv.rights.consents import doors
 from cloudpriv.rights.consents import links as consent_links
@@ -196,3 +198,19 @@ def test_an_erased_person_leaves_no_consent_and_their_links_find_nothing(kim: Ki
     assert every_row(owner_engine)["consent_records"] == []
     with transaction(kim.services) as tx, pytest.raises(NotFoundError):
         doors.unsubscribe(tx, kim.services.policy, token)
+
+
+def test_a_link_that_was_mailed_to_a_former_address_confirms_nothing(services: Services, kim: Kim) -> None:
+    kim.ask()
+    kim.post()
+    link = kim.link()
+    with transaction(services, kim.actor) as tx:
+        effects.rectify_person(tx, kim.account_id, kim.person_id, 1, {"email": "new@example.com"}, restricted=True)
+    with pytest.raises(NotFoundError):
+        kim.confirm(link)
+    assert kim.stands()[0] == "requested"
+    kim.ask(now=NOW + timedelta(hours=1))
+    kim.post(NOW + timedelta(hours=1))
+    assert kim.link() != link
+    kim.confirm(now=NOW + timedelta(hours=1))
+    assert kim.stands(now=NOW + timedelta(hours=1))[0] == "given"
