@@ -21,6 +21,7 @@ from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.db import Plane, Tx
 from cloudpriv.platform.errors import NotFoundError
 from cloudpriv.platform.ids import new_id
+from cloudpriv.platform.keys import KeyFault
 from cloudpriv.platform.renewal import renewed
 from cloudpriv.rights.tables import Export
 
@@ -94,8 +95,16 @@ class Lease:
 def claim(plane: Plane, export_id: UUID, clock: Callable[[], datetime]) -> Lease | None:
     """Take an export that is open and that nobody works on; None when there is none, or its account is being erased.
 
-    An export whose workers died ATTEMPTS times is given up. Raises BusyError.
+    An export whose workers died ATTEMPTS times is given up. Raises BusyError, and KeyFault, which is an attempt too.
     """
+    try:
+        return _claim(plane, export_id, clock)
+    except KeyFault:
+        _count_unreadable(plane, export_id, clock())
+        raise
+
+
+def _claim(plane: Plane, export_id: UUID, clock: Callable[[], datetime]) -> Lease | None:
     now = clock()
     with plane.transaction(WORKER, now) as tx:
         account_id = tx.session.scalar(select(Export.account_id).where(Export.export_id == export_id))
@@ -112,6 +121,18 @@ def claim(plane: Plane, export_id: UUID, clock: Callable[[], datetime]) -> Lease
         export.progress = 0
         export.lease_owner, export.lease_until = new_id(), now + LEASE
         return Lease(plane, clock, account_id, export_id, export.lease_owner)
+
+
+def _count_unreadable(plane: Plane, export_id: UUID, now: datetime) -> None:
+    """An account whose key does not open: nobody can lock it as others do, and staff is to hear of it at last."""
+    with plane.transaction(WORKER, now) as tx:
+        query = select(Export).where(Export.export_id == export_id, *workable(now)).with_for_update(skip_locked=True)
+        export = tx.session.scalar(query)
+        if export is None:
+            return
+        export.attempts, export.lease_until = export.attempts + 1, now + LEASE
+        if export.attempts >= ATTEMPTS:
+            give_up(tx, export, "internal")
 
 
 def workable(now: datetime) -> tuple[ColumnElement[bool], ...]:
