@@ -211,6 +211,7 @@ def restart_export(tx: Tx, request_id: UUID) -> KnownRequest:
     case = find(tx, request_id)
     request_exports.check_restart(tx, case.row)
     request_exports.start(tx, case.row, case.details.get("language", "en"))
+    case.row.version += 1
     return case.known(tx)
 
 

@@ -79,7 +79,7 @@ def begin(tx: Tx, case: Case) -> None:
     """Begin the work; on a copy of the data, the export. Raises ConflictError."""
     case.step(tx, "begin")
     if case.row.type in EXPORTED:
-        request_exports.start(tx, case.row, case.details.get("language", "en"))
+        request_exports.start(tx, case.row, _language(case.details))
 
 
 def tie(tx: Tx, case: Case) -> bool:
@@ -108,9 +108,9 @@ def tied_to(tx: Tx, case: Case) -> list[Case]:
 def succeed(tx: Tx, ended: SubjectRequest, tied: list[Case]) -> None:
     """The eldest takes over, with the export that was to answer all of them; the others are tied to it."""
     heir = tied[0].row
-    heir.duplicate_of = None
-    for each in tied[1:]:
-        each.row.duplicate_of = heir.request_id
+    for each in tied:
+        each.row.duplicate_of = None if each.row is heir else heir.request_id
+        each.row.version += 1
     request_exports.hand_over(tx, ended, heir)
     tx.session.flush()
 
@@ -141,19 +141,28 @@ def _running(tx: Tx, case: Case) -> SubjectRequest | None:
 def _asks_the_same(tx: Tx, case: Case, other: SubjectRequest) -> bool:
     if other.effective_at is not None:  # an account is closed once
         return True
-    if other.extended_at is not None and other.due_on > case.row.due_on:
+    if other.due_on > case.row.due_on:
         return False  # whoever asks now was told nothing of the later day
     if case.row.type in BY_CONTENT:
         return asked(case.details) == asked(open_details(case.account.key, other))
     export = request_exports.latest(tx, other)
-    return export is None or not request_exports.is_slow(tx, export)
+    if export is not None and export.status == "failed":  # it is begun anew
+        return True
+    same = _language(case.details) == _language(open_details(case.account.key, other))
+    return same and (export is None or not request_exports.is_slow(tx, export))
 
 
 def _begin_anew_if_failed(tx: Tx, case: Case, running: SubjectRequest) -> None:
     """Whoever asks again while an export has failed has it begun anew: it is theirs, too."""
     export = request_exports.latest(tx, running)
     if export is not None and export.status == "failed":
-        request_exports.start(tx, running, case.details.get("language", "en"))
+        request_exports.start(tx, running, _language(case.details))
+
+
+def _language(details: Mapping[str, Any]) -> str:
+    """Of the archive's readable page."""
+    language: str = details.get("language", "en")
+    return language
 
 
 def _answering(tx: Tx, row: SubjectRequest) -> Export | None:

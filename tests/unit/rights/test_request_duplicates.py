@@ -194,3 +194,32 @@ def test_nobody_waits_for_one_that_was_put_off_beyond_their_own_day(services: Se
         requests.extend(tx, services.policy, first.row.request_id, "Seventy people are concerned.")
     second = receive(services, account_id, "objection", details={"text": "no"}, now=NOW + timedelta(days=21))
     assert second.row.duplicate_of is None
+
+
+def test_one_that_is_due_earlier_is_not_tied_to_one_that_is_due_later(services: Services, account_id: UUID) -> None:
+    first = receive(services, account_id, "objection", details={"text": "no"})
+    letter = receive(services, account_id, "objection", details={"text": "no"}, received_at=NOW - timedelta(days=28))
+    assert letter.row.due_on < first.row.due_on
+    assert letter.row.duplicate_of is None
+    third = receive(services, account_id, "objection", details={"text": "no"})
+    assert tied(third, first)
+
+
+def test_a_copy_in_another_language_is_another_copy(services: Services, account_id: UUID) -> None:
+    first, second, third = (receive(services, account_id, language=language) for language in ("sv", "fr", "sv"))
+    assert (second.row.duplicate_of, tied(third, first)) == (None, True)
+    assert (first.answer.language, second.answer.language) == ("sv", "fr")
+
+
+def test_the_version_changes_with_what_it_stands_for(services: Services, account_id: UUID, owner_engine: Engine) -> None:
+    first, second, third = (receive(services, account_id) for _ in range(3))
+    versions = [read(services, each).row.version for each in (second, third)]
+    with transaction(services) as tx:
+        requests.withdraw(tx, first.row.request_id)
+    assert read(services, second).row.duplicate_of is None
+    assert tied(read(services, third), second)
+    assert [read(services, each).row.version for each in (second, third)] == [each + 1 for each in versions]
+    fail_exports(owner_engine)
+    with transaction(services) as tx:
+        requests.restart_export(tx, second.row.request_id)
+    assert read(services, second).row.version == versions[0] + 2
