@@ -69,6 +69,8 @@ class Account(ControllerBase):
     last_traffic_at: Mapped[datetime | None] = exported(Category.TRAFFIC, UTC_TIME, nullable=True, name="last_traffic_at")
     # While it is closing: the end of the cooling-off, until which its owner may undo it.
     closes_at: Mapped[datetime | None] = exported(Category.ACCOUNT, UTC_TIME, nullable=True, name="closes_at")
+    # When that was decided, however often its end was put off since.
+    closing_since: Mapped[datetime | None] = withheld(Category.OPERATION, UTC_TIME, nullable=True, why=INTERNAL)
     # By whom its processing is restricted, also while it is closing; and when and why that ends, once it has been decided.
     restricted_for: Mapped[list[str] | None] = exported(
         Category.ACCOUNT, ARRAY(String), nullable=True, name="restricted_for"
@@ -126,6 +128,8 @@ class Person(ControllerBase):
     version: Mapped[int] = withheld(Category.OPERATION, Integer, why=INTERNAL)
     # Since when the processing of this person's data is restricted (GDPR Article 18).
     restricted_at: Mapped[datetime | None] = exported(Category.ACCOUNT, UTC_TIME, nullable=True, name="restricted_at")
+    # When a cause for that came, or came again, last.
+    restriction_asked_at: Mapped[datetime | None] = withheld(Category.OPERATION, UTC_TIME, nullable=True, why=INTERNAL)
     # As of an account.
     restricted_for: Mapped[list[str] | None] = exported(
         Category.ACCOUNT, ARRAY(String), nullable=True, name="restricted_for"

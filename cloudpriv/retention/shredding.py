@@ -9,8 +9,11 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
+from sqlalchemy import select
+
 from cloudpriv.audit import events
 from cloudpriv.controller import log_data as told
+from cloudpriv.controller import people
 from cloudpriv.controller.tables import Account
 from cloudpriv.platform.db import Tx, database_time
 from cloudpriv.policy.register import Policy
@@ -55,7 +58,7 @@ def _may_not_begin(unit: Unit, account: Account, policy: Policy, held: Sequence[
             return True
         purge.rule, purge.policy_version = due.rule_name(policy), policy.version
     kept_whole = any(each.scope == "account" for each in held)
-    if kept_whole or (account.status == "restricted" and purge.trigger != "replay"):
+    if kept_whole or (purge.trigger != "replay" and _is_restricted(tx, account)):
         progress.put_off(unit, held)
         purge.status = "planned"
         return True
@@ -63,6 +66,12 @@ def _may_not_begin(unit: Unit, account: Account, policy: Policy, held: Sequence[
         progress.wait(unit, account.closes_at)  # its owner may still undo it
         return True
     return False
+
+
+def _is_restricted(tx: Tx, account: Account) -> bool:
+    """Whether the account is, or somebody's data in it."""
+    kept = select(Account.account_id).where(Account.account_id == account.account_id, people.kept_by_restriction())
+    return account.status == "restricted" or tx.session.scalar(kept) is not None
 
 
 def _has_to_tell(unit: Unit, stores: Stores, account_id: UUID) -> bool:

@@ -5,7 +5,10 @@ from datetime import date
 from enum import StrEnum
 from uuid import UUID
 
+from sqlalchemy import select
+
 from cloudpriv.audit import events
+from cloudpriv.controller import people
 from cloudpriv.controller.tables import Account
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import NotFoundError
@@ -61,6 +64,8 @@ def _word(tx: Tx, policy: Policy, account: Account) -> tuple[Word, str]:
         return known[account.status]
     if not due.is_due(policy, account, tx.now):
         return Word.FRESH, "it has been used within the period"
+    if tx.session.scalar(select(people.kept_by_restriction()).where(Account.account_id == account.account_id)):
+        return Word.RESTRICTED, "data of somebody in it is restricted (GDPR Article 18)"
     return _word_on_due(tx, policy, account, partly=bool(held))
 
 

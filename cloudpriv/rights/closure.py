@@ -30,6 +30,7 @@ from cloudpriv.retention import runs
 from cloudpriv.retention.tables import OPEN, Purge
 from cloudpriv.rights import requests, restriction
 from cloudpriv.rights.cases import states
+from cloudpriv.rights.cases.details import open_details
 from cloudpriv.rights.post import Post
 from cloudpriv.rights.tables import SubjectRequest
 from cloudpriv.rights.telling import FAREWELL
@@ -54,7 +55,8 @@ def close(tx: Tx, _: Policy, account_id: UUID, request: SubjectRequest) -> datet
         raise AccountClosingError
     ends = tx.now + COOLING_OFF
     account.restricted_for = list(restriction.causes(account)) or None
-    account.status, account.closes_at, account.version = "closing", ends, account.version + 1
+    account.status, account.closes_at, account.closing_since = "closing", ends, tx.now
+    account.version += 1
     request.effective_at = ends
     for person_id in _people(tx, account_id):
         if str(person_id) != tx.actor.id:
@@ -67,19 +69,20 @@ def close(tx: Tx, _: Policy, account_id: UUID, request: SubjectRequest) -> datet
 def undo(tx: Tx, account_id: UUID) -> None:
     """Have the account stay, as it was; whoever asked for its erasure has withdrawn that. Every owner is told.
 
-    Raises NotFoundError, ConflictError for one that is not being closed, AccountClosingError when the time for it is over
-    by the clocks of host and database both.
+    So is what an objection asked for meanwhile, the restriction until it is decided. Raises NotFoundError, ConflictError for
+    one that is not being closed, AccountClosingError when the time for it is over (`is_over`) or its purge is planned.
     """
     account = accounts.find_account(tx, account_id, lock=True).row
     if account.status != "closing":
         raise ConflictError("The account is not being closed.")
-    if account.closes_at is None or _is_over(tx, account.closes_at) or _is_planned(tx, account_id):
+    if account.closes_at is None or _is_planned(tx, account_id) or is_over(tx, account):
         raise AccountClosingError
     account.status = "restricted" if account.restricted_for else "active"
-    account.closes_at, account.version = None, account.version + 1
+    account.closes_at, account.closing_since, account.version = None, None, account.version + 1
     undone = _open_requests(tx, account_id)
     for request_id in undone:
         requests.withdraw(tx, request_id)
+    _restrict_for_objections(tx, account_id)
     events.record(tx, "account.reopen", account_id=account_id)
     _tell_owners(tx, UNDONE, account_id, next(iter(undone), None))
 
@@ -102,6 +105,17 @@ def advance(plane: Plane, policy: Policy, clock: Callable[[], datetime]) -> int:
             found = _plan_over(tx, policy, min(tx.now, now), earliest)
         total += found
     return total
+
+
+def is_over(tx: Tx, account: Account) -> bool:
+    """Whether the time to undo a closing is over, by the clocks of host and database both.
+
+    Not while somebody's restriction holds the erasure up (`people.kept_by_restriction`).
+    """
+    if account.closes_at is None or account.closes_at > min(tx.now, database_time(tx)):
+        return False
+    kept = select(Account.account_id).where(Account.account_id == account.account_id, people.kept_by_restriction())
+    return tx.session.scalar(kept) is None
 
 
 def writers(post: Post) -> Mapping[str, Writer]:
@@ -152,7 +166,8 @@ def _begin_again(tx: Tx, earliest: datetime | None) -> None:
         account.closes_at, account.version = earliest, account.version + 1
         asked = next(iter(_open_requests(tx, account.account_id)), None)
         if asked is not None:
-            tx.session.get_one(SubjectRequest, (account.account_id, asked)).effective_at = earliest
+            row = tx.session.get_one(SubjectRequest, (account.account_id, asked))
+            row.effective_at, row.version = earliest, row.version + 1
         events.record(tx, "account.close", account_id=account.account_id, subject_id=asked)
         _tell_owners(tx, BEGUN, account.account_id, asked)
 
@@ -162,11 +177,9 @@ def _plan_over(tx: Tx, policy: Policy, now: datetime, earliest: datetime | None 
 
     Not where somebody's data was restricted since the closing began: they may need it for legal claims (Article 18(1)).
     """
-    restricted = exists().where(
-        Person.account_id == Account.account_id, Person.restricted_at > Account.closes_at - COOLING_OFF
-    )
     planned = exists().where(Purge.account_id == Account.account_id, Purge.trigger.in_(FINAL), Purge.status.in_(OPEN))
-    query = select(Account).where(Account.status == "closing", Account.closes_at <= now, ~planned, ~restricted)
+    query = select(Account).where(Account.status == "closing", Account.closes_at <= now)
+    query = query.where(~planned, ~people.kept_by_restriction())
     if earliest is not None:  # what another transaction has locked may not have begun again yet
         query = query.where(Account.closes_at >= earliest)
     query = query.order_by(Account.account_id).limit(AT_ONCE)
@@ -177,11 +190,6 @@ def _plan_over(tx: Tx, policy: Policy, now: datetime, earliest: datetime | None 
         _tell_owners(tx, FAREWELL, account.account_id)
         runs.plan_request(tx, policy, account.account_id, account.service, trigger="request", rule=runs.ON_REQUEST)
     return len(found)
-
-
-def _is_over(tx: Tx, closes_at: datetime) -> bool:
-    """A host whose clock is ahead ends no cooling-off early."""
-    return closes_at <= min(tx.now, database_time(tx))
 
 
 def _is_planned(tx: Tx, account_id: UUID) -> bool:
@@ -199,6 +207,21 @@ def _open_requests(tx: Tx, account_id: UUID) -> Sequence[UUID]:
         SubjectRequest.duplicate_of.is_(None),
     )
     return tx.session.scalars(query).all()
+
+
+def _restrict_for_objections(tx: Tx, account_id: UUID) -> None:
+    """What was objected to while the account was closing is restricted from now on, where that was asked for."""
+    key = accounts.find_account(tx, account_id).key
+    query = select(SubjectRequest).where(
+        SubjectRequest.account_id == account_id,
+        SubjectRequest.type == "objection",
+        SubjectRequest.scope == "account",
+        SubjectRequest.status.in_(states.RUNNING),
+        SubjectRequest.duplicate_of.is_(None),
+    )
+    for row in tx.session.scalars(query).all():
+        if open_details(key, row).get("restrict"):
+            restriction.restrict_account(tx, account_id, request_id=row.request_id, cause="objection")
 
 
 def _people(tx: Tx, account_id: UUID) -> list[UUID]:

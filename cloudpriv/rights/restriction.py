@@ -80,7 +80,8 @@ def restrict_person(tx: Tx, account_id: UUID, person_id: UUID, *, request_id: UU
     person = people.find_person(tx, account_id, person_id)
     begun = person.restricted_at is None
     if _add(person, cause or _cause(request_id)):
-        person.restricted_at, person.version = person.restricted_at or tx.now, person.version + 1
+        person.restricted_at, person.restriction_asked_at = person.restricted_at or tx.now, tx.now
+        person.version += 1
         events.record(tx, "person.restrict", account_id=account_id, subject_id=person_id)
     if begun:
         idempotency.forget_person(tx, account, person_id)
@@ -153,7 +154,7 @@ def remove(tx: Tx, row: Account | Person, person_id: UUID | None, cause: str) ->
     if not left:
         row.restriction_ends_at = row.restriction_end_ground = None
         if isinstance(row, Person):
-            row.restricted_at = None
+            row.restricted_at = row.restriction_asked_at = None
         elif row.status == "restricted":
             row.status = "active"
     _record(tx, row.account_id, person_id, "remove" if left else "lift")
@@ -190,9 +191,9 @@ def _end_announced(tx: Tx, row: Account | Person, person_id: UUID | None, ground
 
 
 def _add(row: Account | Person, cause: str) -> bool:
-    """Whether the row changes: an end that was announced is cancelled, and what would have ended then has."""
-    known = () if row.restriction_ends_at is not None else causes(row)
-    if cause in known:
+    """Whether the row changes: an end that was announced is cancelled, also for what would have ended then."""
+    known = causes(row)
+    if cause in known and row.restriction_ends_at is None:
         return False
     row.restricted_for = sorted({*known, cause})
     row.restriction_ends_at = row.restriction_end_ground = None

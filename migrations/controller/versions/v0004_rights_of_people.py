@@ -96,6 +96,7 @@ def _index_trail() -> None:
 def _widen() -> None:
     """What stands was asked for by backends, of whole accounts, and is answered in English as before."""
     op.add_column("accounts", sa.Column("closes_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("accounts", sa.Column("closing_since", sa.DateTime(timezone=True), nullable=True))
     op.add_column("exports", sa.Column("person_id", sa.Uuid(), nullable=True))
     op.add_column("exports", sa.Column("scope", sa.String(), nullable=False, server_default="account"))
     op.add_column("exports", sa.Column("language", sa.String(), nullable=False, server_default="en"))
@@ -112,6 +113,7 @@ def _widen() -> None:
     op.add_column("outbox", sa.Column("addressee", sa.LargeBinary(), nullable=True))
     op.execute(f"GRANT UPDATE (addressee) ON outbox TO {API}")  # a person's erasure empties what is sealed
     op.add_column("people", sa.Column("restricted_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("people", sa.Column("restriction_asked_at", sa.DateTime(timezone=True), nullable=True))
     for table in ("accounts", "people"):
         op.add_column(table, sa.Column("restricted_for", sa.ARRAY(sa.String()), nullable=True))
         op.add_column(table, sa.Column("restriction_ends_at", sa.DateTime(timezone=True), nullable=True))

@@ -9,8 +9,10 @@ from cloudpriv.controller import people
 from cloudpriv.platform.clock import utc_now
 from cloudpriv.rights import handling, own_restriction, restriction
 from cloudpriv.rights.restriction_notice import NOTICE
-from tests.factories import transaction
+from tests.disclosed import holder
+from tests.factories import BACKEND, make_account, make_person, transaction
 from tests.requests import member
+from tests.unit.rights.test_closing_held import ask_as
 from tests.unit.rights.test_restriction_ends import WHOLE, advance, ask, lift, mails, place, standing
 
 STEP = timedelta(minutes=1)
@@ -42,3 +44,17 @@ def test_a_cause_that_staff_adds_meanwhile_outlives_the_persons_own(services: Se
             restriction.restrict_person(other, account_id, kim)
         own_restriction.lift_person(tx, account_id, kim)
     assert standing(services, account_id, kim).causes == ("staff",)
+
+
+def test_what_was_to_end_on_a_day_does_not_end_before(services: Services) -> None:
+    account_id = make_account(services).row.account_id
+    kim, robin = (make_person(services, account_id).row.person_id for _ in range(2))
+    now = utc_now()
+    ask_as(services, account_id, kim, "restriction", now)
+    with transaction(services, BACKEND, now + STEP) as tx:  # both owners are told of that day
+        assert restriction.lift_account(tx, account_id, "claims_settled").ends_at is not None
+    asked = ask_as(services, account_id, robin, "objection", now + 2 * STEP, text="no", restrict=True)
+    with transaction(services, holder(account_id, robin), now + 3 * STEP) as tx:
+        handling.withdraw(tx, asked.row.request_id)
+    with transaction(services) as tx:
+        assert restriction.standing(tx, account_id, None).causes == ("request",)
