@@ -27,6 +27,7 @@ PUBLIC: Final = "public"
 INTERNAL: Final = "internal"  # for probes and scrapers inside the installation; not to be routed to from outside
 OPEN: Final = frozenset({PUBLIC, INTERNAL})
 OUR_ETAG: Final = re.compile('"([0-9]{1,9})"')
+ETAGS: Final = re.compile(r'(W/)?"[^"]*"(\s*,\s*(W/)?"[^"]*")*')
 EXTENSION: Final = "cloudpriv"
 PLANES: Final = "cloudpriv_planes"  # which plane serves which blueprint, by its name
 P = ParamSpec("P")
@@ -231,10 +232,12 @@ def endpoint(scope: str, *, unit: bool = True, answer_names_account: bool = Fals
 
 
 def expected_version() -> int:
-    """The version that If-Match names. Raises PreconditionMissingError without, StaleError for no version of ours."""
-    if "If-Match" not in request.headers:
+    """The version that If-Match names. Raises PreconditionMissingError without, also for `*` and for what is no ETag, which
+    would let a change of somebody else be overwritten; StaleError for no version of ours."""
+    given = request.headers.get("If-Match", "*").strip()
+    if ETAGS.fullmatch(given) is None:
         raise PreconditionMissingError
-    tag = OUR_ETAG.fullmatch(request.headers["If-Match"])  # a weak one never matches (RFC 9110, 13.1.1)
+    tag = OUR_ETAG.fullmatch(given)  # a weak one never matches (RFC 9110, 13.1.1)
     if tag is None:
         raise StaleError
     return int(tag[1])

@@ -58,10 +58,10 @@ class StaleError(DomainError):
 
 
 class PreconditionMissingError(DomainError):
-    """A change came without If-Match (RFC 6585, 3)."""
+    """A change came without If-Match, or with one that names no version (RFC 6585, 3)."""
 
     code = "precondition_required"
-    detail = "Send If-Match with the ETag that you last read."
+    detail = "Send If-Match with the ETag that you last read, in its quotes."
 
 
 class UnauthenticatedError(DomainError):

@@ -61,6 +61,8 @@ def test_a_change_needs_the_version_that_was_read(backend: Backend) -> None:
     assert changed.get_json()["customer"] == {"company_name": "New", "company_id": "SE556000-0001"}
     for stale in ('"1"', '"x"', 'W/"2"', '"99999999999999"'):
         assert backend.send("PATCH", path, {"account_name": "b"}, etag=stale).status_code == 412, stale
+    for no_version in ("*", "2", "garbage", '"2'):
+        assert backend.send("PATCH", path, {"account_name": "b"}, etag=no_version).status_code == 428, no_version
 
 
 def test_pages_follow_each_other_without_gap_or_repetition(backend: Backend) -> None:
