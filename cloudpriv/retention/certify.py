@@ -16,8 +16,8 @@ from cloudpriv.retention.tables import LedgerEntry, Purge
 TABLES: Final = ControllerBase.metadata.tables
 STATEMENT: Final = (
     "All data of the account that this service held, its log data included, was erased: data keys, rows, objects with all "
-    "versions and unfinished uploads, and queued work. What copies in backups still hold, and for how long, is in "
-    "docs/retention.md."
+    "versions and unfinished uploads, and queued work. What backups of the database hold of it (sealed values beside their "
+    "wrapped key; ids, times, byte counts and remote addresses in the clear) lasts until those backups end."
 )
 
 
