@@ -13,6 +13,7 @@ from cloudpriv.commands import (
     data,
     demo,
     forecast,
+    keys,
     logdata,
     mail,
     processes,
@@ -39,7 +40,7 @@ def main(ctx: click.Context, embedded: Path | None) -> None:
 
 for command in (processes.serve, processes.worker, processes.schedule, demo.demo, registers.db, registers.client,
                 data.ingest, purges.purge, export, requests.requests, rights.owners,
-                rights.restriction, proof.certificate, proof.audit, clocks.retention, logdata.logdata, mail.mail,
+                rights.restriction, proof.certificate, proof.audit, clocks.retention, logdata.logdata, mail.mail, keys.keys,
                 registers.openapi, registers.policy):  # fmt: skip
     main.add_command(command)
 clocks.retention.add_command(forecast.show_forecast)
