@@ -9,6 +9,7 @@ import pytest
 from cloudpriv.api import throttle
 from cloudpriv.app import create_app, create_processor_app
 from cloudpriv.bootstrap import ProcessorServices, Services
+from tests.factories import NOW
 
 FIRST, OTHER, INNER = "198.51.100.1", "203.0.113.9", "192.0.2.7"
 
@@ -20,9 +21,9 @@ def _few_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def sign_in(services: Services, proxies: int, *forwarded: str) -> list[int]:
-    """What attempts to sign in to accounts that there are not, from these addresses, are answered."""
+    """What attempts to sign in to accounts that there are not, from these addresses and all at one time, are answered."""
     settings = replace(services.settings, trusted_proxies=proxies)
-    http = create_app(replace(services, settings=settings)).test_client()
+    http = create_app(replace(services, settings=settings, clock=lambda: NOW)).test_client()
     found = []
     for number, addresses in enumerate(forwarded):
         body = {"service": "talk2m", "account_name": f"none-{number}", "username": "kim", "password": "no"}
