@@ -3,7 +3,7 @@
 import http.client
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import cycle
 from typing import Final
@@ -58,13 +58,12 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing is logged."""
 
     def _asked(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
-        connection = http.client.HTTPConnection(self.server.target, timeout=PATIENCE)
         headers = {name: value for name, value in self.headers.items() if name.lower() not in OF_A_CONNECTION}
-        connection.request(self.command, self.path, body, {**headers, "Content-Length": str(len(body))})
-        with connection.getresponse() as answer:
-            found = answer.status, answer.getheaders(), answer.read()
-        connection.close()
-        return found
+        with closing(http.client.HTTPConnection(self.server.target, timeout=PATIENCE)) as connection:
+            with suppress(ConnectionError):  # whoever refuses a long body answers without reading it to the end
+                connection.request(self.command, self.path, body, {**headers, "Content-Length": str(len(body))})
+            with connection.getresponse() as answer:
+                return answer.status, answer.getheaders(), answer.read()
 
     def _answer(self, status: int, headers: list[tuple[str, str]], content: bytes) -> None:
         length = str(len(content))

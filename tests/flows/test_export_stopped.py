@@ -3,11 +3,13 @@
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from threading import Event
 from uuid import UUID
 
 import pytest
@@ -20,30 +22,55 @@ from cloudpriv.rights.tables import Export
 from tests.archives import opened_by_a_spreadsheet, require_whole, rows_that_differ, saved
 from tests.exports import ask, make_sessions, open_archive, run, stored
 from tests.factories import make_account, make_device, transaction
+from tests.faults import store
+from tests.faults.points import Fault, Points
+from tests.faults.stage import ENDPOINT
 from tests.stack import TestDatabase
 from tests.unit.rights.full_account import full_account
 
-SESSIONS = 250_000  # an archive of a second or two
+SESSIONS = 250_000  # an archive of several parts
+PART = "objects: PUT uploadId"
 WORKER = "from cloudpriv import config; from workers import main; main.run(config.load('worker'), burst=True)"
 PATIENCE = 60.0
 
 
+@dataclass(frozen=True)
+class Worker:
+    """A worker process; `struck` once it got its signal."""
+
+    process: subprocess.Popen[bytes]
+    struck: Event
+
+    def await_signal(self) -> None:
+        """Wait until it is in the middle of an archive."""
+        assert self.struck.wait(PATIENCE), "no worker began"
+
+
 @contextmanager
-def worker(database: TestDatabase) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker process, which ends with the last job; killed if it is still there."""
-    process = subprocess.Popen([sys.executable, "-c", WORKER], env=database.environment(), stderr=subprocess.PIPE)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate(timeout=PATIENCE)
+def worker(database: TestDatabase, sent: signal.Signals) -> Iterator[Worker]:
+    """A worker, which ends with the last job; killed if it is still there.
 
+    It gets a signal in the middle of an archive, before the object store sees the first of several parts.
+    """
+    struck = Event()
+    process: Future[subprocess.Popen[bytes]] = Future()
 
-def wait_for_upload(services: Services, account_id: UUID) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not services.exports.unfinished(f"exports/{account_id}/"):
-        assert time.monotonic() < deadline, "no worker began"
-        time.sleep(0.005)
+    def strike() -> None:
+        process.result(PATIENCE).send_signal(sent)
+        struck.set()
+
+    points = Points(lambda _, label: None if struck.is_set() or not label.startswith(PART) else Fault.KILLED_BEFORE)
+    points.kill = strike
+    environment = database.environment()
+    with store.proxied(environment[ENDPOINT], points) as endpoint:
+        command = [sys.executable, "-c", WORKER]
+        started = subprocess.Popen(command, env={**environment, ENDPOINT: endpoint}, stderr=subprocess.PIPE)
+        process.set_result(started)
+        try:
+            yield Worker(started, struck)
+        finally:
+            started.kill()
+            started.communicate(timeout=PATIENCE)
 
 
 @pytest.fixture
@@ -72,10 +99,10 @@ def test_a_worker_killed_in_the_middle_of_an_archive_is_followed_by_another(
     tmp_path: Path,
 ) -> None:
     export_id = ask(services, account_id, services.clock())
-    with worker(database) as first:
-        wait_for_upload(services, account_id)
-        first.kill()
-        first.wait(PATIENCE)
+    with worker(database, signal.SIGKILL) as first:
+        first.await_signal()
+        first.process.wait(PATIENCE)
+    assert services.exports.unfinished(f"exports/{account_id}/")
     assert state(services, export_id).status == "running"
     with transaction(services, now=over(services)) as tx:
         assert export.unfinished(tx) == [export_id]
@@ -107,13 +134,13 @@ def test_a_worker_that_wakes_up_after_another_took_over_leaves_its_archive_alone
     services: Services, worker_services: Services, database: TestDatabase, account_id: UUID
 ) -> None:
     export_id = ask(services, account_id, services.clock())
-    with worker(database) as first:
-        wait_for_upload(services, account_id)
-        first.send_signal(signal.SIGSTOP)
+    with worker(database, signal.SIGSTOP) as first:
+        first.await_signal()
+        assert services.exports.unfinished(f"exports/{account_id}/")
         run(worker_services, export_id, over(services))
         ready = state(services, export_id)
-        first.send_signal(signal.SIGCONT)
-        assert first.wait(PATIENCE) == 0
+        first.process.send_signal(signal.SIGCONT)
+        assert first.process.wait(PATIENCE) == 0
     assert (ready.status, ready.attempts) == ("ready", 2)
     assert state(services, export_id).sha256 == ready.sha256
     assert stored(services, account_id) == [ready.object_key]
