@@ -172,9 +172,21 @@ def age_lease(owner: Engine) -> None:
 
 
 def is_blocked(owner: Engine) -> bool:
-    """Whether somebody waits for a lock."""
+    """Whether somebody waits for a lock in this database."""
+    here = "FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE datname = current_database()"
     with owner.connect() as connection:
-        return bool(connection.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
+        return bool(connection.scalar(text(f"SELECT count(*) {here} AND NOT granted")))
+
+
+def await_blocked(owner: Engine, over: Callable[[], bool]) -> bool:
+    """Wait until somebody waits for a lock, or until it is over without; whether somebody waits."""
+    deadline = time.monotonic() + PATIENCE
+    while not is_blocked(owner):
+        if over():
+            return False
+        assert time.monotonic() < deadline, "nobody came to a lock"
+        time.sleep(0.01)
+    return True
 
 
 def await_a_round(owner: Engine) -> None:

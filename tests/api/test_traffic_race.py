@@ -19,7 +19,7 @@ from sqlalchemy import Engine, event, text
 from cloudpriv.bootstrap import Services
 from tests.backend import Backend
 from tests.factories import make_account, make_device
-from tests.purges import LONG_AGO, is_blocked, order, purge_of, rows_of, run
+from tests.purges import LONG_AGO, await_blocked, order, purge_of, rows_of, run
 from tests.stack import TestDatabase
 
 ROUNDS = 200
@@ -92,8 +92,7 @@ def test_a_record_that_waits_for_the_erasure_is_refused_as_gone(
     with owner_engine.begin() as eraser:  # the first transaction of an erasure, held open
         eraser.execute(text("SELECT FROM accounts WHERE account_id = :id FOR UPDATE"), {"id": account_id})
         sender.start()
-        while not is_blocked(owner_engine):
-            time.sleep(0.001)
+        assert await_blocked(owner_engine, lambda: not sender.is_alive())
         eraser.execute(text("UPDATE accounts SET status = 'purging' WHERE account_id = :id"), {"id": account_id})
     sender.join()
     assert (answers[0]["accepted"], len(answers[0]["rejected"])) == (0, 1)

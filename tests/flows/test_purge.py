@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
@@ -19,8 +18,8 @@ from tests.factories import BACKEND, make_account, make_device, transaction
 from tests.purges import (
     LONG_AGO,
     age_lease,
+    await_blocked,
     checksums_of_others,
-    is_blocked,
     ledger,
     let_it_age,
     make_full_account,
@@ -64,11 +63,7 @@ def work(database: TestDatabase) -> None:
 
 
 def wait_until_blocked(owner: Engine, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not is_blocked(owner):
-        assert process.poll() is None, "the worker ended without waiting"
-        assert time.monotonic() < deadline, "the worker never came to that step"
-        time.sleep(0.005)
+    assert await_blocked(owner, lambda: process.poll() is not None), "the worker ended without waiting"
 
 
 @pytest.fixture

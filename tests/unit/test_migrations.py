@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from cloudpriv import database as schema
-from tests.purges import is_blocked
+from tests.purges import await_blocked
 from tests.stack import TestDatabase
 
 WRITE: Final = text(
@@ -48,11 +48,6 @@ def writing(engine: Engine) -> Iterator[Connection]:
         connection.commit()
 
 
-def await_blocked(engine: Engine) -> None:
-    while not is_blocked(engine):
-        pass
-
-
 def indexes(engine: Engine) -> dict[str, bool]:
     with engine.connect() as connection:
         return {name: valid for name, valid in connection.execute(INDEXES) if name.endswith(("_looks", "_subject"))}
@@ -65,7 +60,7 @@ def test_the_trail_is_written_to_while_its_indexes_are_made(released: Engine) ->
     with ThreadPoolExecutor(1) as threads:
         with writing(released):
             migration = threads.submit(schema.upgrade, released)
-            await_blocked(released)
+            assert await_blocked(released, migration.done)
             with released.begin() as other:
                 other.execute(text("SET LOCAL lock_timeout = '5s'"))
                 other.execute(WRITE)
@@ -76,7 +71,7 @@ def test_the_trail_is_written_to_while_its_indexes_are_made(released: Engine) ->
 def test_a_migration_that_was_killed_on_an_index_is_done_again(released: Engine) -> None:
     with ThreadPoolExecutor(1) as threads, writing(released) as writer:
         migration = threads.submit(schema.upgrade, released)
-        await_blocked(released)
+        assert await_blocked(released, migration.done)
         writer.execute(text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX%'"))
         with pytest.raises(SQLAlchemyError):
             migration.result()
@@ -104,6 +99,6 @@ def test_two_upgrades_at_once_take_turns(released: Engine) -> None:
     with ThreadPoolExecutor(2) as threads:
         with writing(released):
             both = [threads.submit(schema.upgrade, released) for _ in range(2)]
-            await_blocked(released)
+            assert await_blocked(released, lambda: any(each.done() for each in both))
         assert [each.result() for each in both] == [schema.head()] * 2
     assert (indexes(released), schema.differences(released)) == (WHOLE, [])

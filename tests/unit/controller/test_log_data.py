@@ -14,7 +14,7 @@ from cloudpriv.controller.tables import Account
 from cloudpriv.platform.actor import WORKER
 from cloudpriv.platform.ids import new_id
 from tests.factories import NOW, make_account, transaction
-from tests.purges import LONG_AGO, hear_of_log_data, is_blocked
+from tests.purges import LONG_AGO, await_blocked, hear_of_log_data
 
 DAY = timedelta(days=1)
 
@@ -101,7 +101,6 @@ def test_it_waits_for_whoever_has_locked_the_account(
         erasure.execute(text("UPDATE accounts SET status = 'purging'"))
         taking = Thread(target=take_in, args=(worker_services,))
         taking.start()
-        while not is_blocked(owner_engine):
-            assert taking.is_alive(), "it did not wait"
+        assert await_blocked(owner_engine, lambda: not taking.is_alive()), "it did not wait"
     taking.join()
     assert (clock_of(services, account_id), waiting(owner_engine)) == (None, 0)

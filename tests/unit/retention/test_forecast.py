@@ -22,7 +22,7 @@ from cloudpriv.retention import due, forecast
 from cloudpriv.retention.forecast import Forecast
 from tests.exports import make_sessions
 from tests.factories import BACKEND, NOW, make_account, make_device, transaction
-from tests.purges import is_blocked
+from tests.purges import await_blocked
 from tests.unit.policy.test_periods import instants, rules
 
 POLICY = load()
@@ -261,8 +261,7 @@ def test_readers_do_not_wait_for_a_counter_and_counters_take_turns(services: Ser
         assert figures(read(services)) == {}, "the former figures stand until the commit"
         waiting = Thread(target=recount, args=(services,))
         waiting.start()
-        while not is_blocked(owner_engine):
-            assert waiting.is_alive()
+        assert await_blocked(owner_engine, lambda: not waiting.is_alive())
     waiting.join()
     assert figures(read(services)) == {("talk2m", JULY): (1, 0, 0, 0)}
 

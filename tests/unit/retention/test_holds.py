@@ -22,7 +22,7 @@ from cloudpriv.retention import due, holds, purge
 from cloudpriv.retention.tables import Hold
 from cloudpriv.rights.erasure import erase_person
 from tests.factories import BACKEND, NOW, make_account, make_person, transaction
-from tests.purges import LONG_AGO, clear_the_way, close, is_blocked, make_full_account, purge_of, rows_of, run
+from tests.purges import LONG_AGO, await_blocked, clear_the_way, close, make_full_account, purge_of, rows_of, run
 
 SOON, LATER = NOW + timedelta(hours=1), NOW + timedelta(days=1)
 
@@ -244,17 +244,10 @@ def test_a_hold_placed_while_the_purge_waits_for_the_account_stops_it(
             holds.place(tx, account_id, "account", authority="a", reference="r")
             tx.session.flush()
             erasing = pool.submit(run, worker_services, purge_id)
-            wait_until_blocked(owner_engine)
+            assert await_blocked(owner_engine, erasing.done), "nobody waited"
         erasing.result()
     assert rows_of(owner_engine, account_id) == {**before, "holds": 2}
     assert purge_of(services, purge_id).shredded_at is None
-
-
-def wait_until_blocked(owner: Engine) -> None:
-    for _ in range(10_000):
-        if is_blocked(owner):
-            return
-    raise AssertionError("nobody waited")
 
 
 @pytest.mark.parametrize("number", range(5))

@@ -24,7 +24,7 @@ from cloudpriv.retention.ledger import Entry
 from tests.factories import BACKEND, NOW, make_account, transaction
 from tests.logdata import carry_out, log_transaction
 from tests.points import objects_of, put_back, send, sender
-from tests.purges import LONG_AGO, Killed, close, die, hear_of_log_data, is_blocked, order, purge_of, run
+from tests.purges import LONG_AGO, Killed, await_blocked, close, die, hear_of_log_data, order, purge_of, run
 from tests.purges import ledger as table
 from workers import duties
 
@@ -243,8 +243,7 @@ def test_an_append_that_is_under_way_when_it_is_decided_loses(
         erasure.prepare(tx, account_id, None)
         sending = Thread(target=append)
         sending.start()
-        while not is_blocked(processor_owner):
-            assert sending.is_alive(), "it did not wait"
+        assert await_blocked(processor_owner, lambda: not sending.is_alive()), "it did not wait"
         erasure.order(tx, account_id)
     sending.join()
     assert outcome in (["busy"], ["not_found"])

@@ -25,7 +25,7 @@ from cloudpriv.retention.tables import Hold, Notice
 from tests.exports import ask, open_archive
 from tests.exports import run as run_export
 from tests.factories import NOW, make_account, make_person, transaction
-from tests.purges import is_blocked, let_it_age
+from tests.purges import await_blocked, let_it_age
 from tests.stack import every_row
 
 MOMENT = timedelta(microseconds=1)
@@ -261,8 +261,7 @@ def test_two_planners_at_once_give_nothing_twice(
         with transaction(worker_services) as tx:
             assert notices.give_due(tx, services.policy, limit=10) == 1
             second = other.submit(give)
-            while not is_blocked(owner_engine):
-                assert not second.done(), "it does not see what is not committed, and must wait"
+            assert await_blocked(owner_engine, second.done), "it does not see what is not committed, and must wait"
         assert second.result() == 0
     with owner_engine.connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM outbox")) == 1
@@ -321,8 +320,7 @@ def test_an_owner_who_is_being_erased_is_not_mailed(services: Services, give: Gi
             people.remove_person(tx, account_id, person_id, 1)
             tx.session.flush()
             second = planner.submit(give)
-            while not is_blocked(owner_engine):
-                assert not second.done()
+            assert await_blocked(owner_engine, second.done)
         assert second.result() == 1
     assert given(owner_engine) == [(DUE_ON.date(), 90, 0)]
 

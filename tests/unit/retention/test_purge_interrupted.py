@@ -20,10 +20,10 @@ from tests.factories import NOW, transaction
 from tests.purges import (
     Killed,
     Moments,
+    await_blocked,
     close,
     device_of,
     die,
-    is_blocked,
     ledger,
     make_full_account,
     purge_of,
@@ -181,8 +181,7 @@ def test_a_look_at_a_purge_does_not_turn_its_worker_away(
         clock = Moments(3, look)
         worker = threading.Thread(target=run_with, args=(worker_services, purge_id, clock))
         worker.start()
-        while not is_blocked(owner_engine):
-            assert worker.is_alive(), "it went away"
+        assert await_blocked(owner_engine, lambda: not worker.is_alive()), "it went away"
         somebody.rollback()
     worker.join()
     assert (purge_of(services, purge_id).status, purge_of(services, purge_id).attempts) == ("done", 1)

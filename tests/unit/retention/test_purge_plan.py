@@ -19,8 +19,8 @@ from tests.exports import stored
 from tests.factories import BACKEND, NOW, make_account, transaction
 from tests.purges import (
     LONG_AGO,
+    await_blocked,
     close,
-    is_blocked,
     ledger,
     let_it_age,
     make_full_account,
@@ -64,8 +64,7 @@ def test_traffic_that_holds_the_account_while_it_is_rechecked_cancels(
     with owner_engine.begin() as ingest:
         ingest.execute(text("SELECT FROM accounts WHERE account_id = :id FOR NO KEY UPDATE"), {"id": account_id})
         worker.start()
-        while not is_blocked(owner_engine):
-            pass
+        assert await_blocked(owner_engine, lambda: not worker.is_alive())
         ingest.execute(text("UPDATE accounts SET last_traffic_at = :now"), {"now": NOW})
     worker.join()
     assert purge_of(services, purge_id).status == "cancelled"

@@ -6,7 +6,7 @@ from threading import Barrier
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Engine, select, text, update
+from sqlalchemy import Engine, select, update
 
 from cloudpriv.bootstrap import Services
 from cloudpriv.controller.holder_tables import OneTimeCode
@@ -17,6 +17,7 @@ from cloudpriv.rights.code_forms import FORMS, LASTS, TRIES
 from cloudpriv.rights.codes import PAUSE
 from tests.codes import INSTANT, Whose, ask, code_of, deliver_all, fill_in, mailed, send, somebody, use
 from tests.factories import NOW, transaction
+from tests.purges import await_blocked
 
 
 @pytest.fixture
@@ -128,7 +129,6 @@ def test_whoever_asks_meanwhile_is_in_nobodys_way(services: Services, kim: Whose
     ask(services)
     [form, *_] = fill_in(services, kim, FORMS)
     code = code_of(services, kim, mailed_one(services))
-    waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
 
     def at_once() -> None:
         for _ in range(3):
@@ -138,9 +138,7 @@ def test_whoever_asks_meanwhile_is_in_nobodys_way(services: Services, kim: Whose
         with transaction(services) as tx:
             assert codes.use(tx, kim[0], form, code, person_id=kim[1]) is not None
             asking = pool.submit(at_once)
-            with owner_engine.connect() as connection:
-                while not asking.done() and not connection.scalars(waits).one():
-                    connection.rollback()
+            await_blocked(owner_engine, asking.done)
             restriction = update(Person).where(Person.person_id == kim[1]).values(restricted_at=NOW)
             tx.session.execute(restriction)  # as what was asked for by the code may
         asking.result(10)

@@ -23,7 +23,7 @@ from cloudpriv.processor.upkeep import erasure
 from cloudpriv.processor.upkeep.erasure import GRACE, OBJECTS, POINTS
 from tests.factories import NOW
 from tests.logdata import carry_out, log_transaction, make_log_account
-from tests.purges import Killed, Moments, die, is_blocked
+from tests.purges import Killed, Moments, await_blocked, die
 
 SOME: dict[type[Any], Any] = {
     Uuid: UUID(int=1), LargeBinary: b"sealed", DateTime: NOW, Date: NOW.date(), Integer: 1, BigInteger: 1, String: "text",
@@ -302,8 +302,7 @@ def test_nobody_opens_an_account_while_it_is_decided_whether_it_goes(
         erasure.prepare(tx, account_id, None)
         opening = Thread(target=open_it)
         opening.start()
-        while not is_blocked(processor_owner):
-            assert opening.is_alive(), "it did not wait"
+        assert await_blocked(processor_owner, lambda: not opening.is_alive()), "it did not wait"
         erasure.order(tx, account_id)
     opening.join()
     assert outcome == ["gone"]

@@ -21,7 +21,7 @@ from cloudpriv.rights.requests import KnownRequest
 from tests.exports import begin_purge, fail_exports, run
 from tests.factories import NOW, make_account, make_person, transaction
 from tests.mailbox import Mailbox, mail_server, with_mail
-from tests.purges import is_blocked
+from tests.purges import await_blocked
 from tests.requests import read, receive
 from workers import duties, jobs
 
@@ -251,8 +251,7 @@ def test_two_schedules_at_once_queue_one_list(services: Services, worker_service
         with transaction(worker_services, now=DUE + DAY) as tx:
             assert letters.queue_digest(tx, PRIVACY)
             other = threads.submit(duties.tell_of_requests, at(worker_services, DUE + DAY))
-            while not (other.done() or is_blocked(owner_engine)):
-                pass
+            await_blocked(owner_engine, other.done)
         other.result()
     assert queued(services) == 1
 

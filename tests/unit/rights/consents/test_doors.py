@@ -25,7 +25,7 @@ from cloudpriv.rights.erasure import erase_person
 from tests.consents import DAY, NEWS, SURVEYS, WEEK, Kim
 from tests.factories import NOW, transaction
 from tests.mailbox import Mailbox
-from tests.purges import is_blocked
+from tests.purges import await_blocked
 from tests.stack import TestDatabase, every_row
 
 
@@ -181,8 +181,7 @@ def test_a_confirmation_waits_for_a_withdrawal_that_is_under_way_and_finds_it(
     with transaction(kim.services, kim.actor) as tx:
         consents.withdraw(tx, kim.services.policy, kim.account_id, kim.person_id, NEWS)
         thread.start()
-        while not is_blocked(owner_engine):
-            threading.Event().wait(0.01)
+        assert await_blocked(owner_engine, lambda: not thread.is_alive())
     thread.join()
     other.controller.engine.dispose()
     assert (kim.states(), ended) == (["requested", "withdrawn"], ["gone"])
