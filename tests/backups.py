@@ -7,9 +7,8 @@ from sqlalchemy import create_engine, make_url
 
 from cloudpriv.database import SCHEMAS, PlaneName
 from cloudpriv.embedded import postgres
+from tests.patience import PATIENCE
 from tests.stack import TestDatabase
-
-PATIENCE = 120
 
 
 def dump(database: TestDatabase, file: Path) -> None:

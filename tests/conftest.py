@@ -5,9 +5,10 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 
 from cloudpriv.bootstrap import ProcessorServices, Services
 from cloudpriv.embedded.stack import Stack, running
@@ -87,7 +88,7 @@ def processor_worker(database: TestDatabase) -> Iterator[ProcessorServices]:
 @pytest.fixture
 def owner_engine(database: TestDatabase) -> Iterator[Engine]:
     """The owner's engine, which sees every table."""
-    engine = database.engine("migration")
+    engine = _patient(database.engine("migration"))
     yield engine
     engine.dispose()
 
@@ -95,6 +96,17 @@ def owner_engine(database: TestDatabase) -> Iterator[Engine]:
 @pytest.fixture
 def processor_owner(database: TestDatabase) -> Iterator[Engine]:
     """The engine of the processor plane's owner, which sees every table of log data."""
-    engine = database.engine("migration", "processor")
+    engine = _patient(database.engine("migration", "processor"))
     yield engine
     engine.dispose()
+
+
+def _patient(engine: Engine) -> Engine:
+    """The same; what holds a lock until some process comes to it may do so for as long as that takes."""
+
+    @event.listens_for(engine, "connect")
+    def let_idle(connection: Any, _: object) -> None:
+        connection.execute("SET idle_in_transaction_session_timeout = 0")
+        connection.commit()
+
+    return engine

@@ -27,8 +27,8 @@ from tests.exports import ask, make_session
 from tests.exports import run as run_export
 from tests.factories import BACKEND, NOW, make_account, make_device, make_person, transaction
 from tests.furnished import announce, furnish
+from tests.patience import PATIENCE
 
-PATIENCE = 120.0
 LONG_AGO = datetime.fromisoformat("2018-08-01T00:00:00Z")
 
 

@@ -30,8 +30,8 @@ from cloudpriv.policy.register import Policy
 from cloudpriv.portal import said
 from tests.flows.test_embedded_planes import two_free_ports
 from tests.mailbox import SENDER, Mailbox
+from tests.patience import PATIENCE
 
-PATIENCE = 60.0
 Found = TypeVar("Found")
 WAITS = "cloudpriv:wait:*"  # counts of attempts in Redis
 

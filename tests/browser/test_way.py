@@ -15,8 +15,9 @@ from sqlalchemy import insert
 from cloudpriv.controller.tables import TrafficSession
 from tests.browser.browsing import LANGUAGES, Visits, give_password, press, sign_in
 from tests.browser.people import Visitor, make_device, make_session, open_account
-from tests.browser.site import PATIENCE, Site, until
+from tests.browser.site import Site, until
 from tests.holders import PASSWORD
+from tests.patience import PATIENCE
 
 WAYS = [*((language, True) for language in LANGUAGES), ("sv", False)]
 NEW = "seven other words that nobody knows"

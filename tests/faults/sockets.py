@@ -7,8 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.faults.points import Points
-
-PATIENCE = 20.0
+from tests.patience import PATIENCE
 
 
 class Link:

@@ -10,12 +10,12 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from tests.faults.points import Fault, Points
+from tests.patience import PATIENCE
 
 REFUSALS: Final = ((500, "InternalError"), (503, "ServiceUnavailable"))
 OF_A_CONNECTION: Final = frozenset(
     {"connection", "keep-alive", "transfer-encoding", "content-length", "expect", "date", "server"}
 )
-PATIENCE: Final = 30.0
 
 
 class _Server(ThreadingHTTPServer):

@@ -19,8 +19,7 @@ from tests.faults.canary import Mould, Planted, mould, plant
 from tests.faults.outcome import faults_left, others
 from tests.faults.points import Decide, Fault, let_through
 from tests.faults.stage import Proxied, Stage
-
-PATIENCE: Final = 60.0
+from tests.patience import PATIENCE
 
 # SIGKILL before a message is the same as after the one before it, but for the first.
 FAULTS: Final = (Fault.REFUSED, Fault.LOST, Fault.KILLED_AFTER)

@@ -23,13 +23,13 @@ from cloudpriv.rights.requests import Identity
 from tests.disclosed import disclose, holder
 from tests.factories import make_account, make_person, transaction
 from tests.mailbox import SENDER, mail_server
+from tests.patience import PATIENCE
 from tests.purges import rows_of
 from tests.stack import TestDatabase
 from workers import jobs, schedule
 from workers.loop import carry_out
 
 OWNER, RECIPIENT = "kim@example.com", "privacy@distributor.example"
-PATIENCE: Final = 120.0
 PROCESSES: Final = get_context("forkserver")  # which has none of this process's threads and connections
 PROCESSES.set_forkserver_preload([__name__])
 ROUNDS: Final = 4  # the plan and its mails, the recipients, and the purge

@@ -27,9 +27,9 @@ from cloudpriv.processor import tasks
 from cloudpriv.processor.upkeep import erasure
 from cloudpriv.serving import SIDE_BY_SIDE
 from tests.logdata import log_transaction, make_log_account
+from tests.patience import PATIENCE
 from tests.stack import TestDatabase, every_row
 
-PATIENCE = 60.0
 NO_SECRETS = {"policy_file", "next_policy_file", "breached_passwords_file", "token_key_file", "kms_key_id"}
 
 

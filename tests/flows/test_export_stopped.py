@@ -25,13 +25,13 @@ from tests.factories import make_account, make_device, transaction
 from tests.faults import store
 from tests.faults.points import Fault, Points
 from tests.faults.stage import ENDPOINT
+from tests.patience import PATIENCE
 from tests.stack import TestDatabase
 from tests.unit.rights.full_account import full_account
 
 SESSIONS = 250_000  # an archive of several parts
 PART = "objects: PUT uploadId"
 WORKER = "from cloudpriv import config; from workers import main; main.run(config.load('worker'), burst=True)"
-PATIENCE = 60.0
 
 
 @dataclass(frozen=True)

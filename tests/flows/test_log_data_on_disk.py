@@ -45,7 +45,6 @@ FLOAT, WHOLE = 735194062817.3125, 0x7A51C3E94D2B6F18  # as a file of columns wou
 IN_BYTES = [struct.pack(order + kind, value) for order in "<>" for kind, value in (("d", FLOAT), ("q", WHOLE))]
 BATCHES = 8  # as many as are compacted at once
 STORED = "stack/rclone-logdata"
-PATIENCE = 120.0
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from cloudpriv.processor.storage import restored
 from cloudpriv.processor.storage.restored import MARK, Mark
 from tests.factories import NOW
 from tests.logdata import make_log_account
+from tests.patience import PATIENCE
 from tests.points import send, sender
 from tests.stack import TestDatabase
 
-PATIENCE = 60
 STARTS = (["serve"], ["worker", "--burst"], ["schedule"])
 BEHIND = "cloudpriv: log data's database is older than its bucket: run `cloudpriv logdata restored`\n"
 

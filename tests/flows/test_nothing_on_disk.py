@@ -26,6 +26,7 @@ from tests.bounces import report
 from tests.flows.embedded_data import s3_client
 from tests.flows.test_worker import wait_until
 from tests.mailbox import SENDER, Mailbox, mail_server
+from tests.patience import PATIENCE
 from tests.rawsearch import holding, traces
 from tests.served import Served, served
 from tests.stack import TestDatabase, every_row
@@ -73,7 +74,6 @@ FULL = f"452 4.2.2 <{WORD}@example.com> is over quota"
 # In single-user mode, whose user may do anything, and with its own process alone.
 AS_SUPERUSER = "VACUUM FULL\nCHECKPOINT\nSELECT pg_switch_wal()\nCHECKPOINT\n"
 EXPORTS, LOG = "stack/rclone/data/cloudpriv-exports/exports", "stack/postgresql/data/pg_wal"
-PATIENCE = 120.0
 numbers = count(1)
 
 

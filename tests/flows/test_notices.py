@@ -18,6 +18,7 @@ from tests.bounces import report
 from tests.factories import make_account, make_person
 from tests.flows.test_worker import process, wait_until
 from tests.mailbox import SENDER, Mailbox, mail_server
+from tests.patience import PATIENCE
 from tests.purges import let_traffic_come
 from tests.stack import TestDatabase
 
@@ -55,7 +56,7 @@ def scalars(owner: Engine, statement: str) -> list[object]:
 
 def bounce(database: TestDatabase, mail_id: UUID) -> None:
     command = [sys.executable, "-m", "cloudpriv.cli", "mail", "bounce"]
-    subprocess.run(command, input=report(mail_id), env=database.environment("controller"), check=True, timeout=60)
+    subprocess.run(command, input=report(mail_id), env=database.environment("controller"), check=True, timeout=PATIENCE)
 
 
 def test_owners_are_told_by_mail_and_nothing_is_erased_before_their_last_week_is_over(

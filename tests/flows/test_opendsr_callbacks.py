@@ -22,11 +22,11 @@ from cloudpriv.platform import jobs
 from cloudpriv.serving import await_answer
 from tests.dsr import REQUESTS, Controller, check_signature, controlling, identity, point, request_of
 from tests.logdata import device_token, make_log_account, reader_token
+from tests.patience import PATIENCE
 from tests.purges import is_blocked
 from tests.rawsearch import holding
 from tests.stack import TestDatabase
 
-PATIENCE = 60.0
 KIM = "kim.canary@customer.example"
 
 

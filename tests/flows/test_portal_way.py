@@ -25,11 +25,11 @@ from cloudpriv.controller import accounts, credentials, people
 from cloudpriv.platform.passwords import Passwords
 from tests.factories import make_account, transaction
 from tests.holders import PASSWORD, TOKEN
+from tests.patience import PATIENCE
 from tests.served import served
 from tests.stack import TestDatabase
 
 WORKER = "from cloudpriv import config; from workers import main; main.run(config.load('worker'), burst=True)"
-PATIENCE = 60.0
 CHUNK = 64 * 1024
 
 

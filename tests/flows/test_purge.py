@@ -15,6 +15,7 @@ from cloudpriv.controller.traffic_records import Batch, Record
 from cloudpriv.retention import purge
 from tests.exports import make_sessions, stored
 from tests.factories import BACKEND, make_account, make_device, transaction
+from tests.patience import PATIENCE
 from tests.purges import (
     LONG_AGO,
     age_lease,
@@ -31,7 +32,6 @@ from tests.stack import TestDatabase, every_row
 from workers.sweep import Sweep
 
 RECORDS = 50_000
-PATIENCE = 60.0
 BURST = [
     sys.executable,
     "-c",

@@ -22,7 +22,8 @@ from cloudpriv.platform.ids import new_id
 from cloudpriv.serving import await_answer
 from tests.factories import make_account
 from tests.logdata import device_token, issuer, reader_token
-from tests.purges import LONG_AGO, PATIENCE, await_a_round, is_blocked, let_it_age, order, purge_of
+from tests.patience import PATIENCE
+from tests.purges import LONG_AGO, await_a_round, is_blocked, let_it_age, order, purge_of
 from tests.stack import TestDatabase
 
 POINTS = "/v1/logdata/points"

@@ -30,11 +30,11 @@ from tests.backups import dump, restore
 from tests.exports import stored
 from tests.factories import NOW
 from tests.flows.embedded_data import s3_client
+from tests.patience import PATIENCE
 from tests.purges import await_a_round, checksums_of_others, let_it_age, make_full_account, rows_of
 from tests.served import Served, served
 from tests.stack import TestDatabase, every_row
 
-PATIENCE = 60.0
 PROGRAM = [sys.executable, "-m", "cloudpriv.cli"]
 STARTS = (["serve", "--bind", "127.0.0.1:0"], ["worker", "--burst"], ["schedule"])
 BEHIND = "the database is older than the erasure ledger: run `cloudpriv purge replay`"

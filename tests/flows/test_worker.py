@@ -19,10 +19,10 @@ from cloudpriv.platform import jobs
 from cloudpriv.retention import ledger
 from cloudpriv.retention.ledger import Entry
 from tests.factories import NOW, make_account
+from tests.patience import PATIENCE
 from tests.purges import LONG_AGO, age_lease, is_blocked, plan, purge_of
 from tests.stack import TestDatabase
 
-PATIENCE = 60.0
 PASSWORD = "of-this-test-alone"
 
 

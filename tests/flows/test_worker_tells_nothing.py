@@ -17,11 +17,11 @@ from cloudpriv.bootstrap import ProcessorServices, Services
 from cloudpriv.platform import jobs
 from cloudpriv.platform.ids import new_id
 from cloudpriv.platform.jobs import PROCESSOR_QUEUE, QUEUE
+from tests.patience import PATIENCE
 from tests.rawsearch import shapes, unpacked
 from tests.stack import TestDatabase
 
 CANARY = "canary5f0e2b"
-PATIENCE = 60.0
 # A worker as it is started, but for one thing that its jobs call: it fails with somebody's address in the text.
 STAGED = """
 import sys
