@@ -117,7 +117,7 @@ def mail_server(mailbox: Mailbox | None = None, tls: ssl.SSLContext | None = Non
     thread = Thread(target=lambda: loop.run_until_complete(serve()), name="mail server")
     thread.start()
     try:
-        assert started.wait(10)
+        assert started.wait(60)
         yield found
     finally:
         loop.call_soon_threadsafe(stop.set)

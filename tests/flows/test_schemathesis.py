@@ -70,7 +70,7 @@ def run(api: Served, auth: list[dict[str, Any]], folder: Path, *options: str) ->
     (folder / "clients.json").write_text(json.dumps({"auth": auth}))
     environment = os.environ | {"SCHEMATHESIS_WFC": str(folder / "clients.json"), "PYTHONPATH": str(REPOSITORY)}
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{api.url}/openapi.json", "--no-color", *options]
-    done = subprocess.run(command, env=environment, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=280)
+    done = subprocess.run(command, env=environment, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=800)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

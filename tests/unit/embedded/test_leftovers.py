@@ -32,7 +32,7 @@ def test_a_server_in_the_folder_is_ended(tmp_path: Path, sleep: Path, name: str)
     program = Path(shutil.copy(sleep, tmp_path / name))
     with _sleeping(program, tmp_path) as process:
         end_leftovers({tmp_path})
-        assert process.wait(5) < 0
+        assert process.wait(60) < 0
 
 
 def test_a_server_of_another_folder_is_left_alone(tmp_path: Path, sleep: Path) -> None:

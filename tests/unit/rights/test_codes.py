@@ -124,7 +124,7 @@ def test_of_two_at_once_one_is_right(services: Services, kim: Whose, own_form: b
 
     def at_once(form: UUID) -> UsedCode | None:
         with transaction(services) as tx:
-            together.wait(10)
+            together.wait(60)
             return codes.use(tx, kim[0], form, code)
 
     with ThreadPoolExecutor(2) as pool:
@@ -137,7 +137,7 @@ def test_wrong_tries_at_once_all_count(services: Services, kim: Whose) -> None:
 
     def at_once(_: int) -> None:
         with transaction(services) as tx:
-            together.wait(10)
+            together.wait(60)
             codes.use(tx, kim[0], code_id, "AAAA-AAAA")
 
     with ThreadPoolExecutor(4) as pool:

@@ -141,7 +141,7 @@ def test_whoever_asks_meanwhile_is_in_nobodys_way(services: Services, kim: Whose
             await_blocked(owner_engine, asking.done)
             restriction = update(Person).where(Person.person_id == kim[1]).values(restricted_at=NOW)
             tx.session.execute(restriction)  # as what was asked for by the code may
-        asking.result(10)
+        asking.result(60)
 
 
 def test_all_tries_at_one_persons_codes_are_bounded(services: Services, kim: Whose) -> None:
@@ -163,7 +163,7 @@ def test_asking_at_once_sends_one(services: Services, kim: Whose) -> None:
     together = Barrier(2)
 
     def at_once(_: int) -> None:
-        together.wait(10)
+        together.wait(60)
         for _each in range(5):
             ask(services)
 

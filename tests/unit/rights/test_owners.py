@@ -185,7 +185,7 @@ def test_two_that_are_begun_at_once_are_one(services: Services, account_id: UUID
     together = Barrier(2)
 
     def at_once(_: int) -> bool:
-        together.wait(10)
+        together.wait(60)
         try:
             start(services, account_id, alex)
         except ConflictError:
@@ -236,7 +236,7 @@ def test_two_schedules_at_once_do_it_once(
     together = Barrier(2)
 
     def at_once(_: int) -> int:
-        together.wait(10)
+        together.wait(60)
         return owners.advance(worker_services.controller, lambda: LATER)
 
     with pytest.MonkeyPatch.context() as patch:

@@ -239,7 +239,7 @@ def test_a_lease_is_renewed_after_any_fault_which_is_told_by_class_and_place_alo
 
     monkeypatch.setattr("workers.schedule.duties.renew", renew)
     with capture_logs() as told:
-        Schedule(lambda _: [Duty("long", lambda _: again.wait(10), DAILY)]).round(workplace.services)
+        Schedule(lambda _: [Duty("long", lambda _: again.wait(60), DAILY)]).round(workplace.services)
     assert again.is_set(), "the next turn comes all the same"
     [line] = [each for each in told if each["event"] == "lease_not_renewed"]
     assert (line["log_level"], line["duty"], line["fault"]) == ("error", "long", "KeyFault")
