@@ -106,6 +106,8 @@ class World:
             return self.backend(need)
         if actor == "backend with every other scope":
             return self.backend(*(clients.SCOPES - {need}))
+        if actor == "staff":
+            return self.backend("logdata:support")
         if actor in HOLDERS:
             return self.session(actor, operation)
         return self.tokens.get(actor)
@@ -251,7 +253,7 @@ def log_data(world: World, worker: ProcessorServices, account_id: UUID, target: 
 
 
 def actors(world: World) -> dict[str, str]:
-    """The tokens of actors that have one and the same at all routes."""
+    """The tokens of actors that have one and the same at all routes: those that outlive the tests, or need not."""
     ids, processor, now = world.ids["own"], world.processor, world.processor.clock()
     account_id, person_id = UUID(ids["account_id"]), UUID(ids["person_id"])
     over = now - timedelta(minutes=11)
@@ -262,7 +264,6 @@ def actors(world: World) -> dict[str, str]:
         )
     return {
         "malformed token": "cpr_" + "x" * 66,
-        "staff": world.backend("logdata:support"),
         "device token": device_token(processor, account_id, ids["log_device"], now),
         "reader token": reader_token(processor, account_id, now),
         "expired session": world.signer.issue_session("talk2m", account_id, person_id, "owner", over, session_id=new_id()),

@@ -21,10 +21,10 @@ CHUNKED = b"Transfer-Encoding: chunked\r\n"
 
 @dataclass(frozen=True)
 class Target:
-    """A served API, a token for it, and its database."""
+    """A served API, a client of it by id and secret, and its database."""
 
     api: Served
-    token: str
+    client: tuple[str, str]
     owner: Engine
 
     def speak(self, sent: bytes, *, end: bool = False) -> tuple[int, Any]:
@@ -44,7 +44,8 @@ class Target:
 
     def post(self, head: bytes, body: bytes, *, path: bytes = b"/v1/accounts", end: bool = False) -> tuple[int, Any]:
         """The same of a POST with these headers."""
-        authorization = b"Authorization: Bearer " + self.token.encode() + b"\r\n"
+        token = self.api.token(*self.client)  # a new one, which is not over while these tests go on
+        authorization = b"Authorization: Bearer " + token.encode() + b"\r\n"
         start = b"POST " + path + b" HTTP/1.1\r\nHost: localhost\r\n"
         return self.speak(start + authorization + JSON + head + b"\r\n" + body, end=end)
 
@@ -60,7 +61,7 @@ def target(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[T
     log = tmp_path_factory.mktemp("served") / "log"
     with fresh_database(stack) as database, served(database, log) as api:
         owner = database.engine("migration")
-        yield Target(api, api.token(*register(database)), owner)
+        yield Target(api, register(database), owner)
         owner.dispose()
 
 
