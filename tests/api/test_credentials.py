@@ -114,7 +114,7 @@ def test_no_answer_holds_a_password_a_hash_or_a_hint(backend: Backend, person: s
 
 
 def test_checks_of_one_account_are_limited(services: Services, database: TestDatabase, person: str, app: Flask) -> None:
-    settings = replace(services.settings, verify_rate_limit="3/minute")
+    settings = replace(services.settings, verify_rate_limit="3/day")
     limited = Backend(create_app(replace(services, settings=settings)), database)
     statuses = [verify(limited, password="wrong")[0] for _ in range(4)]
     assert statuses == [401, 401, 401, 429]

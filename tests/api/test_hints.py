@@ -152,7 +152,7 @@ def test_asking_for_a_hint_is_audited(
 def test_asking_for_hints_of_one_account_is_limited_as_checking_passwords_is(
     services: Services, database: TestDatabase, people: str
 ) -> None:
-    settings = replace(services.settings, verify_rate_limit="3/minute")
+    settings = replace(services.settings, verify_rate_limit="3/day")
     limited = Backend(create_app(replace(services, settings=settings)), database)
     asked = [limited.post("/v1/credentials/hint", ROBIN).status_code for _ in range(2)]
     checked = [limited.post("/v1/credentials/verify", {**ROBIN, "password": "x"}).status_code for _ in range(2)]

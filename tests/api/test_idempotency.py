@@ -68,7 +68,11 @@ def test_many_at_once_have_one_effect(app: Flask, backend: Backend, owner_engine
 
     def post() -> None:
         headers = {"Authorization": f"Bearer {backend.token}", **KEY}
-        statuses.append(app.test_client().post("/v1/accounts", json=BODY, headers=headers).status_code)
+        for _ in range(10):
+            status = app.test_client().post("/v1/accounts", json=BODY, headers=headers).status_code
+            if status != 503:  # on a slow machine there may be no connection left for it: then it is to ask again
+                break
+        statuses.append(status)
 
     threads = [threading.Thread(target=post) for _ in range(8)]
     for thread in threads:

@@ -69,7 +69,7 @@ def test_what_is_not_there_is_404(program: Program, pump: Sender) -> None:
 
 
 def test_too_many_requests_are_told_in_the_same_form(program: Program, pump: Sender, processor: ProcessorServices) -> None:
-    limited = create_processor_app(replace(processor, settings=replace(processor.settings, rate_limit="3/minute")))
+    limited = create_processor_app(replace(processor, settings=replace(processor.settings, rate_limit="3/day")))
     http = limited.test_client()
     answers = [http.get("/dmweb/getstatus", query_string=program.credentials) for _ in range(7)]
     assert {answer.status_code for answer in answers} == {200, 429}, "fewer than three in either of two windows"
