@@ -15,7 +15,7 @@ from tests.requests import member
 from tests.unit.rights.test_closing_held import ask_as
 from tests.unit.rights.test_restriction_ends import WHOLE, advance, ask, lift, mails, place, standing
 
-STEP = timedelta(minutes=1)
+STEP = timedelta(hours=1)
 
 
 @pytest.mark.parametrize("whole", WHOLE)

@@ -94,14 +94,14 @@ def test_staff_ends_a_restriction_a_week_after_its_holder_was_told(
     account_id, kim = place(services)
     about = None if whole else kim
     ask(services, account_id, about)
-    now = utc_now() - NOTICE + STEP
+    now = utc_now() - NOTICE + timedelta(hours=1)
     assert lift(services, account_id, about, now) == (("request",), now + NOTICE, "accuracy_verified")
     assert [mail.person_id for mail in mails(services)] == [kim]
     assert advance(worker_services) == 0
     assert standing(services, account_id, about).causes == ("request",)
     with transaction(services) as tx:  # time goes by
-        tx.session.execute(text("UPDATE accounts SET restriction_ends_at = restriction_ends_at - interval '1 hour'"))
-        tx.session.execute(text("UPDATE people SET restriction_ends_at = restriction_ends_at - interval '1 hour'"))
+        tx.session.execute(text("UPDATE accounts SET restriction_ends_at = restriction_ends_at - interval '2 hours'"))
+        tx.session.execute(text("UPDATE people SET restriction_ends_at = restriction_ends_at - interval '2 hours'"))
     assert [advance(worker_services), advance(worker_services)] == [1, 0]
     assert standing(services, account_id, about) == ((), None, None)
     kind = "account" if whole else "person"
