@@ -1,6 +1,5 @@
 """The API served by `cloudpriv serve` in a process of its own, as in production."""
 
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,9 +11,9 @@ from urllib.parse import urlencode
 import urllib3
 
 from cloudpriv.database import PlaneName
+from cloudpriv.serving import await_answer
+from tests.ports import free_port
 from tests.stack import PREFIXES, TestDatabase
-
-START_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -42,16 +41,13 @@ class Served:
 @contextmanager
 def served(database: TestDatabase, log: Path, plane: PlaneName = "controller", /, **settings: str) -> Iterator[Served]:
     """A plane's API on a test's database with these settings, up when this begins and ended when it ends."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "cloudpriv.cli", "serve", "--plane", plane, "--bind", f"127.0.0.1:{port}"]
     named = {f"{PREFIXES[plane]}{name.upper()}": value for name, value in settings.items()}
     environment = database.environment(plane) | named
     with log.open("wb") as stderr, subprocess.Popen(command, env=environment, stderr=stderr) as server:
         found = Served(port, log)
-        patient = urllib3.Retry(total=None, connect=START_SECONDS * 10, backoff_factor=0.1, backoff_max=0.1)
-        urllib3.request("GET", f"{found.url}/healthz", retries=patient)
+        assert await_answer(f"127.0.0.1:{port}", server), log.read_text()
         try:
             yield found
         finally:

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import socket
 import subprocess
 import sys
 import threading
@@ -25,6 +24,7 @@ from cloudpriv.bootstrap import ProcessorServices
 from cloudpriv.processor.storage import compaction
 from cloudpriv.serving import await_answer
 from tests.logdata import carry_out, device_token, make_log_account, reader_token
+from tests.ports import free_port
 from tests.rawsearch import holding
 from tests.stack import TestDatabase
 
@@ -47,9 +47,7 @@ class LogDataApi:
 @contextmanager
 def serving(database: TestDatabase, folder: Path) -> Iterator[LogDataApi]:
     """The processor plane's API in a process of its own, which writes all logs that it can."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        bind = f"127.0.0.1:{probe.getsockname()[1]}"
+    bind = f"127.0.0.1:{free_port()}"
     words = [sys.executable, "-m", "cloudpriv.cli", "serve", "--plane", "processor", "--bind", bind]
     (folder / "access").mkdir()
     named = {"LOG_LEVEL": "DEBUG", "ACCESS_LOG_DIR": str(folder / "access"), "RATE_LIMIT": "1000000/minute"}

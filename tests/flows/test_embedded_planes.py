@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -28,6 +27,7 @@ from cloudpriv.processor.upkeep import erasure
 from cloudpriv.serving import SIDE_BY_SIDE
 from tests.logdata import log_transaction, make_log_account
 from tests.patience import PATIENCE
+from tests.ports import free_port
 from tests.stack import TestDatabase, every_row
 
 NO_SECRETS = {"policy_file", "next_policy_file", "breached_passwords_file", "token_key_file", "kms_key_id"}
@@ -45,15 +45,8 @@ class Serving:
 
 def two_free_ports() -> tuple[int, int]:
     """Two ports beside each other on which nobody listens."""
-    while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = first.getsockname()[1]
-            try:
-                second.bind(("127.0.0.1", port + 1))
-            except (OSError, OverflowError):
-                continue
-            return port, port + 1
+    port = free_port(2)
+    return port, port + 1
 
 
 @contextmanager

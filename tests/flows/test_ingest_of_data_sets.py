@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import os
-import socket
 import subprocess
 import sys
 import zipfile
@@ -23,8 +22,11 @@ from cloudpriv.client.api import ApiClient
 from cloudpriv.client.checkpoint import Report
 from cloudpriv.client.ingest import ingest_file
 from cloudpriv.retention.tables import Purge
+from cloudpriv.serving import await_answer
 from tests import factories
 from tests.backend import register
+from tests.patience import PATIENCE
+from tests.ports import free_port
 from tests.purges import clear_the_way
 from tests.stack import TestDatabase, every_row
 
@@ -44,7 +46,7 @@ class Backend:
         self.environment = os.environ | {"CLOUDPRIV_CLIENT_ID": self.client_id, "CLOUDPRIV_CLIENT_SECRET": self.secret}
 
     def open_account(self, name: str = "acme-water") -> str:
-        """A new account's id; waits for the server to be up."""
+        """A new account's id."""
         with ApiClient(self.url, self.client_id, self.secret) as client:
             body = {"account_name": name, "customer": CUSTOMER, "created_at": "2018-08-01T00:00:00Z"}
             found: str = client.request("POST", "/v1/accounts", json=body).json()["id"]
@@ -67,7 +69,7 @@ class Backend:
         """What `cloudpriv ingest --json` reports."""
         command = [sys.executable, "-m", "cloudpriv.cli", "ingest", str(path), "--map", csv_map, "--url", self.url]
         command += ["--account", account, "--create-devices", "--json"]
-        done = subprocess.run(command, env=self.environment, capture_output=True, check=False, timeout=120)
+        done = subprocess.run(command, env=self.environment, capture_output=True, check=False, timeout=PATIENCE)
         assert done.returncode == 0, done.stderr.decode()
         found: dict[str, Any] = json.loads(done.stdout)
         return found
@@ -76,11 +78,10 @@ class Backend:
 @pytest.fixture
 def backend(database: TestDatabase) -> Iterator[Backend]:
     """A backend of an API that is served in a process of its own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "cloudpriv.cli", "serve", "--bind", f"127.0.0.1:{port}"]
     with subprocess.Popen(command, env=database.environment("controller")) as server:
+        assert await_answer(f"127.0.0.1:{port}", server)
         yield Backend(database, port)
         server.terminate()
 
@@ -137,7 +138,9 @@ def test_nemea_is_held_but_for_what_ends_before_it_starts(backend: Backend, owne
 def operate(database: TestDatabase, *words: str) -> Any:
     """What an operator's command prints as JSON."""
     command = [sys.executable, "-m", "cloudpriv.cli", *words, "--json"]
-    done = subprocess.run(command, env=database.environment("controller"), capture_output=True, check=False, timeout=120)
+    done = subprocess.run(
+        command, env=database.environment("controller"), capture_output=True, check=False, timeout=PATIENCE
+    )
     assert done.returncode == 0, done.stderr.decode()
     return json.loads(done.stdout)
 

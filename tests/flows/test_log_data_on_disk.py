@@ -1,7 +1,6 @@
 """While log data lives, every file of all servers is searched for what the customer said; and again after its erasure."""
 
 import json
-import socket
 import struct
 import time
 from collections.abc import Iterator
@@ -32,6 +31,7 @@ from tests.flows.test_nothing_on_disk import (
     put_down,
     tidy,
 )
+from tests.ports import free_port
 from tests.rawsearch import holding, traces
 from tests.stack import every_row
 
@@ -79,9 +79,7 @@ class LogData:
 @contextmanager
 def log_data_of(home: House, folder: Path) -> Iterator[LogData]:
     """API, worker and schedule of the processor plane beside the controller plane's."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        bind = f"127.0.0.1:{probe.getsockname()[1]}"
+    bind = f"127.0.0.1:{free_port()}"
     named = {"ACCESS_LOG_DIR": str(folder / "access_log"), "LOG_LEVEL": "DEBUG", "TOKEN_ISSUER": home.api.url}
     own = {f"CLOUDPRIV_PROCESSOR_{name}": each for name, each in named.items()}
     environment = home.database.environment("processor") | own

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from cloudpriv.serving import await_answer
 from tests.dsr import REQUESTS, Controller, check_signature, controlling, identity, point, request_of
 from tests.logdata import device_token, make_log_account, reader_token
 from tests.patience import PATIENCE
+from tests.ports import free_port
 from tests.purges import is_blocked
 from tests.rawsearch import holding
 from tests.stack import TestDatabase
@@ -53,9 +53,7 @@ class Processes:
 @pytest.fixture
 def processes(database: TestDatabase, tmp_path: Path) -> Iterator[Processes]:
     """The plane's API, serving; callbacks may reach the loopback."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        bind = f"127.0.0.1:{probe.getsockname()[1]}"
+    bind = f"127.0.0.1:{free_port()}"
     named = {"URL": f"http://{bind}", "OPENDSR_CALLBACK_NETWORKS": "127.0.0.0/8", "LOG_LEVEL": "DEBUG"}
     environment = database.environment("processor") | {f"CLOUDPRIV_PROCESSOR_{name}": value for name, value in named.items()}
     found = Processes(f"http://{bind}", environment, tmp_path)

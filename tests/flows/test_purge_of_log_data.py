@@ -1,7 +1,6 @@
 """The purge of an account with log data, by real processes of both planes, one of which is killed in the middle."""
 
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from cloudpriv.serving import await_answer
 from tests.factories import make_account
 from tests.logdata import device_token, issuer, reader_token
 from tests.patience import PATIENCE
+from tests.ports import free_port
 from tests.purges import LONG_AGO, await_a_round, is_blocked, let_it_age, order, purge_of
 from tests.stack import TestDatabase
 
@@ -62,9 +62,7 @@ def planes(database: TestDatabase, owner_engine: Engine, tmp_path: Path) -> Iter
 
     That has done its duties of the day: it would plan the erasure of old accounts by itself, and have it wait for approval.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        bind = f"127.0.0.1:{probe.getsockname()[1]}"
+    bind = f"127.0.0.1:{free_port()}"
     found = Planes(f"http://{bind}", {plane: database.environment(plane) for plane in SCHEMAS}, tmp_path)
     with ExitStack() as cleanup:
         cleanup.enter_context(found.running("schedule", "--plane", "controller"))
