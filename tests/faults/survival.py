@@ -22,11 +22,11 @@ from tests.faults.canary import Planted, plant
 from tests.faults.outcome import faults_left, others
 from tests.faults.points import Fault
 from tests.faults.stage import Stage
+from tests.patience import PATIENCE
 from tests.purges import close, device_of
 from workers import duties
 
 RECORDS: Final = 50_000
-PATIENCE: Final = 120.0  # until something happens at all, when very many processes start at once
 RECOVERY: Final = 60.0
 PAUSE: Final = 0.1
 # A step that no commit shows while all goes well is known by a statement that no other has.
@@ -122,7 +122,7 @@ def process(command: str, environment: Mapping[str, str], log: Path) -> Iterator
         yield started
     finally:
         started.kill()
-        started.wait(RECOVERY)
+        started.wait(PATIENCE)
 
 
 def await_workers(stage: Stage, number: int) -> None:
@@ -135,7 +135,7 @@ def await_workers(stage: Stage, number: int) -> None:
 
 def _certificate_faults(stage: Stage, purge_id: UUID) -> Iterator[str]:
     """Wait for the schedule to enter the certificate in the log; that it is valid, by the log's public key alone."""
-    ends = time.monotonic() + RECOVERY
+    ends = time.monotonic() + PATIENCE
     with stage.owner.connect() as connection:
         query = text("SELECT certificate_id FROM certificates WHERE purge_id = :id")
         certificate_id = connection.execute(query, {"id": purge_id}).scalar_one()

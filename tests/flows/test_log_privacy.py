@@ -15,6 +15,7 @@ import urllib3
 from sqlalchemy import Engine, text
 
 from tests.backend import register
+from tests.patience import PATIENCE
 from tests.served import Served, served
 from tests.stack import TestDatabase, every_row
 
@@ -197,7 +198,7 @@ def test_a_worker_that_fails_leaves_no_data_in_its_log_and_in_the_queue(
         connection.execute(text("ALTER TABLE devices RENAME COLUMN identity TO gone"))
     command = [sys.executable, "-m", "cloudpriv.cli", "worker", "--burst"]
     environment = database.environment("controller") | {"CLOUDPRIV_LOG_LEVEL": "DEBUG"}
-    done = subprocess.run(command, env=environment, capture_output=True, check=False, timeout=60)
+    done = subprocess.run(command, env=environment, capture_output=True, check=False, timeout=PATIENCE)
     assert b"UndefinedColumn" in done.stderr or b"ProgrammingError" in done.stderr, "the fault is logged"
     with redis.Redis.from_url(database.stack.environment["CLOUDPRIV_REDIS_URL"]) as queue:
         left = b"\n".join(key + (queue.dump(key) or b"") for key in queue.scan_iter())

@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from cloudpriv.bootstrap import Services
 from cloudpriv.cli import main
+from tests.patience import PATIENCE
 from tests.proofs import advance, change, make_certificate, make_events, vkeys
 from tests.stack import TestDatabase
 
@@ -41,7 +42,7 @@ def online(database: TestDatabase, *words: str) -> Result:
 def offline(*words: object) -> tuple[int, str]:
     """A command in a process without any setting: how it ends, and what it says."""
     command = [sys.executable, "-m", "cloudpriv.cli", *map(str, words)]
-    done = subprocess.run(command, env={"LANG": "C.UTF-8"}, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, env={"LANG": "C.UTF-8"}, capture_output=True, text=True, check=False, timeout=PATIENCE)
     return done.returncode, done.stdout + done.stderr
 
 

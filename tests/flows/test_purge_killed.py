@@ -21,6 +21,7 @@ from cloudpriv.retention.steps import STEPS
 from tests.faults.points import Fault
 from tests.faults.stage import Stage, sockets_of, staged
 from tests.faults.survival import await_workers, ordered, process
+from tests.patience import PATIENCE
 from tests.stack import fresh_database, migrate_template
 
 OUTAGE = 20.0  # seconds
@@ -70,7 +71,7 @@ def lose_the_worker(stage: Stage, step: str) -> list[str]:
         stage.points.kill = worker.kill
         purge.watch(step, lambda: Fault.KILLED_BEFORE)
         purge.await_step()
-        assert worker.wait(OUTAGE) == -signal.SIGKILL
+        assert worker.wait(PATIENCE) == -signal.SIGKILL
         children.enter_context(process("worker", stage.direct, stage.log))
         await_workers(stage, 2)
         return purge.faults_after(time.monotonic())
@@ -107,7 +108,7 @@ class Queues:
 
     def start_again(self) -> None:
         """Another, without what the killed one had written."""
-        self._started[-1].process.wait(OUTAGE)
+        self._started[-1].process.wait(PATIENCE)
         shutil.rmtree(self._folder / "appendonlydir")
         self._started.append(self._start(self._folder))
 
@@ -159,7 +160,7 @@ def started_again(stack: Stack) -> Server:
     )
     if identity.is_other_user:
         shutil.rmtree(private / "wheel")  # copied anew at every start
-    ends = time.monotonic() + OUTAGE
+    ends = time.monotonic() + PATIENCE
     while True:
         server = postgres.start(stack.folder / postgres.NAME.lower(), private, secret, identity, durable=True)
         try:
