@@ -20,7 +20,7 @@ LANGUAGES: Final = ("en", "sv", "fr", "es")
 WIDTHS: Final = {1280: 900, 360: 740}
 SCHEMES: Final = ("light", "dark")
 SEND: Final = "main form button"  # the first one
-PATIENCE: Final = 15_000  # milliseconds
+PATIENCE: Final = 60_000  # milliseconds
 FOLDER: Final = Path(__file__).parents[2] / "var" / "screenshots"
 # A page that tells of a failure is none: Chromium notes the status of every document.
 STATUS: Final = "Failed to load resource: the server responded with a status of 4"

@@ -97,7 +97,7 @@ def test_two_batches_are_under_way_and_a_third_waits(peer: Peer) -> None:
         assert peer.arrived(TRAFFIC, 2)
         assert len(peer.asked("POST", TRAFFIC)) == 2
         peer.released.set()
-        sending.join(30)
+        sending.join(60)
     assert len(peer.sessions) == 40
     assert len({headers["Idempotency-Key"] for headers, _ in peer.asked("POST", TRAFFIC)}) == 4
 

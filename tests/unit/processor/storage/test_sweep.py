@@ -104,4 +104,5 @@ def test_every_account_is_swept_and_none_twice(processor: ProcessorServices, pro
 
 
 def test_an_id_tells_when_it_was_made() -> None:
-    assert abs(created_at(new_id()) - datetime.now(UTC)) < timedelta(seconds=5)
+    before, found, after = datetime.now(UTC), created_at(new_id()), datetime.now(UTC)
+    assert before - timedelta(seconds=5) < found < after + timedelta(seconds=5)
