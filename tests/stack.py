@@ -23,6 +23,7 @@ from cloudpriv.embedded.stack import Stack, of_plane
 from cloudpriv.metadata import CONTROLLER
 from cloudpriv.platform import db
 from cloudpriv.platform.clock import utc_now
+from tests.patience import PATIENCE
 
 TEMPLATE = "cloudpriv_template"
 PREFIXES: dict[PlaneName, str] = {"controller": config.PREFIX, "processor": config.PROCESSOR_PREFIX}
@@ -132,7 +133,8 @@ def fresh_database(stack: Stack) -> Iterator[TestDatabase]:
 
 def _drop(stack: Stack, name: str) -> None:
     """Drop it when PostgreSQL's own vacuum, which nobody of us may stop, has left it."""
-    for _ in range(100):
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
         try:
             return _administer(stack, f"DROP DATABASE {name} WITH (FORCE)")
         except ProgrammingError:
