@@ -65,6 +65,14 @@ def test_an_owner_closes_the_account_and_undoes_it(kim: Holder, owner_engine: En
         assert connection.scalar(text("SELECT status FROM requests")) == "withdrawn"
 
 
+def test_the_page_says_what_stays_in_backups_and_in_the_access_log(kim: Holder) -> None:
+    page = Page(kim.sign_in().get(PAGE).text)
+    assert "backups" not in page.words("section", aria_labelledby="goes"), "the wrapped key lies in the backup, too"
+    stays = page.words("section", aria_labelledby="stays")
+    assert "copies in backups, with the account's key, until those backups end" in stays
+    assert "access log, for as long as the privacy policy says" in stays
+
+
 @pytest.mark.parametrize("typed", ["", "another", " "])
 def test_without_its_name_the_account_stays(kim: Holder, owner_engine: Engine, typed: str) -> None:
     answer = kim.sign_in().post(CONFIRM, account_name=typed)
