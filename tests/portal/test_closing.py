@@ -8,6 +8,8 @@ import pytest
 from sqlalchemy import Engine, text
 
 from cloudpriv.bootstrap import Services
+from cloudpriv.controller import people
+from cloudpriv.platform.errors import AccountClosingError
 from cloudpriv.rights import owners, requests, restriction
 from cloudpriv.rights.owners import Evidence
 from tests.factories import NOW, transaction
@@ -71,6 +73,19 @@ def test_the_page_says_what_stays_in_backups_and_in_the_access_log(kim: Holder) 
     stays = page.words("section", aria_labelledby="stays")
     assert "copies in backups, with the account's key, until those backups end" in stays
     assert "access log, for as long as the privacy policy says" in stays
+
+
+def test_who_reads_and_corrects_while_the_account_is_closing_is_told_that_they_can(kim: Holder, services: Services) -> None:
+    kim.sign_in()
+    before = Page(kim.get(PAGE).text).one("main").text
+    close(kim)
+    for told in (before, Page(kim.get(PAGE).text).one("main").text):
+        assert "the cloud service can change nothing in the account any more" in told
+        assert "can still read and correct their data" in told
+    answer = kim.post("/portal/requests/new/rectification", username="kim.e", account_name=kim.names["account_name"])
+    assert answer.status_code == 303
+    with transaction(services) as tx, pytest.raises(AccountClosingError):
+        people.change_person(tx, kim.account_id, kim.person_id, 2, {"name": "Another"})
 
 
 @pytest.mark.parametrize("typed", ["", "another", " "])
