@@ -155,6 +155,5 @@ def _form(names: Names, code_id: UUID, *, status: int, faults: dict[str, str] | 
 def _told(known: KnownRequest) -> Response:
     outcome = known.details.get("outcome")
     told = None if outcome is None else request_words.phrase("outcomes", outcome)
-    return pages.render(
-        "ask_taken.html", row=known.row, outcome=told, next_step=request_words.following(known), export=known.export
-    )
+    next_step = request_words.following(known, call().now.date())
+    return pages.render("ask_taken.html", row=known.row, outcome=told, next_step=next_step, export=known.export)

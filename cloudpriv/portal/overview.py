@@ -35,6 +35,7 @@ def show(tx: Tx) -> Response:
         following=following,
         start=lists.start(),
         waiting=requests.count_open(tx, session.account_id),
+        today=tx.now.date(),
         erased_on=due.purge_due_on(policy, row.created_at, row.last_traffic_at),
         period=_period(policy),
     )

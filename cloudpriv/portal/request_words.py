@@ -1,6 +1,7 @@
 """What requests are called on pages, in plain words, and what follows of each."""
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Final, NamedTuple, cast
 
 from flask_babel import LazyString
@@ -78,6 +79,7 @@ TIED: Final = _l("Another request asks for the same and is worked on. Both are a
 ARCHIVE: Final = _l("The archive is being made. A mail tells you when it is ready to be fetched here.")
 COOLING_OFF: Final = _l("The account is erased when the time to change your mind is over.")
 DECISION: Final = _l("Our staff looks into it and answers by the day on which the answer is due.")
+LATE: Final = _l("Our staff looks into it. The answer is late: the day on which it was due is over.")
 
 
 def named(row: SubjectRequest) -> LazyString:
@@ -85,8 +87,8 @@ def named(row: SubjectRequest) -> LazyString:
     return CLOSING if row.type == "erasure" and row.scope == "account" else KINDS[cast(RequestType, row.type)].name
 
 
-def following(known: KnownRequest) -> LazyString | None:
-    """What happens next; None when the request has ended."""
+def following(known: KnownRequest, today: date) -> LazyString | None:
+    """What happens next; None when the request has ended. Nothing is promised for a day that is over."""
     row = known.row
     if row.completed_at is not None:
         return None
@@ -96,7 +98,9 @@ def following(known: KnownRequest) -> LazyString | None:
         return TIED
     if row.type in EXPORTED:
         return ARCHIVE
-    return COOLING_OFF if row.effective_at is not None else DECISION
+    if row.effective_at is not None:
+        return COOLING_OFF
+    return LATE if row.due_on < today else DECISION
 
 
 def phrase(group: str, key: str) -> str:

@@ -32,7 +32,7 @@ def list_requests(tx: Tx) -> Response:
     rows = requests.list_latest(tx, session.account_id, before=lists.begin_id(), limit=lists.LIMIT)
     shown, following = lists.split(rows, lambda each: each.row.request_id.bytes)
     found = [(each.row, request_words.named(each.row)) for each in shown]
-    return pages.render("requests.html", requests=found, following=following, start=lists.start())
+    return pages.render("requests.html", requests=found, following=following, start=lists.start(), today=tx.now.date())
 
 
 @blueprint.get("/new")
@@ -83,7 +83,8 @@ def show(tx: Tx, request_id: UUID) -> Response:
         name=request_words.named(row),
         channel=request_words.CHANNELS[row.channel],
         method=request_words.METHODS[row.identity_method] if row.identity_method else None,
-        next_step=request_words.following(known),
+        next_step=request_words.following(known, tx.now.date()),
+        today=tx.now.date(),
         withdrawable=_is_withdrawable(row, session),
         closing=_is_closing(row),
         controller=policy.controller_of(account.row.service),

@@ -14,8 +14,9 @@ from cloudpriv.platform.actor import HOLDER, Actor
 from cloudpriv.rights import requests
 from cloudpriv.rights.restriction import restrict_account, restrict_person
 from tests.factories import NOW, make_account, transaction
-from tests.holders import Holder, make_holder
+from tests.holders import Holder, Time, make_holder
 from tests.portal.reading import Page
+from tests.requests import DOCUMENTS
 
 
 def overview(holder: Holder) -> Page:
@@ -91,6 +92,22 @@ def test_open_requests_are_counted_with_the_day_of_the_next_answer(kim: Holder, 
     asked = overview(kim).words("section", aria_labelledby="asked")
     assert asked.startswith("Open requests 1 ")
     assert "1 July 2026" in asked
+
+
+def test_an_answer_whose_day_is_over_is_late_and_not_promised(kim: Holder, services: Services, time: Time) -> None:
+    with transaction(services) as tx:
+        known = requests.receive(tx, services.policy, kim.account_id, "objection", channel="letter", identity=DOCUMENTS)
+    time.pass_by(days=30)
+    assert "The next answer is due by 1 July 2026." in overview(kim).words("section", aria_labelledby="asked")
+    assert "answers by the day" in kim.get(f"/portal/requests/{known.row.request_id}").text
+    assert "due by 1 July 2026" in Page(kim.get("/portal/requests").text).rows()[1]
+    time.pass_by(days=1)
+    assert "An answer was due by 1 July 2026 and is late." in overview(kim).words("section", aria_labelledby="asked")
+    page = Page(kim.get(f"/portal/requests/{known.row.request_id}").text)
+    assert "The answer was due by 1 July 2026 and is late" in page.words("section", aria_labelledby="steps")
+    assert "The answer is late" in page.words("div", role="status")
+    assert page.words("dl", class_="facts").count("1 July 2026 late") == 1
+    assert "was due by 1 July 2026 late" in Page(kim.get("/portal/requests").text).rows()[1]
 
 
 def test_a_member_is_told_of_their_own_requests_alone(kim: Holder, alex: Holder, services: Services) -> None:
