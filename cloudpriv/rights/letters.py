@@ -4,6 +4,7 @@ A letter says what is so when it is sent. One about a request that has gone on m
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from typing import Final
 from uuid import UUID
 
@@ -111,6 +112,12 @@ def about_request(post: Post, account: OpenedAccount, row: SubjectRequest) -> Va
     }
 
 
+def _answered_by(due_on: date, today: date) -> Mapping[str, str]:
+    """By when a request is answered; or that the answer is late, where that day is over as the letter is written."""
+    phrase = _phrase("answers", "late" if due_on < today else "due")
+    return {each: text.format(day=mail_templates.written_day(due_on, each)) for each, text in phrase.items()}
+
+
 def _readers(tx: Tx, row: SubjectRequest) -> list[UUID]:
     if row.scope == "person":
         return [] if row.person_id is None else [row.person_id]
@@ -122,7 +129,8 @@ def _content(post: Post, kind: str) -> delivery.Content:
         row = tx.session.get(SubjectRequest, (account.row.account_id, mail.subject_id))
         if row is None or not TRUE_WHILE[kind](row):
             raise DroppedError("not_so_any_more")
-        return {**about_request(post, account, row), **_said(post.policy, account, row)}
+        answer = _answered_by(row.due_on, tx.now.date())
+        return {**about_request(post, account, row), "answer": answer, **_said(post.policy, account, row)}
 
     return told
 

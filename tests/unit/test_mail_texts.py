@@ -47,7 +47,7 @@ def test_wrapping_loses_no_word_and_keeps_the_paragraphs(kind: str, language: st
 
 def test_a_line_that_is_too_long_goes_on_in_the_next_and_below_its_value() -> None:
     text = mail_templates.filled_in("request_received", "en", {
-        **dict.fromkeys(("service", "greeted", "received_on", "due_on", "number", "controller", "address", "country"), "x"),
+        **dict.fromkeys(("service", "greeted", "received_on", "answer", "number", "controller", "address", "country"), "x"),
         "portal": LINKS["portal"], "account": "acme", "about": "your own data", "asked": LONG,
     })[1]  # fmt: skip
     assert (

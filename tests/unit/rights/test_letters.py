@@ -88,6 +88,27 @@ def test_who_is_not_identified_is_asked_to_show_who_they_are(services: Services,
     assert "We answer it by 1 July 2026" in post()[1]
 
 
+@pytest.mark.parametrize(
+    ("locale", "late"),
+    [
+        ("en", "We should have answered it by 1 July 2026. Our answer is late"),
+        ("sv", "Vi skulle ha svarat på den senast den 1 juli 2026. Vårt svar är försenat"),
+        ("fr", "Nous aurions dû y répondre au plus tard le 1er juillet 2026. Notre réponse est en retard"),
+        ("es", "Debíamos haberla respondido, a más tardar, el 1 de julio de 2026. Nuestra respuesta lleva retraso"),
+    ],
+)
+def test_no_letter_promises_an_answer_by_a_day_that_is_over(services: Services, post: Post, locale: str, late: str) -> None:
+    account_id, _ = account_of(services, locale=locale)
+    known = receive(services, account_id, "objection", identity=None)
+    later = NOW + 31 * DAY
+    [asked] = post(later)
+    with transaction(services, now=later) as tx:
+        requests.verify(tx, services.policy, known.row.request_id, IDENTIFIED)
+    received = post(later)[1]
+    assert not lacking(asked, late)
+    assert not lacking(received, late)
+
+
 def test_an_extension_gives_its_reason_and_the_new_day(services: Services, post: Post) -> None:
     account_id, _ = account_of(services)
     known = receive(services, account_id, "objection")
