@@ -145,6 +145,17 @@ def test_a_restricted_account_says_so(kim: Holder, services: Services) -> None:
     assert "restricted" in page.words("section", aria_labelledby="account")
 
 
+def test_a_restricted_account_is_not_told_to_be_erased_from_a_day(kim: Holder, services: Services) -> None:
+    with transaction(services) as tx:
+        restrict_account(tx, kim.account_id)
+    erased = overview(kim).words("section", aria_labelledby="erased")
+    assert erased.startswith("Erased from Not while it is restricted")
+    assert "As long as the processing is restricted, the account is not erased by our rule" in erased
+    assert "traffic of its devices is not taken in" in erased
+    assert "2 June 2033" in erased
+    assert "With new traffic the day moves on" not in erased
+
+
 def test_a_restricted_person_is_told_so(kim: Holder, alex: Holder, services: Services) -> None:
     with transaction(services) as tx:
         restrict_person(tx, kim.account_id, kim.person_id)
