@@ -14,6 +14,7 @@ from cloudpriv.rights import closure, own_restriction, restriction
 
 blueprint: Final = Blueprint("closing", __name__, url_prefix="/portal")
 PAGE: Final = "/portal/closing"
+ASKED_TO_LIFT: Final = f"{guard.HOME}?lift=yes"  # the first page, with the question before a restriction is lifted
 
 
 @blueprint.get("/closing")
@@ -73,15 +74,17 @@ def undo(tx: Tx) -> Response:
 
 
 @blueprint.post("/restriction/lift")
-@guard.page(fresh=True, back=guard.HOME)
+@guard.page(fresh=True, back=ASKED_TO_LIFT)
 def lift(tx: Tx) -> Response:
-    """End a restriction that who is signed in obtained. Raises ForbiddenError for another."""
+    """End a restriction that who is signed in obtained, and say so. Raises ForbiddenError for another."""
     session, _account, person = guard.signed_in()
     if request.form.get("about") == "account":
-        own_restriction.lift_account(tx, session.account_id)
+        standing = own_restriction.lift_account(tx, session.account_id)
     elif person.row.restricted_at is not None:
-        own_restriction.lift_person(tx, session.account_id, session.person_id)
-    return guard.redirected(guard.HOME)
+        standing = own_restriction.lift_person(tx, session.account_id, session.person_id)
+    else:  # it has ended meanwhile
+        return guard.redirected(guard.HOME)
+    return said.led(guard.HOME, "left" if standing.causes else "lifted")
 
 
 def _is_restricted_by_staff(account: OpenedAccount) -> bool:

@@ -9,7 +9,7 @@ from cloudpriv.controller import accounts, people
 from cloudpriv.controller.delivery import SERVICE_NAMES
 from cloudpriv.platform.db import Tx
 from cloudpriv.policy.register import Policy
-from cloudpriv.portal import guard, i18n, lists, pages
+from cloudpriv.portal import guard, i18n, lists, pages, said
 from cloudpriv.retention import due
 from cloudpriv.rights import requests
 
@@ -38,6 +38,7 @@ def show(tx: Tx) -> Response:
         today=tx.now.date(),
         erased_on=due.purge_due_on(policy, row.created_at, row.last_traffic_at),
         period=_period(policy),
+        said=said.heard(),
     )
 
 

@@ -32,6 +32,11 @@ def close(holder: Holder) -> None:
     assert (answer.status_code, answer.location) == (303, PAGE), answer.text
 
 
+def told(holder: Holder, address: str) -> list[str]:
+    """What a page says in its notices."""
+    return [" ".join(each.text.split()) for each in Page(holder.get(address).text).all("div", role="status")]
+
+
 def grant_restriction(services: Services, holder: Holder, whole: bool) -> None:
     """As staff enters a letter that asks for it."""
     from_letter = {"channel": "letter", "identity": DOCUMENTS, "person_id": None if whole else holder.person_id}
@@ -182,9 +187,38 @@ def test_people_see_when_a_restriction_ends(kim: Holder, services: Services) -> 
 def test_an_owner_lifts_the_restriction_that_was_asked_for(kim: Holder, services: Services, owner_engine: Engine) -> None:
     grant_restriction(services, kim, whole=True)
     kim.sign_in()
-    assert len(Page(kim.get("/portal/devices").text).all("form", action=LIFT)) == 1
-    assert kim.post(LIFT, "/portal/", about="account").location == "/portal/"
+    page = Page(kim.get("/portal/devices").text)
+    assert len(page.all("form", action=LIFT)) == 1
+    assert "Yes, lift the restriction" in page.words("details"), "it is asked before, and what that means is told"
+    assert "cannot be undone" in page.words("details")
+    answer = kim.post(LIFT, "/portal/", about="account")
     assert status(owner_engine) == "active"
+    assert urlsplit(str(answer.location)).path == "/portal/"
+    assert told(kim, str(answer.location)) == ["The restriction is lifted, with effect at once."]
+    assert told(kim, "/portal/") == []
+
+
+def test_lifting_asks_for_the_password_and_then_for_the_same_again(
+    kim: Holder, services: Services, owner_engine: Engine, time: Time
+) -> None:
+    grant_restriction(services, kim, whole=True)
+    token = kim.sign_in().token("/portal/")
+    assert "open" not in Page(kim.get("/portal/").text).one("details").attributes
+    time.pass_by(minutes=6)
+    answer = kim.post(LIFT, csrf_token=token, about="account")
+    assert status(owner_engine) == "restricted"
+    back = kim.post(str(answer.location), password=kim.password, next="/portal/?lift=yes").location
+    assert back == "/portal/?lift=yes"
+    assert "open" in Page(kim.get(back).text).one("details").attributes
+
+
+def test_lifting_says_what_goes_on_for_another_reason(kim: Holder, services: Services, owner_engine: Engine) -> None:
+    grant_restriction(services, kim, whole=True)
+    with transaction(services) as tx:
+        restriction.restrict_account(tx, kim.account_id)
+    answer = kim.sign_in().post(LIFT, "/portal/", about="account")
+    assert status(owner_engine) == "restricted"
+    assert "The processing stays restricted for another reason." in kim.get(str(answer.location)).text
 
 
 def test_a_person_lifts_the_restriction_of_the_own_data(
