@@ -77,6 +77,10 @@ WAITS_FOR_IDENTITY: Final = _l(
 )
 TIED: Final = _l("Another request asks for the same and is worked on. Both are answered together.")
 ARCHIVE: Final = _l("The archive is being made. A mail tells you when it is ready to be fetched here.")
+NO_ARCHIVE: Final = _l(
+    "The archive could not be made. The fault is on our side and has been noted; your request is still open. You may start "
+    "it again now."
+)
 COOLING_OFF: Final = _l("The account is erased when the time to change your mind is over.")
 DECISION: Final = _l("Our staff looks into it and answers by the day on which the answer is due.")
 LATE: Final = _l("Our staff looks into it. The answer is late: the day on which it was due is over.")
@@ -97,7 +101,7 @@ def following(known: KnownRequest, today: date) -> LazyString | None:
     if row.duplicate_of is not None:
         return TIED
     if row.type in EXPORTED:
-        return ARCHIVE
+        return NO_ARCHIVE if known.export is not None and known.export.status == "failed" else ARCHIVE
     if row.effective_at is not None:
         return COOLING_OFF
     return LATE if row.due_on < today else DECISION

@@ -64,6 +64,19 @@ def test_a_copy_is_followed_on_the_page_of_its_export(kim: Holder) -> None:
     assert ask(kim, "portability").startswith("/portal/exports/")
 
 
+def test_a_copy_that_could_not_be_made_is_not_told_to_be_on_its_way(kim: Holder, owner_engine: Engine) -> None:
+    export = ask(kim.sign_in(), "access")
+    request_id = kim.get(LIST).text.partition(f'href="{LIST}/0')[2][:35]
+    where = f"{LIST}/0{request_id}"
+    assert "The archive is being made." in kim.get(where).text
+    with owner_engine.begin() as connection:
+        connection.execute(text("UPDATE exports SET status = 'failed', failure = 'internal', expires_at = now()"))
+    page = Page(kim.get(where).text)
+    assert "could not be made" in page.words("div", role="status")
+    assert "is being made" not in page.one("main").text
+    assert page.words("a", href=export) == "To the export"
+
+
 def test_names_are_corrected_at_once_and_words_wait_for_staff(kim: Holder, services: Services) -> None:
     where = ask(kim.sign_in(), "rectification", username="kim.e", account_name="acme-sewage", text="My role is wrong.")
     assert where == LIST
