@@ -4,12 +4,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from flask import Blueprint, Response, url_for
+from sqlalchemy import or_, select
 
 from cloudpriv.api.runtime import runtime
+from cloudpriv.controller.delivery import NOT_AGAIN_WITHIN
+from cloudpriv.controller.outbox import Mail
+from cloudpriv.controller.sessions import Session
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import InvalidError
 from cloudpriv.portal import guard, i18n, pages, said
 from cloudpriv.rights.consents import acts as consents
+from cloudpriv.rights.consents import history as consent_history
+from cloudpriv.rights.consents import mail as consent_mail
 from cloudpriv.rights.consents import records as consent_records
 from cloudpriv.rights.consents.acts import ConsentEvent, ConsentState
 from cloudpriv.rights.consents.records import Offer
@@ -39,11 +45,12 @@ def ask(tx: Tx, purpose: str) -> Response:
     """Say yes: a mail follows, whose link has to be confirmed."""
     session, _account, _person = guard.signed_in()
     policy = runtime().services.policy
+    before = _is_mailed(tx, session, purpose)
     try:
         consents.ask(tx, policy, session.account_id, session.person_id, purpose, language=i18n.language())
     except InvalidError:
         return _page(tx, without_address=purpose)
-    return said.led(url_for("consents.show"), "asked")
+    return said.led(url_for("consents.show"), "sent_before" if before else "asked")
 
 
 @blueprint.post("/<purpose>/withdraw")
@@ -53,6 +60,17 @@ def withdraw(tx: Tx, purpose: str) -> Response:
     session, _account, _person = guard.signed_in()
     consents.withdraw(tx, runtime().services.policy, session.account_id, session.person_id, purpose)
     return said.led(url_for("consents.show"), "withdrawn")
+
+
+def _is_mailed(tx: Tx, session: Session, purpose: str) -> bool:
+    """Whether a mail to confirm this is on its way, or was sent so short a time ago that no other follows."""
+    rows = consent_history.rows_of(tx, session.account_id, session.person_id, purpose)
+    if not rows:
+        return False
+    query = select(Mail.mail_id).where(Mail.account_id == session.account_id, Mail.person_id == session.person_id)
+    query = query.where(Mail.kind == consent_mail.CONFIRM, Mail.subject_id == rows[-1].consent_id)
+    query = query.where(or_(Mail.status == "queued", Mail.sent_at > tx.now - NOT_AGAIN_WITHIN))
+    return tx.session.scalar(query.limit(1)) is not None
 
 
 def _page(tx: Tx, without_address: str | None = None) -> Response:

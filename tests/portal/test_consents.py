@@ -61,6 +61,36 @@ def test_consent_is_given_by_two_acts_and_withdrawn_by_one(
     assert states(services, kim) == ["requested", "given", "withdrawn"]
 
 
+def test_a_mail_that_does_not_go_out_again_is_not_told_to_be_sent(
+    kim: Holder, postman: Services, mailbox: Mailbox, time: Time
+) -> None:
+    kim.sign_in()
+
+    def ask_again() -> bool:
+        """Whether the page says that a mail was sent."""
+        page = kim.get(str(kim.post(ASK, PAGE).location)).text
+        assert ("We have sent you a mail." in page) != ("We sent you this mail a few minutes ago" in page)
+        post_mail(postman, time)
+        return "We have sent you a mail." in page
+
+    assert ask_again()
+    time.pass_by(minutes=2)
+    assert not ask_again()
+    assert len(mailbox.received) == 1
+    time.pass_by(minutes=4)
+    assert ask_again()
+    assert len(mailbox.received) == 2
+    time.pass_by(minutes=4)
+    assert not ask_again(), "it is counted from the mail, not from the first act"
+    assert len(mailbox.received) == 2
+
+
+def test_a_mail_that_waits_is_on_its_way_and_one_for_something_else_is_not_meant(kim: Holder) -> None:
+    kim.sign_in()
+    asked = [kim.get(str(kim.post(path, PAGE).location)).text for path in (ASK, ASK, f"{PAGE}/surveys/ask")]
+    assert ["We have sent you a mail." in page for page in asked] == [True, False, True]
+
+
 def test_the_question_is_shown_word_for_word_as_it_is_recorded(kim: Holder, services: Services) -> None:
     kim.sign_in()
     kim.choose_language("sv")
