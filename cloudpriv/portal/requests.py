@@ -13,7 +13,7 @@ from cloudpriv.platform.errors import ConflictError, NotFoundError
 from cloudpriv.portal import cookies, deeds, guard, i18n, lists, own_requests, pages, request_forms, request_words
 from cloudpriv.portal.request_forms import Asked
 from cloudpriv.portal.request_words import KINDS, RESTRICTION_GROUNDS
-from cloudpriv.rights import handling, requests
+from cloudpriv.rights import handling, requests, restriction
 from cloudpriv.rights.articles import cited
 from cloudpriv.rights.cases.exports import EXPORTED
 from cloudpriv.rights.cases.grounds import GROUNDS, RequestType
@@ -87,6 +87,7 @@ def show(tx: Tx, request_id: UUID) -> Response:
         today=tx.now.date(),
         withdrawable=_is_withdrawable(row, session),
         closing=_is_closing(row),
+        lifted=_is_lifted(tx, known),
         controller=policy.controller_of(account.row.service),
         **_answer(known),
     )
@@ -170,6 +171,14 @@ def _answer(known: KnownRequest) -> dict[str, Any]:
 
 def _is_closing(row: SubjectRequest) -> bool:
     return row.status == "in_progress" and row.effective_at is not None
+
+
+def _is_lifted(tx: Tx, known: KnownRequest) -> bool:
+    """Whether what the request restricted is restricted no more."""
+    row = known.row
+    if known.details.get("outcome") != "restricted" or (row.scope == "person" and row.person_id is None):
+        return False
+    return not restriction.standing(tx, row.account_id, row.person_id).causes
 
 
 def _is_withdrawable(row: SubjectRequest, session: Session) -> bool:

@@ -209,6 +209,19 @@ def test_an_owner_sees_what_others_ask_and_withdraws_it_not(kim: Holder, alex: H
     assert kim.post(f"{of_alex}/withdraw", own).status_code == 403
 
 
+@pytest.mark.parametrize("about", ["account", "person"])
+def test_a_restriction_that_was_lifted_since_is_not_told_to_last(kim: Holder, about: str) -> None:
+    where = ask(kim.sign_in(), "restriction", ground="claims", about=about)
+    lasts, over = "The processing is restricted: the data is stored", "It is no longer: the restriction has ended since."
+    page = Page(kim.get(where).text).one("main").text
+    assert lasts in page
+    assert over not in page
+    kim.post("/portal/restriction/lift", "/portal/", about=about)
+    page = Page(kim.get(where).text).one("main").text
+    assert lasts not in page
+    assert over in page
+
+
 def test_a_request_is_withdrawn_and_what_it_restricted_is_free(
     kim: Holder, services: Services, owner_engine: Engine
 ) -> None:
