@@ -209,6 +209,38 @@ def test_an_owner_sees_what_others_ask_and_withdraws_it_not(kim: Holder, alex: H
     assert kim.post(f"{of_alex}/withdraw", own).status_code == 403
 
 
+@pytest.mark.parametrize("type_", ["restriction", "objection"])
+def test_what_a_restriction_costs_is_told_before_it_is_asked_for(kim: Holder, alex: Holder, type_: str) -> None:
+    own, whole = "you cannot sign in to the cloud service", "nobody in it can sign in to the cloud service"
+    page = kim.sign_in().get(f"{LIST}/new/{type_}").text
+    before_button = page.partition('<button type="submit">Make the request')[0]
+    for told in (own, whole, "traffic of its devices is not taken in", "Here you can still sign in"):
+        assert told in before_button
+    page = alex.sign_in().get(f"{LIST}/new/{type_}").text
+    assert own in page
+    assert whole not in page
+
+
+def test_what_stops_much_is_about_oneself_unless_said_otherwise(kim: Holder) -> None:
+    kim.sign_in()
+    chosen = {
+        type_: [each.attributes["value"] for each in Page(kim.get(f"{LIST}/new/{type_}").text).all("option")
+                if "selected" in each.attributes and each.attributes["value"] in ("account", "person")]
+        for type_ in FORMS
+    }  # fmt: skip
+    account = {each: ["account"] for each in ("access", "portability", "rectification", "consent_withdrawal")}
+    assert chosen == {**account, "restriction": ["person"], "objection": ["person"]}
+
+
+def test_the_banner_says_what_is_stopped(kim: Holder) -> None:
+    ask(kim.sign_in(), "restriction", ground="claims", about="person")
+    assert "You cannot sign in to the cloud service." in Page(kim.get("/portal/").text).words("div", role="status")
+    kim.post("/portal/restriction/lift", "/portal/", about="person")
+    ask(kim, "restriction", ground="claims", about="account")
+    banner = Page(kim.get("/portal/").text).words("div", role="status")
+    assert "Nobody in the account can sign in to the cloud service, and traffic of its devices is not taken in." in banner
+
+
 @pytest.mark.parametrize("about", ["account", "person"])
 def test_a_restriction_that_was_lifted_since_is_not_told_to_last(kim: Holder, about: str) -> None:
     where = ask(kim.sign_in(), "restriction", ground="claims", about=about)
