@@ -134,8 +134,10 @@ OTHER: Final = _l("Did something that has no name here")
 YOU: Final = _l("You")
 ANOTHER: Final = _l("Another person of the account")
 STRANGER: Final = _l("Somebody who was not signed in")
+SIGNING_IN: Final = _l("Somebody who was signing in")
 STAFF: Final = _l("Staff")
-ITSELF: Final = _l("cloudpriv, by itself")
+ITSELF: Final = _l("The service, by itself")
+UNKNOWN: Final = "unauthenticated"  # the id of a caller who showed no access token and no session
 
 
 def told(action: str) -> LazyString:
@@ -148,13 +150,19 @@ def field(name: str) -> LazyString | str:
     return FIELDS.get(name, name)
 
 
-def actor(kind: str, actor_id: str, own: UUID, service: str) -> LazyString:
+def is_right_password(action: str, actor_id: str) -> bool:
+    """Whether it is the first half of a sign-in: the password fits, and who gave it is not signed in yet."""
+    return action == "credentials.verify" and actor_id == UNKNOWN
+
+
+def actor(kind: str, actor_id: str, own: UUID, service: str, action: str = "") -> LazyString:
     """Who acted, as the person `own` of an account of a service is told: never by an id."""
     if actor_id == str(own):
         return YOU
     if kind in ("owner", "member"):
         return ANOTHER
     if kind == "client":
-        systems = _l("%(service)s's systems", service=SERVICE_NAMES[service])
-        return STRANGER if actor_id == "unauthenticated" else systems
+        if actor_id == UNKNOWN:
+            return SIGNING_IN if is_right_password(action, actor_id) else STRANGER
+        return _l("%(service)s's systems", service=SERVICE_NAMES[service])
     return STAFF if kind == "operator" else ITSELF

@@ -4,6 +4,7 @@ import ast
 import re
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from uuid import UUID
 
@@ -96,7 +97,7 @@ def test_an_owner_is_told_of_everybody_in_words(kim: Holder, alex: Holder, servi
         with transaction(services, actor, NOW + timedelta(seconds=1)) as tx:
             accounts.read_account(tx, kim.account_id)
     seen = lines(kim.sign_in())
-    for who in ("Talk2M's systems", "cloudpriv, by itself", "Staff", "Another person of the account"):
+    for who in ("Talk2M's systems", "The service, by itself", "Staff", "Another person of the account"):
         assert (who, "Looked at the account") in seen
     assert ("You", "Signed in about you") in seen
     assert not [who for who, _ in seen if re.search("[0-9a-f]{8}", who)]
@@ -146,9 +147,51 @@ def test_ones_own_visits_are_left_out_on_demand(kim: Holder, services: Services)
     assert "You" not in [who for who, _ in seen]
 
 
+def test_a_sign_in_is_one_line_and_no_break_in(kim: Holder, alex: Holder) -> None:
+    alex.sign_in()
+    seen = lines(kim.sign_in())
+    assert seen.count(("You", "Signed in about you")) == 1
+    assert seen.count(("Another person of the account", "Signed in")) == 1
+    assert [each for each in seen if "right password" in each[1]] == []
+    left = lines(kim, "/portal/access?others=yes")
+    assert [each for each in left if "right password" in each[1]] == [], "nor where one's own visits are left out"
+    assert ("Another person of the account", "Signed in") in left
+
+
+def test_a_right_password_that_led_to_no_sign_in_is_told(kim: Holder, services: Services) -> None:
+    with transaction(services, Actor("client", "unauthenticated", "talk2m")) as tx:
+        events.record(tx, "credentials.verify", account_id=kim.account_id, subject_id=UUID(int=1))
+    assert ("Somebody who was signing in", "Gave the right password") in lines(kim.sign_in())
+
+
+def test_a_page_that_looks_at_the_same_twice_is_one_look(kim: Holder) -> None:
+    kim.sign_in()
+    for path in ("/portal/devices", "/portal/traffic", "/portal/consents"):
+        kim.get(path)
+    seen = lines(kim)
+    assert not [line for line, following in pairwise(seen) if line == following]
+    assert ("You", "Looked at consents about you") in seen
+    assert not [what for _, what in seen if "times" in what]
+
+
+def test_what_is_done_over_and_over_is_one_line_a_minute_that_says_how_often(kim: Holder, services: Services) -> None:
+    yesterday = NOW - timedelta(days=1)
+    for seconds in (1, 20, 59, 61):
+        with transaction(services, BACKEND, yesterday + timedelta(seconds=seconds)) as tx:
+            accounts.read_account(tx, kim.account_id)
+    with transaction(services, OPERATOR, yesterday + timedelta(seconds=62)) as tx:
+        accounts.read_account(tx, kim.account_id)
+    seen = [each for each in lines(kim.sign_in()) if each[1].startswith("Looked at the account")]
+    assert [each for each in seen if each[0] != "You"] == [
+        ("Staff", "Looked at the account"),
+        ("Talk2M's systems", "Looked at the account"),
+        ("Talk2M's systems", "Looked at the account 3 times within the minute"),
+    ]
+
+
 def test_the_trail_is_read_page_by_page_latest_first(kim: Holder, services: Services, owner_engine: Engine) -> None:
-    for second in range(120):
-        with transaction(services, BACKEND, NOW - timedelta(days=1) + timedelta(seconds=second)) as tx:
+    for minute in range(120):
+        with transaction(services, BACKEND, NOW - timedelta(days=1) + timedelta(minutes=minute)) as tx:
             accounts.read_account(tx, kim.account_id)
     kim.sign_in()
     times, path = [], "/portal/access?others=yes"
@@ -200,7 +243,7 @@ def test_who_acted_is_never_told_by_an_id(app: Flask) -> None:
         assert str(deeds.actor("client", "unauthenticated", own, "intesis")) == "Somebody who was not signed in"
     assert told == {
         "client": "Intesis's systems",
-        "worker": "cloudpriv, by itself",
+        "worker": "The service, by itself",
         "operator": "Staff",
         "owner": "Another person of the account",
         "member": "Another person of the account",
