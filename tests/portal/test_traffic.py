@@ -184,6 +184,15 @@ def test_the_chart_is_of_the_last_year_unless_other_days_are_asked_for(kim: Hold
     assert [row[0] for row in narrowed.rows() if len(row) == 4][1:] == ["Jul 2025", "Jun 2025"]
 
 
+def test_the_page_says_that_the_chart_is_of_a_year_and_where_the_rest_is(kim: Holder, services: Services) -> None:
+    connect(services, kim.account_id, make_device(services, kim.account_id).row.device_id, datetime(2026, 5, 1, tzinfo=UTC))
+    told = "Only the latest 12 months are shown. For earlier ones choose a first day; all of them are in the archive."
+    page = Page(kim.sign_in().get("/portal/traffic").text)
+    assert told in page.words("section", aria_labelledby="by-month")
+    assert page.all("a", href="/portal/exports")
+    assert told not in kim.get("/portal/traffic?from=2020-01-01").text
+
+
 def test_a_removed_device_keeps_its_name_for_its_traffic(kim: Holder, services: Services) -> None:
     gone = make_device(services, kim.account_id, name="gone").row.device_id
     connect(services, kim.account_id, gone, NOW - timedelta(days=1))
