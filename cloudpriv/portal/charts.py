@@ -14,6 +14,7 @@ LINES: Final = 4
 GAP: Final = 0.28  # of a month's width
 MOST_STEP: Final = 96  # for a month, so that a few are no wall, and all of them are in sight on a phone
 MOST_LABELS: Final = 8  # that fit side by side
+ON_PHONE: Final = 3  # months that a phone shows beside the scale, without scrolling
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,15 @@ class Label:
 
 @dataclass(frozen=True)
 class Chart:
-    """Stacked bars over a grid: where each goes in a drawing of WIDTH by HEIGHT."""
+    """Stacked bars over a grid: where each goes in a drawing of WIDTH by HEIGHT.
+
+    A long one is wider than a phone, which then shows its end, the latest months.
+    """
 
     bars: list[Bar]
     lines: list[Label]
     months: list[Label]
+    is_long: bool
     width: int = WIDTH
     height: int = HEIGHT
     left: int = LEFT
@@ -59,7 +64,7 @@ def stacked(values: Sequence[tuple[int, int]]) -> Chart:
         Label(round(LEFT + (index + 0.5) * step, 1), HEIGHT - 8, index)
         for index in range(len(values) - 1, -1, -every)  # the latest one always has its label
     ]
-    return Chart(bars, [_line(part, ceiling) for part in range(LINES + 1)], months)
+    return Chart(bars, [_line(part, ceiling) for part in range(LINES + 1)], months, is_long=len(values) > ON_PHONE)
 
 
 def nice_ceiling(highest: int) -> int:

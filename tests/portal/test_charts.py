@@ -1,9 +1,12 @@
 """Charts: every bar in its place, every grid line at a round value."""
 
+from importlib.resources import files
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cloudpriv import portal
 from cloudpriv.portal import charts
 
 VALUES = st.lists(st.tuples(st.integers(0, 10**15), st.integers(0, 10**15)), min_size=1, max_size=84)
@@ -59,6 +62,12 @@ def test_a_few_months_are_narrow_bars_that_a_phone_shows_without_scrolling() -> 
         bars = charts.stacked([(1, 1)] * number).bars
         assert all(bar.width <= 72 for bar in bars)
         assert max(bar.x + bar.width for bar in bars) * 34 * 16 / charts.WIDTH < 300  # the drawing is 34rem wide there
+
+
+def test_where_a_phone_shows_a_part_alone_it_is_the_latest_months() -> None:
+    assert [number for number in range(1, 13) if not charts.stacked([(1, 1)] * number).is_long] == [1, 2, 3]
+    style = (files(portal) / "static" / "portal.css").read_text()
+    assert ".from-end { direction: rtl; }" in style, "it scrolls from its right end"
 
 
 def test_a_year_takes_the_whole_width() -> None:

@@ -184,6 +184,19 @@ def test_the_chart_is_of_the_last_year_unless_other_days_are_asked_for(kim: Hold
     assert [row[0] for row in narrowed.rows() if len(row) == 4][1:] == ["Jul 2025", "Jun 2025"]
 
 
+def test_a_chart_that_a_phone_does_not_show_whole_begins_at_its_end(kim: Holder, services: Services) -> None:
+    device = make_device(services, kim.account_id).row.device_id
+    connect(services, kim.account_id, device, datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 5, 1, tzinfo=UTC))
+    kim.sign_in()
+    assert (
+        Page(kim.get("/portal/traffic").text).one("div", role="region", tabindex="0", aria_label="Chart").attributes["class"]
+        == "drawing"
+    )
+    connect(services, kim.account_id, device, datetime(2026, 2, 1, tzinfo=UTC))
+    page = Page(kim.get("/portal/traffic").text)
+    assert page.one("div", role="region", tabindex="0", aria_label="Chart").attributes["class"] == "drawing from-end"
+
+
 def test_the_page_says_that_the_chart_is_of_a_year_and_where_the_rest_is(kim: Holder, services: Services) -> None:
     connect(services, kim.account_id, make_device(services, kim.account_id).row.device_id, datetime(2026, 5, 1, tzinfo=UTC))
     told = "Only the latest 12 months are shown. For earlier ones choose a first day; all of them are in the archive."
