@@ -11,8 +11,10 @@ from uuid import UUID
 from xml.etree import ElementTree
 
 import pytest
+from babel.support import Translations
 from sqlalchemy import Engine
 
+from cloudpriv import portal
 from cloudpriv.bootstrap import Services
 from cloudpriv.mail_templates import LOCALES
 from cloudpriv.metadata import CONTROLLER
@@ -97,6 +99,29 @@ def test_plots_are_read_out_and_name_devices_as_the_customer_does(services: Serv
     assert told[1:] == ["Fan: 1,0 GB", "Pump <1>: 3,0 kB"]
     shown = [title.text for title in months.iter("title")][1:]
     assert (shown[0], shown[1], shown[-1], len(shown)) == ("maj 2026: 3,0 kB", "juni 2026: 0 B", "apr. 2028: 1,0 GB", 24)
+
+
+@pytest.mark.parametrize(
+    ("language", "sign_ins", "connections", "spreadsheet"),
+    [
+        ("en", "Sign-ins", "Connections", "opens in a spreadsheet"),
+        ("sv", "Inloggningar", "Anslutningar", "öppnas i ett kalkylprogram"),
+        ("fr", "Sessions", "Connexions", "ouvre dans un tableur"),
+        ("es", "Sesiones", "Conexiones", "se abre en una hoja de cálculo"),
+    ],
+)
+def test_the_page_calls_things_as_the_portal_does_and_says_what_it_does_not_show(
+    services: Services, language: str, sign_ins: str, connections: str, spreadsheet: str
+) -> None:
+    account_id = make_account(services).row.account_id
+    make_session(services, account_id, make_device(services, account_id).row.device_id)
+    html = unescape(page_of(services, account_id, language))
+    assert f"<h2>{sign_ins}</h2>" in html
+    assert f'<th scope="col" class="number">{connections}</th>' in html
+    for file in ("traffic.csv", "access_log.csv"):
+        assert re.search(rf"<p>[^<]*{file}[^<]*{spreadsheet}", html)
+    told = Translations.load(Path(portal.__file__).with_name("translations"), [language])
+    assert (told.gettext("Sign-ins"), told.gettext("Connections")) == (sign_ins, connections)
 
 
 def test_a_persons_page_says_that_it_is_theirs_and_does_not_name_devices(services: Services) -> None:
