@@ -9,14 +9,15 @@ from cloudpriv.controller.accounts import OpenedAccount
 from cloudpriv.controller.people import KnownPerson
 from cloudpriv.controller.sessions import Session
 from cloudpriv.platform.db import Tx
-from cloudpriv.rights import own_restriction, owners
+from cloudpriv.rights import closure, own_restriction, owners
+from cloudpriv.rights.closure import Stage
 
 
 @dataclass(frozen=True)
 class Banners:
     """What there is to say. Plain values: pages about failures show it after the transaction was undone."""
 
-    closing: bool = False
+    closing: Stage | None = None  # how far a closing is, where there is one
     closes_at: datetime | None = None
     account_restricted: bool = False
     person_restricted: bool = False
@@ -37,7 +38,7 @@ def read(tx: Tx, session: Session, account: OpenedAccount, person: KnownPerson) 
     waiting = owners.find_waiting(tx, row.account_id) if owner else None
     restricted = accounts.is_restricted(row)
     return Banners(
-        closing=row.status == "closing",
+        closing=closure.stage(tx, row) if row.status == "closing" else None,
         closes_at=row.closes_at,
         account_restricted=restricted,
         person_restricted=restricted_at is not None,

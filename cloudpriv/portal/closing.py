@@ -25,7 +25,6 @@ def show(_tx: Tx) -> Response:
     return pages.render(
         "closing.html",
         status_of_account=account.row.status,
-        closes_at=account.row.closes_at,
         by_staff=_is_restricted_by_staff(account),
         days=closure.COOLING_OFF.days,
         undone="undone" in said.heard(),

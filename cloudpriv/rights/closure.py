@@ -7,7 +7,7 @@ recipients of the data are told (`rights.telling`). Every step is a row, so that
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Literal
 from uuid import UUID
 
 import structlog
@@ -37,6 +37,7 @@ from cloudpriv.rights.telling import FAREWELL
 
 log = structlog.get_logger(__name__)
 
+Stage = Literal["cooling_off", "held", "over"]
 COOLING_OFF: Final = timedelta(days=14)
 BEGUN: Final = "closing_begun"
 UNDONE: Final = "closing_undone"
@@ -70,12 +71,12 @@ def undo(tx: Tx, account_id: UUID) -> None:
     """Have the account stay, as it was; whoever asked for its erasure has withdrawn that. Every owner is told.
 
     So is what an objection asked for meanwhile, the restriction until it is decided. Raises NotFoundError, ConflictError for
-    one that is not being closed, AccountClosingError when the time for it is over (`is_over`) or its purge is planned.
+    one that is not being closed, AccountClosingError when the time for it is over (`stage`).
     """
     account = accounts.find_account(tx, account_id, lock=True).row
     if account.status != "closing":
         raise ConflictError("The account is not being closed.")
-    if account.closes_at is None or _is_planned(tx, account_id) or is_over(tx, account):
+    if stage(tx, account) == "over":
         raise AccountClosingError
     account.status = "restricted" if account.restricted_for else "active"
     account.closes_at, account.closing_since, account.version = None, None, account.version + 1
@@ -107,15 +108,17 @@ def advance(plane: Plane, policy: Policy, clock: Callable[[], datetime]) -> int:
     return total
 
 
-def is_over(tx: Tx, account: Account) -> bool:
-    """Whether the time to undo a closing is over, by the clocks of host and database both.
+def stage(tx: Tx, account: Account) -> Stage:
+    """How far a closing is. It is undone while it is `cooling_off`, by the clock of host or database, or `held`.
 
-    Not while somebody's restriction holds the erasure up (`people.kept_by_restriction`).
+    Held by somebody's restriction when its time has come (`people.kept_by_restriction`), as long as no purge is planned.
     """
-    if account.closes_at is None or account.closes_at > min(tx.now, database_time(tx)):
-        return False
+    if account.closes_at is None or _is_planned(tx, account.account_id):
+        return "over"
+    if account.closes_at > min(tx.now, database_time(tx)):
+        return "cooling_off"
     kept = select(Account.account_id).where(Account.account_id == account.account_id, people.kept_by_restriction())
-    return tx.session.scalar(kept) is None
+    return "over" if tx.session.scalar(kept) is None else "held"
 
 
 def writers(post: Post) -> Mapping[str, Writer]:

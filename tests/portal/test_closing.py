@@ -273,3 +273,29 @@ def test_owners_are_told_of_a_new_owner_on_every_page_and_can_stop_it(kim: Holde
     assert stop not in alex.sign_in().get("/portal/").text
     kim.post(stop, "/portal/")
     assert stop not in kim.get("/portal/").text
+
+
+def test_a_page_offers_to_undo_a_closing_as_long_as_that_can_be_done(
+    kim: Holder, alex: Holder, owner_engine: Engine, time: Time
+) -> None:
+    close(kim.sign_in())
+    time.pass_by(minutes=1)
+    alex.sign_in().post("/portal/requests/new/restriction", about="person", ground="claims", text="x")
+    time.pass_by(days=15)
+    page = kim.sign_in().get(PAGE).text
+    assert "nothing is erased while data of somebody in the account is restricted" in page
+    assert "Until 15 Jun" not in page
+    alex.sign_in().post("/portal/restriction/lift", "/portal/", about="person")
+    page = kim.get(PAGE).text
+    assert "The time to undo it is over. Everything in the account is being erased." in page
+    assert UNDO not in page
+    assert kim.post(UNDO, "/portal/").status_code == 409
+
+
+def test_a_closing_that_is_held_up_is_undone(kim: Holder, alex: Holder, owner_engine: Engine, time: Time) -> None:
+    close(kim.sign_in())
+    time.pass_by(minutes=1)
+    alex.sign_in().post("/portal/requests/new/restriction", about="person", ground="claims", text="x")
+    time.pass_by(days=15)
+    assert kim.sign_in().post(UNDO, PAGE).status_code == 303
+    assert status(owner_engine) == "active"
