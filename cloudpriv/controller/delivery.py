@@ -13,7 +13,7 @@ from typing import Final
 from uuid import UUID
 
 import structlog
-from sqlalchemy import and_, or_, select
+from sqlalchemy import ColumnElement, Select, and_, or_, select
 
 from cloudpriv import mail_templates
 from cloudpriv.audit import events
@@ -131,6 +131,12 @@ def deliver(plane: Plane, mailer: Mailer, mail_id: UUID, clock: Callable[[], dat
         _conclude(plane, attempt, clock(), "sent", None)
 
 
+def is_under_way(tx: Tx, kind: str, account_id: UUID, person_id: UUID, subject_id: UUID) -> bool:
+    """Whether such a mail waits to be sent, or was sent so short a time ago that no other follows."""
+    same = _same(kind, account_id, person_id, subject_id)
+    return tx.session.scalar(same.where(or_(Mail.status == "queued", _sent_just_now(tx))).limit(1)) is not None
+
+
 def record_bounce(tx: Tx, mail_id: UUID, status: str) -> bool:
     """Mark a mail failed that was taken by the server and came back later, with the code (RFC 3463) that says why.
 
@@ -200,11 +206,18 @@ WRITERS: Final[Mapping[str, Writer]] = {"hint": to_person(_hint)}
 
 def _check_not_again(tx: Tx, mail: Mail) -> None:
     """Raises DroppedError when the person was sent the same kind of mail about the same a moment ago."""
-    query = select(Mail.mail_id).where(Mail.account_id == mail.account_id, Mail.person_id == mail.person_id)
-    same = Mail.subject_id.is_not_distinct_from(mail.subject_id)
-    query = query.where(Mail.kind == mail.kind, same, Mail.sent_at > tx.now - NOT_AGAIN_WITHIN)
-    if tx.session.scalar(query.limit(1)) is not None:
+    same = _same(mail.kind, mail.account_id, mail.person_id, mail.subject_id)
+    if tx.session.scalar(same.where(_sent_just_now(tx)).limit(1)) is not None:
         raise DroppedError("sent_before")
+
+
+def _same(kind: str, account_id: UUID | None, person_id: UUID | None, subject_id: UUID | None) -> Select[UUID]:
+    query = select(Mail.mail_id).where(Mail.account_id == account_id, Mail.person_id == person_id)
+    return query.where(Mail.kind == kind, Mail.subject_id.is_not_distinct_from(subject_id))
+
+
+def _sent_just_now(tx: Tx) -> ColumnElement[bool]:
+    return Mail.sent_at > tx.now - NOT_AGAIN_WITHIN
 
 
 def _conclude(plane: Plane, attempt: Attempt, now: datetime, status: str, failure: str | None) -> None:

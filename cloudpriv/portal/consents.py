@@ -4,11 +4,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from flask import Blueprint, Response, url_for
-from sqlalchemy import or_, select
 
 from cloudpriv.api.runtime import runtime
-from cloudpriv.controller.delivery import NOT_AGAIN_WITHIN
-from cloudpriv.controller.outbox import Mail
+from cloudpriv.controller import delivery
 from cloudpriv.controller.sessions import Session
 from cloudpriv.platform.db import Tx
 from cloudpriv.platform.errors import InvalidError
@@ -65,12 +63,8 @@ def withdraw(tx: Tx, purpose: str) -> Response:
 def _is_mailed(tx: Tx, session: Session, purpose: str) -> bool:
     """Whether a mail to confirm this is on its way, or was sent so short a time ago that no other follows."""
     rows = consent_history.rows_of(tx, session.account_id, session.person_id, purpose)
-    if not rows:
-        return False
-    query = select(Mail.mail_id).where(Mail.account_id == session.account_id, Mail.person_id == session.person_id)
-    query = query.where(Mail.kind == consent_mail.CONFIRM, Mail.subject_id == rows[-1].consent_id)
-    query = query.where(or_(Mail.status == "queued", Mail.sent_at > tx.now - NOT_AGAIN_WITHIN))
-    return tx.session.scalar(query.limit(1)) is not None
+    reader = session.account_id, session.person_id
+    return bool(rows) and delivery.is_under_way(tx, consent_mail.CONFIRM, *reader, rows[-1].consent_id)
 
 
 def _page(tx: Tx, without_address: str | None = None) -> Response:

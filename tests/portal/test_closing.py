@@ -283,6 +283,7 @@ def test_a_page_offers_to_undo_a_closing_as_long_as_that_can_be_done(
     alex.sign_in().post("/portal/requests/new/restriction", about="person", ground="claims", text="x")
     time.pass_by(days=15)
     page = kim.sign_in().get(PAGE).text
+    assert "nothing is erased while data of somebody in the account is restricted" in kim.get(erasure_of(owner_engine)).text
     assert "nothing is erased while data of somebody in the account is restricted" in page
     assert "Until 15 Jun" not in page
     alex.sign_in().post("/portal/restriction/lift", "/portal/", about="person")
@@ -290,6 +291,13 @@ def test_a_page_offers_to_undo_a_closing_as_long_as_that_can_be_done(
     assert "The time to undo it is over. Everything in the account is being erased." in page
     assert UNDO not in page
     assert kim.post(UNDO, "/portal/").status_code == 409
+
+
+def erasure_of(owner: Engine) -> str:
+    """The page of the request that has the account closed."""
+    with owner.connect() as connection:
+        request_id = connection.scalar(text("SELECT request_id FROM requests WHERE type = 'erasure'"))
+        return f"/portal/requests/{request_id}"
 
 
 def test_a_closing_that_is_held_up_is_undone(kim: Holder, alex: Holder, owner_engine: Engine, time: Time) -> None:

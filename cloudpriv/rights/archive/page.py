@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from sqlalchemy import select
 
+from cloudpriv.controller import accounts
 from cloudpriv.controller.tables import DEVICE_IDENTITY, Device
 from cloudpriv.mail_templates import written_day
 from cloudpriv.platform.db import Tx
@@ -54,6 +55,7 @@ def render(tx: Tx, scope: Scope, told: Told) -> Iterator[bytes]:
             months=sorted(told.totals.months.items()),
             months_plot=_months(told),
             devices_plot=_devices(tx, scope, told),
+            restricted=accounts.is_restricted(scope.account.row),
             due_on=date.fromisoformat(told.information["erasure_due_on"]),
         )
     )

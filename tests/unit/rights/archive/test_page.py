@@ -19,7 +19,7 @@ from cloudpriv.bootstrap import Services
 from cloudpriv.mail_templates import LOCALES
 from cloudpriv.metadata import CONTROLLER
 from cloudpriv.platform.classify import exported_columns, exported_tables
-from cloudpriv.rights import requests
+from cloudpriv.rights import requests, restriction
 from cloudpriv.rights.archive import access_log as archive_log
 from cloudpriv.rights.archive import charts, page
 from cloudpriv.rights.archive import schemas as archive_schemas
@@ -150,7 +150,7 @@ def test_of_a_long_table_the_page_shows_the_first_rows_and_says_so(
 def test_article_15_is_answered_with_the_accounts_own_day_and_disclosures(services: Services, owner_engine: Engine) -> None:
     made = full_account(services, owner_engine)
     html = page_of(services, made.account_id)
-    assert "may be erased from 2 June 2033 on" in html
+    assert "Without further traffic, the account and all that belongs to it may be erased from 2 June 2033 on." in html
     assert "Disclosures that were in fact made: 2. They are listed in disclosures.json." in html
     for heading in (
         "controller",
@@ -237,3 +237,12 @@ def test_a_chart_is_well_formed_and_its_bars_fit(values: list[int]) -> None:
 )
 def test_volumes_are_told_in_units_that_people_read(volume: int, language: str, shown: str) -> None:
     assert archive_texts.size(volume, language) == shown
+
+
+def test_of_a_restricted_account_it_says_that_no_rule_erases_it(services: Services) -> None:
+    account_id = make_account(services).row.account_id
+    with transaction(services) as tx:
+        restriction.restrict_account(tx, account_id)
+    html = page_of(services, account_id)
+    assert "While the processing is restricted it is not erased by our rule." in html
+    assert "Without further traffic" not in html
