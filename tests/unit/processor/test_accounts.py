@@ -61,7 +61,7 @@ def test_what_was_erased_is_not_opened_again(processor: ProcessorServices, proce
 def test_an_account_that_may_be_about_to_go_takes_nothing_and_shows_what_it_has(processor: ProcessorServices) -> None:
     account_id = new_id()
     open_account(processor, account_id)
-    mark(processor, account_id, closing_until=utc_now() + 30 * MINUTE)
+    mark(processor, account_id, closing_until=utc_now() + 5 * MINUTE)
     with processor.plane.transaction(WORKER, utc_now() + 60 * MINUTE) as tx:
         accounts.find_account(tx, account_id)
         with pytest.raises(BusyError):

@@ -160,7 +160,7 @@ def test_no_instruction_is_given_while_it_is_found_out_whether_the_account_goes(
 ) -> None:
     actor = reader_actor(processor, account_id)
     with log_transaction(processor) as tx:
-        tx.session.get_one(LogAccount, account_id).closing_until = utc_now() + timedelta(hours=1)
+        tx.session.get_one(LogAccount, account_id).closing_until = utc_now() + timedelta(minutes=5)
     with pytest.raises(BusyError), log_transaction(processor, actor, NOW) as tx:
         instructions.give(tx, account_id, READ)
 

@@ -107,7 +107,7 @@ def test_an_account_that_may_go_takes_nothing(
     to = sender(processor, account_id)
     append(to, sent(("t", 5, 1.5))[0])
     with processor_owner.begin() as connection:
-        connection.execute(update(LogAccount).values(closing_until=utc_now() + timedelta(hours=1)))
+        connection.execute(update(LogAccount).values(closing_until=utc_now() + timedelta(minutes=5)))
     with pytest.raises(BusyError):
         append(to, sent(("t", 4, 1.5))[0])
     with pytest.raises(BusyError):
