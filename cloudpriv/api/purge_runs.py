@@ -34,11 +34,15 @@ class RunOut(Strict):
     status = fields.String(
         required=True,
         validate=validate.OneOf(["proposed", "waiting", "approved"]),
-        metadata={"description": "`proposed` is a dry run; `waiting` was stopped by a guard, until somebody approves."},
+        metadata={
+            "description": "`proposed` is a dry run; `waiting` was stopped by a guard, until somebody approves; `approved` "
+            "goes ahead, with `approved_by`, or since no guard objected."
+        },
     )
     rule = fields.String(required=True)
     policy_version = fields.String(required=True)
     accounts = fields.Integer(required=True)
+    open = fields.Integer(required=True, metadata={"description": "Erasures of it that have not ended."})
     findings = fields.List(fields.Nested(FindingOut), required=True)
     planned_by = fields.String(required=True, metadata={"description": "Kind and id of who planned it."})
     planned_at = UtcTime(required=True)
@@ -53,7 +57,8 @@ class RunOut(Strict):
 def list_runs(tx: Tx, query: dict[str, Any]) -> Any:
     """List the runs of the client's service, in order of planning."""
     rows = runs.list_runs(tx, after=after_id(query), limit=query["limit"])
-    return page(rows, query, _shown, lambda row: row.run_id.bytes)
+    left = runs.count_open(tx, [row.run_id for row in rows])
+    return page(rows, query, lambda row: _shown(row, left[row.run_id]), lambda row: row.run_id.bytes)
 
 
 @blueprint.route("/<uuid:run_id>", methods=["GET"])
@@ -61,7 +66,7 @@ def list_runs(tx: Tx, query: dict[str, Any]) -> Any:
 @blueprint.response(200, RunOut, headers=VERSIONED)
 def read_run(tx: Tx, run_id: UUID) -> Any:
     """Read a run, and what stopped it if something did."""
-    return _answer(runs.read_run(tx, run_id))
+    return _answer(tx, runs.read_run(tx, run_id))
 
 
 @blueprint.route("/<uuid:run_id>/approve", methods=["POST"])
@@ -74,14 +79,15 @@ def approve_run(tx: Tx, run_id: UUID) -> Any:
 
     Where the guards find more now than `findings` showed, that is added and the run stays `waiting`: approve it again.
     """
-    return _answer(approval.approve(tx, runtime().services.terms(tx), run_id))
+    return _answer(tx, approval.approve(tx, runtime().services.terms(tx), run_id))
 
 
-def _answer(row: PurgeRun) -> Any:
-    return _shown(row), 200, {"ETag": f'"{row.status}"'}
+def _answer(tx: Tx, row: PurgeRun) -> Any:
+    left = runs.count_open(tx, [row.run_id])[row.run_id]
+    return _shown(row, left), 200, {"ETag": f'"{row.status}-{left}"'}
 
 
-def _shown(row: PurgeRun) -> dict[str, Any]:
+def _shown(row: PurgeRun, left: int) -> dict[str, Any]:
     return {
         "id": row.run_id,
         "service": row.service,
@@ -89,6 +95,7 @@ def _shown(row: PurgeRun) -> dict[str, Any]:
         "rule": row.rule,
         "policy_version": row.policy_version,
         "accounts": row.accounts,
+        "open": left,
         "findings": row.findings,
         "planned_by": row.planned_by,
         "planned_at": row.planned_at,

@@ -87,7 +87,9 @@ def approve(ctx: click.Context, run_id: UUID, json_output: bool) -> None:
 def list_plans(ctx: click.Context, limit: int, json_output: bool) -> None:
     """List plans and how they stand."""
     with services(ctx, "worker") as built, operating(built) as tx:
-        rows = [_summary(run) for run in runs.list_runs(tx, after=None, limit=limit)[:limit]]
+        found = runs.list_runs(tx, after=None, limit=limit)[:limit]
+        left = runs.count_open(tx, [run.run_id for run in found])
+        rows = [{**_summary(run), "open": left[run.run_id]} for run in found]
     report(rows if json_output else [_listed(row) for row in rows], json_output, empty="No plans yet.")
 
 
@@ -160,6 +162,7 @@ def _listed(row: dict[str, Any]) -> dict[str, Any]:
         "plan": row["plan"],
         "service": row["service"],
         "status": row["status"],
+        "open": row["open"],
         "planned": f"{row['planned_at']:%Y-%m-%d}",
     }
 

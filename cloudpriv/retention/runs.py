@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import exists, select, update
+from sqlalchemy import exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import aliased
 
@@ -128,6 +128,13 @@ def list_runs(tx: Tx, *, after: UUID | None, limit: int) -> list[PurgeRun]:
     for run in found[:limit]:
         events.record(tx, "purge_run.read", subject_id=run.run_id)
     return found
+
+
+def count_open(tx: Tx, run_ids: Sequence[UUID]) -> Mapping[UUID, int]:
+    """How many erasures of each run have not ended, those included that wait for approval; proposed ones are none yet."""
+    query = select(Purge.run_id, func.count()).where(Purge.run_id.in_(run_ids), Purge.status.in_(OPEN))
+    found = {run_id: number for run_id, number in tx.session.execute(query.group_by(Purge.run_id)) if run_id}
+    return {run_id: found.get(run_id, 0) for run_id in run_ids}
 
 
 def open_purge(tx: Tx, account_id: UUID) -> Purge | None:

@@ -44,7 +44,7 @@ def test_a_stopped_erasure_says_which_guard_and_by_which_figures(backend: Backen
     }
     assert body(shown)["status"] == "waiting"
     assert body(shown)["planned_by"].startswith("client:")
-    assert shown.headers["ETag"] == '"waiting"'
+    assert (body(shown)["open"], shown.headers["ETag"]) == (1, '"waiting-1"')
 
 
 def test_another_client_approves_and_the_planner_may_not(
@@ -71,6 +71,18 @@ def test_a_whole_run_is_approved_at_once(backend: Backend, boss: Backend) -> Non
     assert (approved["status"], approved["approved_by"] != approved["planned_by"]) == ("approved", True)
     assert body(backend.get(f"/v1/purges/{purge['id']}"))["status"] == "planned"
     assert body(boss.post(path, {}), 409)["type"] == "/problems/conflict"
+
+
+def test_a_run_says_how_many_of_its_erasures_have_not_ended(
+    backend: Backend, boss: Backend, worker_services: Services
+) -> None:
+    purge = stopped(backend)
+    path = f"/v1/purge-runs/{purge['run_id']}"
+    assert body(boss.post(f"{path}/approve", {}))["open"] == 1
+    run(worker_services, UUID(purge["id"]), worker_services.clock())
+    ended = backend.get(path)
+    assert (body(ended)["accounts"], body(ended)["open"], ended.headers["ETag"]) == (1, 0, '"approved-0"')
+    assert [each["open"] for each in body(backend.get("/v1/purge-runs"))["items"]] == [0]
 
 
 def test_runs_are_listed_page_by_page(backend: Backend) -> None:
