@@ -101,6 +101,8 @@ def furnish(site: Site) -> dict[str, Visitor]:
         "doubter": open_account(site, "two-captains", "charlie"),
         "sleeper": open_account(site, "deep-sleep", "robyn"),
         "halted": open_account(site, "standing-water", "jo"),
+        "waiter": open_account(site, "late-harvest", "kit"),
+        "held": open_account(site, "long-goodbye", "val"),
     }
     found["silenced"] = join(site, found["sleeper"].account_id, "deep-sleep", "mo")
     found |= {f"parting-{each}": join(site, found["sleeper"].account_id, "deep-sleep", f"lee-{each}") for each in LANGUAGES}
@@ -113,6 +115,8 @@ def furnish(site: Site) -> dict[str, Visitor]:
     site.paths["closing"] = str(_request(site, found["leaver"], "erasure").request_id)
     _replace_owner(site, found["doubter"])
     _change_their_mind(site, found["sleeper"])
+    _wait(site, found["waiter"])
+    _hold_up(site, found["held"])
     with site.transaction() as tx:
         restriction.restrict_account(tx, found["halted"].account_id)
         restriction.restrict_person(tx, found["silenced"].account_id, found["silenced"].person_id)
@@ -226,6 +230,37 @@ def _export(site: Site, owner: Visitor, request_id: UUID) -> None:
         values = {"export": site.paths[state], "state": state, "ready": found, **different}
         with site.owner.begin() as connection:
             connection.execute(text(ANOTHER), values)
+
+
+def _wait(site: Site, waiter: Visitor) -> None:
+    """A letter that should have been answered, and a copy whose export has failed."""
+    received_at = datetime.now(UTC) - 50 * DAYS
+    late = _request(site, waiter, "objection", identity=None, channel="letter", received_at=received_at)
+    failed = _request(site, waiter, "access")
+    site.paths.update(late=str(late.request_id), without_copy=str(failed.request_id))
+
+    def is_ready() -> bool:
+        with site.transaction(waiter.actor) as tx:
+            return requests.read_request(tx, failed.request_id).answer.status == "ready"
+
+    until(is_ready, "the archive")
+    with site.owner.begin() as connection:
+        about = {"id": failed.request_id}
+        connection.execute(
+            text("UPDATE requests SET status = 'in_progress', completed_at = NULL WHERE request_id = :id"), about
+        )
+        connection.execute(text("UPDATE exports SET status = 'failed', failure = 'internal' WHERE request_id = :id"), about)
+
+
+def _hold_up(site: Site, held: Visitor) -> None:
+    """A closing whose time is over, and that waits since a member has restricted their own data."""
+    member = join(site, held.account_id, held.account_name, "noa")
+    site.paths["held"] = str(_request(site, held, "erasure").request_id)
+    _request(site, member, "restriction", person_id=member.person_id, details={"ground": "claims", "text": "I need it."})
+    with site.owner.begin() as connection:
+        over = {"by": 15 * DAYS, "id": held.account_id}
+        connection.execute(text("UPDATE accounts SET closes_at = closes_at - :by WHERE account_id = :id"), over)
+        connection.execute(text("UPDATE requests SET effective_at = effective_at - :by WHERE account_id = :id"), over)
 
 
 def _request(site: Site, asker: Visitor, type_: str, **options: Any) -> SubjectRequest:
