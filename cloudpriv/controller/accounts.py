@@ -228,6 +228,7 @@ def _check_own(tx: Tx, account_id: UUID) -> None:
 
 
 def _row_to_change(tx: Tx, account_id: UUID) -> tuple[Account, StoredKey] | None:
+    tx.session.flush()  # what was changed on objects is not read over, also where a unit of work flushes nothing by itself
     held: set[UUID] = tx.session.info.setdefault("held_accounts", set())
     found = tx.session.execute(TO_CHANGE, {"account_id": account_id}).one_or_none()
     if account_id not in held:

@@ -131,10 +131,10 @@ def deliver(plane: Plane, mailer: Mailer, mail_id: UUID, clock: Callable[[], dat
         _conclude(plane, attempt, clock(), "sent", None)
 
 
-def is_under_way(tx: Tx, kind: str, account_id: UUID, person_id: UUID, subject_id: UUID) -> bool:
-    """Whether such a mail waits to be sent, or was sent so short a time ago that no other follows."""
+def was_just_sent(tx: Tx, kind: str, account_id: UUID, person_id: UUID, subject_id: UUID) -> bool:
+    """Whether such a mail was sent so short a time ago that no other follows."""
     same = _same(kind, account_id, person_id, subject_id)
-    return tx.session.scalar(same.where(or_(Mail.status == "queued", _sent_just_now(tx))).limit(1)) is not None
+    return tx.session.scalar(same.where(_sent_just_now(tx)).limit(1)) is not None
 
 
 def record_bounce(tx: Tx, mail_id: UUID, status: str) -> bool:

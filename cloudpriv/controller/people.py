@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, exists, or_, select
+from sqlalchemy import ColumnElement, any_, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from cloudpriv.audit import events
@@ -184,9 +184,16 @@ def kept_by_restriction() -> ColumnElement[bool]:
 
     GDPR Article 18(1)(b) and (c). About what was restricted before an account's closing began, its asker or staff decided.
     """
-    undecided = or_(Account.closing_since.is_(None), Person.restriction_asked_at > Account.closing_since)
+    undecided = or_(Account.closing_since.is_(None), Account.closing_since < any_(Person.restriction_asked_at))
     there = Person.account_id == Account.account_id, Person.erasure_requested_at.is_(None)
-    return exists().where(*there, Person.restricted_at.is_not(None), undecided).correlate(Account)
+    found = select(Person.account_id).where(*there, Person.restricted_at.is_not(None), undecided).limit(1)
+    return found.correlate(Account).scalar_subquery().is_not(None)  # looked up for each account by itself, never joined
+
+
+def are_kept_by_restriction(tx: Tx, account_id: UUID) -> bool:
+    """Whether that keeps this account."""
+    kept = select(Account.account_id).where(Account.account_id == account_id, kept_by_restriction())
+    return tx.session.scalar(kept) is not None
 
 
 def owners_of(tx: Tx, account_id: UUID) -> list[UUID]:

@@ -128,11 +128,13 @@ class Person(ControllerBase):
     version: Mapped[int] = withheld(Category.OPERATION, Integer, why=INTERNAL)
     # Since when the processing of this person's data is restricted (GDPR Article 18).
     restricted_at: Mapped[datetime | None] = exported(Category.ACCOUNT, UTC_TIME, nullable=True, name="restricted_at")
-    # When a cause for that came, or came again, last.
-    restriction_asked_at: Mapped[datetime | None] = withheld(Category.OPERATION, UTC_TIME, nullable=True, why=INTERNAL)
     # As of an account.
     restricted_for: Mapped[list[str] | None] = exported(
         Category.ACCOUNT, ARRAY(String), nullable=True, name="restricted_for"
+    )
+    # When each of these was asked for last, in their order.
+    restriction_asked_at: Mapped[list[datetime] | None] = withheld(
+        Category.OPERATION, ARRAY(UTC_TIME), nullable=True, why=INTERNAL
     )
     restriction_ends_at: Mapped[datetime | None] = exported(
         Category.ACCOUNT, UTC_TIME, nullable=True, name="restriction_ends_at"

@@ -15,6 +15,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Date, Select, cast, func, literal, select, tuple_
 
 from cloudpriv.audit import events
+from cloudpriv.controller import people
 from cloudpriv.controller.tables import Account
 from cloudpriv.platform.classify import CLOUD_SERVICES
 from cloudpriv.platform.db import Tx
@@ -134,7 +135,8 @@ def list_due(tx: Tx, policy: Policy, *, after: tuple[datetime, UUID] | None, lim
 def _due(policy: Policy, now: datetime) -> Select[Any]:
     cutoff = rule(policy).anchor_cutoff(now)
     idle = ACTIVITY < cutoff  # noqa: SIM300  a column on the left reads as SQL does
-    return select(Account.account_id, Account.service, ACTIVITY).where(idle, Account.status == "active", not_held(now))
+    free = Account.status == "active", not_held(now), ~people.kept_by_restriction()
+    return select(Account.account_id, Account.service, ACTIVITY).where(idle, *free)
 
 
 def _without(account_id: Any, *conditions: ColumnElement[bool]) -> ColumnElement[bool]:

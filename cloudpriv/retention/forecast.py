@@ -32,11 +32,15 @@ COUNT: Final = """
         SELECT account_id, count(*) AS records FROM traffic GROUP BY account_id
     ), holding AS (
         SELECT account_id, max(COALESCE(until, 'infinity')) AS until FROM holds WHERE released_at IS NULL GROUP BY account_id
+    ), kept AS (
+        SELECT DISTINCT account_id, true AS kept FROM people WHERE restricted_at IS NOT NULL AND erasure_requested_at IS NULL
     ), judged AS (
         SELECT service, CAST(date_trunc('month', GREATEST(due_on, :today)) AS date) AS month,
                COALESCE(records, 0) AS records,
-               restricted OR COALESCE(until > GREATEST(CAST(due_on AS timestamp) AT TIME ZONE 'UTC', :now), false) AS held
+               restricted OR COALESCE(kept, false)
+                   OR COALESCE(until > GREATEST(CAST(due_on AS timestamp) AT TIME ZONE 'UTC', :now), false) AS held
         FROM falling LEFT JOIN sessions USING (account_id) LEFT JOIN holding USING (account_id)
+             LEFT JOIN kept USING (account_id)
     ), counted AS (
         SELECT service, month, count(*) AS accounts, sum(records) AS records, count(*) FILTER (WHERE held) AS held_accounts,
                sum(records) FILTER (WHERE held) AS held_records
@@ -64,9 +68,9 @@ def count(tx: Tx, policy: Policy) -> None:
     """Count anew what falls due in each month (UTC) of `due.purge_due_on`, and replace what was counted before.
 
     From the present month, which has what is overdue, to that in which an account active now falls due: at seven years 85
-    months, on the last day of one 86. An account is held when it is restricted (GDPR Article 18) or a hold on it, or
-    on a part of it, outlasts its day; its records then all count as held. The accounts are read without locks. Raises
-    ValueError when the rule has no period.
+    months, on the last day of one 86. An account is held when it, or somebody in it, is restricted (GDPR Article 18), or a
+    hold on it, or on a part of it, outlasts its day; its records then all count as held. The accounts are read without
+    locks. Raises ValueError when the rule has no period.
     """
     tx.connection.execute(text(ONE_AT_A_TIME))
     tx.connection.execute(text("DELETE FROM forecast_months"))

@@ -94,13 +94,17 @@ def writers(policy: Policy) -> Mapping[str, Writer]:
 
 
 def to_be_told(policy: Policy, now: datetime) -> Select[Any]:
-    """Active accounts without a hold on all of them that have reached a stage, for which nothing as urgent was given."""
+    """Active accounts that have reached a stage, for which nothing as urgent was given.
+
+    But for those that a hold on all of them keeps, or the restriction of somebody in them.
+    """
     rule = due.rule(policy)
     cutoffs = {days: rule.anchor_cutoff(now + timedelta(days=days)) for days in STAGES}
     day, stage = due.day_in_sql(rule), case(*((cutoffs[days] > ACTIVITY, days) for days in reversed(STAGES)))
     given = exists().where(Notice.account_id == Account.account_id, Notice.due_on == day, Notice.days <= stage)
     query = select(Account.account_id, day.label("due_on"), stage.label("days"))
     query = query.where(cutoffs[max(STAGES)] > ACTIVITY, Account.status == "active", due.not_held(now), ~given)
+    query = query.where(~people.kept_by_restriction())
     # The key alone: ingest goes on meanwhile, while an account whose purge begins at this moment is left out.
     query = query.with_for_update(key_share=True, read=True, of=Account, skip_locked=True)
     return query.order_by(ACTIVITY, Account.account_id)
@@ -148,8 +152,9 @@ def _told(tx: Tx, policy: Policy, account: OpenedAccount) -> Mapping[str, mail_t
     day = due.purge_due_on(policy, row.created_at, row.last_traffic_at)
     query = select(func.max(Notice.given_at)).where(Notice.account_id == row.account_id, Notice.due_on == day)
     given_at = tx.session.scalar(query)
-    free = tx.session.scalar(select(Account.account_id).where(Account.account_id == row.account_id, due.not_held(tx.now)))
-    if given_at is None or not free or row.status != "active":
+    free = select(Account.account_id).where(due.not_held(tx.now), ~people.kept_by_restriction())
+    is_free = tx.session.scalar(free.where(Account.account_id == row.account_id)) is not None
+    if given_at is None or not is_free or row.status != "active":
         raise DroppedError("not_due")
     return {
         "idle_since": due.last_activity(row.created_at, row.last_traffic_at).date(),

@@ -46,7 +46,7 @@ def held(unit: Unit, account_id: UUID) -> Sequence[Hold]:
 
 
 def put_off(unit: Unit, held: Sequence[Hold]) -> None:
-    """Have the purge wait for the next end of a hold, or for a day."""
+    """Have the purge wait for the next end of the holds that keep it, or for a day."""
     unit.purge.attempts -= 1  # to look at what may not go is none
     end = holds.next_end(held) or unit.tx.now + LOOK_AGAIN
     release(unit.purge, max(end, unit.tx.now + LEASE))  # over by this host's clock and not by the database's

@@ -68,12 +68,12 @@ def plan_account(tx: Tx, terms: Terms, account_id: UUID) -> Purge:
 def plan_request(tx: Tx, policy: Policy, account_id: UUID, service: str, *, trigger: str, rule: str) -> Purge:
     """The account's open purge, made to follow `trigger` and `rule` whatever planned it before: nothing more to approve."""
     common = {"trigger": trigger, "rule": rule, "policy_version": policy.version, "status": "planned"}
-    _insert(tx, None, [(account_id, service)], common)
+    made = _insert(tx, None, [(account_id, service)], common)
     purge = open_purge(tx, account_id)
     if purge is None:
         raise ConflictError
     purge.trigger, purge.rule, purge.run_id = trigger, rule, None
-    if purge.status == "waiting":
+    if not made and purge.status in ("waiting", "planned"):  # one that was put off is looked at now
         purge.status = "planned"
         tx.wake.append(("purge", purge.purge_id))
     return purge

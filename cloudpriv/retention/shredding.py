@@ -9,8 +9,6 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import select
-
 from cloudpriv.audit import events
 from cloudpriv.controller import log_data as told
 from cloudpriv.controller import people
@@ -58,8 +56,9 @@ def _may_not_begin(unit: Unit, account: Account, policy: Policy, held: Sequence[
             return True
         purge.rule, purge.policy_version = due.rule_name(policy), policy.version
     kept_whole = any(each.scope == "account" for each in held)
-    if kept_whole or (purge.trigger != "replay" and _is_restricted(tx, account)):
-        progress.put_off(unit, held)
+    restricted = purge.trigger != "replay" and _is_restricted(tx, account)
+    if kept_whole or restricted:
+        progress.put_off(unit, [] if restricted else held)
         purge.status = "planned"
         return True
     if account.status == "closing" and account.closes_at is not None and account.closes_at > now:
@@ -70,8 +69,7 @@ def _may_not_begin(unit: Unit, account: Account, policy: Policy, held: Sequence[
 
 def _is_restricted(tx: Tx, account: Account) -> bool:
     """Whether the account is, or somebody's data in it."""
-    kept = select(Account.account_id).where(Account.account_id == account.account_id, people.kept_by_restriction())
-    return account.status == "restricted" or tx.session.scalar(kept) is not None
+    return account.status == "restricted" or people.are_kept_by_restriction(tx, account.account_id)
 
 
 def _has_to_tell(unit: Unit, stores: Stores, account_id: UUID) -> bool:

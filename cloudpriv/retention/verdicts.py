@@ -5,8 +5,6 @@ from datetime import date
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import select
-
 from cloudpriv.audit import events
 from cloudpriv.controller import people
 from cloudpriv.controller.tables import Account
@@ -53,9 +51,11 @@ def judge(tx: Tx, policy: Policy, account_id: UUID) -> Verdict:
 
 def _word(tx: Tx, policy: Policy, account: Account) -> tuple[Word, str]:
     held = holds.active(tx, account.account_id)
+    kept = people.are_kept_by_restriction(tx, account.account_id)
+    may_undo = "data of somebody in it is restricted" if kept else "may undo that" if account.closes_at else ""
     known = {
         "restricted": (Word.RESTRICTED, "its processing is restricted (GDPR Article 18)"),
-        "closing": (Word.CLOSING, "its holder asked for its erasure" + (", and may undo that" if account.closes_at else "")),
+        "closing": (Word.CLOSING, ", and ".join(filter(None, ["its holder asked for its erasure", may_undo]))),
         "purging": (Word.PURGING, "what a legal hold covers is left" if held else "its key is destroyed"),
     }
     if account.status != "purging" and any(each.scope == "account" for each in held):
@@ -64,7 +64,7 @@ def _word(tx: Tx, policy: Policy, account: Account) -> tuple[Word, str]:
         return known[account.status]
     if not due.is_due(policy, account, tx.now):
         return Word.FRESH, "it has been used within the period"
-    if tx.session.scalar(select(people.kept_by_restriction()).where(Account.account_id == account.account_id)):
+    if kept:
         return Word.RESTRICTED, "data of somebody in it is restricted (GDPR Article 18)"
     return _word_on_due(tx, policy, account, partly=bool(held))
 

@@ -37,7 +37,8 @@ from cloudpriv.rights.telling import FAREWELL
 
 log = structlog.get_logger(__name__)
 
-Stage = Literal["cooling_off", "held", "over"]
+Stage = Literal["cooling_off", "held", "waits", "over"]
+UNDONE_WHILE: Final[frozenset[Stage]] = frozenset({"cooling_off", "held"})
 COOLING_OFF: Final = timedelta(days=14)
 BEGUN: Final = "closing_begun"
 UNDONE: Final = "closing_undone"
@@ -76,7 +77,7 @@ def undo(tx: Tx, account_id: UUID) -> None:
     account = accounts.find_account(tx, account_id, lock=True).row
     if account.status != "closing":
         raise ConflictError("The account is not being closed.")
-    if stage(tx, account) == "over":
+    if stage(tx, account) not in UNDONE_WHILE:
         raise AccountClosingError
     account.status = "restricted" if account.restricted_for else "active"
     account.closes_at, account.closing_since, account.version = None, None, account.version + 1
@@ -109,16 +110,17 @@ def advance(plane: Plane, policy: Policy, clock: Callable[[], datetime]) -> int:
 
 
 def stage(tx: Tx, account: Account) -> Stage:
-    """How far a closing is. It is undone while it is `cooling_off`, by the clock of host or database, or `held`.
+    """How far a closing is. It may be undone while it is `cooling_off`, by the clock of host or database, and `held`.
 
-    Held by somebody's restriction when its time has come (`people.kept_by_restriction`), as long as no purge is planned.
+    Held by somebody's restriction when its time has come (`people.kept_by_restriction`). Once its purge is planned it
+    `waits` for the end of that.
     """
+    kept = people.are_kept_by_restriction(tx, account.account_id)
     if account.closes_at is None or _is_planned(tx, account.account_id):
-        return "over"
+        return "waits" if kept else "over"
     if account.closes_at > min(tx.now, database_time(tx)):
         return "cooling_off"
-    kept = select(Account.account_id).where(Account.account_id == account.account_id, people.kept_by_restriction())
-    return "over" if tx.session.scalar(kept) is None else "held"
+    return "held" if kept else "over"
 
 
 def writers(post: Post) -> Mapping[str, Writer]:
@@ -209,7 +211,7 @@ def _open_requests(tx: Tx, account_id: UUID) -> Sequence[UUID]:
         SubjectRequest.status.in_(states.RUNNING),
         SubjectRequest.duplicate_of.is_(None),
     )
-    return tx.session.scalars(query).all()
+    return tx.session.scalars(query.order_by(SubjectRequest.effective_at.nulls_last(), SubjectRequest.request_id)).all()
 
 
 def _restrict_for_objections(tx: Tx, account_id: UUID) -> None:

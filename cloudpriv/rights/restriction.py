@@ -78,11 +78,12 @@ def restrict_person(tx: Tx, account_id: UUID, person_id: UUID, *, request_id: UU
     """
     account = accounts.find_account(tx, account_id, lock=True)  # ingest, which names people, locks it too
     person = people.find_person(tx, account_id, person_id)
-    begun = person.restricted_at is None
-    if _add(person, cause or _cause(request_id)):
-        person.restricted_at, person.restriction_asked_at = person.restricted_at or tx.now, tx.now
-        person.version += 1
+    begun, asked, cause = person.restricted_at is None, _asked(person), cause or _cause(request_id)
+    if _add(person, cause):
+        person.restricted_at, person.version = person.restricted_at or tx.now, person.version + 1
         events.record(tx, "person.restrict", account_id=account_id, subject_id=person_id)
+    asked[cause] = tx.now
+    person.restriction_asked_at = [asked.get(each, tx.now) for each in causes(person)]
     if begun:
         idempotency.forget_person(tx, account, person_id)
         telling.notify(tx, account_id, "restriction", _categories(), person_id=person_id, request_id=request_id)
@@ -150,11 +151,13 @@ def causes(row: Account | Person) -> tuple[str, ...]:
 def remove(tx: Tx, row: Account | Person, person_id: UUID | None, cause: str) -> None:
     """End one cause of a restriction, of a row that is locked; it is lifted with the last. Audited."""
     left = [each for each in causes(row) if each != cause]
+    if isinstance(row, Person):
+        row.restriction_asked_at = [at for each, at in _asked(row).items() if each != cause] or None
     row.restricted_for, row.version = left or None, row.version + 1
     if not left:
         row.restriction_ends_at = row.restriction_end_ground = None
         if isinstance(row, Person):
-            row.restricted_at = row.restriction_asked_at = None
+            row.restricted_at = None
         elif row.status == "restricted":
             row.status = "active"
     _record(tx, row.account_id, person_id, "remove" if left else "lift")
@@ -198,6 +201,11 @@ def _add(row: Account | Person, cause: str) -> bool:
     row.restricted_for = sorted({*known, cause})
     row.restriction_ends_at = row.restriction_end_ground = None
     return True
+
+
+def _asked(row: Person) -> dict[str, datetime]:
+    """When each cause was asked for last."""
+    return dict(zip(causes(row), row.restriction_asked_at or (), strict=False))
 
 
 def _in_turn(row: Account | Person) -> list[str]:

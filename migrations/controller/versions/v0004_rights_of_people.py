@@ -113,7 +113,7 @@ def _widen() -> None:
     op.add_column("outbox", sa.Column("addressee", sa.LargeBinary(), nullable=True))
     op.execute(f"GRANT UPDATE (addressee) ON outbox TO {API}")  # a person's erasure empties what is sealed
     op.add_column("people", sa.Column("restricted_at", sa.DateTime(timezone=True), nullable=True))
-    op.add_column("people", sa.Column("restriction_asked_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("people", sa.Column("restriction_asked_at", sa.ARRAY(sa.DateTime(timezone=True)), nullable=True))
     for table in ("accounts", "people"):
         op.add_column(table, sa.Column("restricted_for", sa.ARRAY(sa.String()), nullable=True))
         op.add_column(table, sa.Column("restriction_ends_at", sa.DateTime(timezone=True), nullable=True))

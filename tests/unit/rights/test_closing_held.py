@@ -8,11 +8,12 @@ import pytest
 from sqlalchemy import Engine, text
 
 from cloudpriv.bootstrap import Services
-from cloudpriv.platform.actor import Kind
+from cloudpriv.controller import accounts
+from cloudpriv.platform.actor import OPERATOR, Kind
 from cloudpriv.platform.clock import utc_now
 from cloudpriv.platform.db import Tx
-from cloudpriv.platform.errors import ConflictError
-from cloudpriv.retention import purge, verdicts
+from cloudpriv.platform.errors import AccountClosingError, ConflictError
+from cloudpriv.retention import due, forecast, holds, notices, purge, verdicts
 from cloudpriv.rights import closure, handling, own_restriction, restriction
 from cloudpriv.rights.closure import COOLING_OFF
 from cloudpriv.rights.requests import Identity, KnownRequest
@@ -88,7 +89,7 @@ def test_a_restriction_in_the_cooling_off_outlives_a_restore(
         for statement in (
             "UPDATE logs SET begun_at = begun_at - CAST(:by AS interval)",
             "UPDATE accounts SET (closes_at, closing_since) = (closes_at - CAST(:by AS interval), closing_since - :by)",
-            "UPDATE people SET restriction_asked_at = restriction_asked_at - CAST(:by AS interval)",
+            "UPDATE people SET restriction_asked_at = ARRAY[restriction_asked_at[1] - CAST(:by AS interval)]",
         ):
             connection.execute(text(statement), by)
     assert advance(worker_services) == 0
@@ -185,3 +186,95 @@ def test_who_asks_again_once_nothing_is_in_the_way_has_the_account_closed(
         own_restriction.lift_person(tx, account_id, alex)
     ask_as(services, account_id, kim, "erasure", now + 2 * STEP)
     assert status_of(services, account_id)[0] == "closing"
+
+
+def test_who_asks_again_for_their_own_erasure_once_nothing_is_in_the_way_is_erased(
+    services: Services, account_id: UUID, alex: UUID, owner_engine: Engine
+) -> None:
+    now = utc_now()
+    with transaction(services, BACKEND, now) as tx:
+        restriction.restrict_person(tx, account_id, alex)
+    ask_as(services, account_id, alex, "erasure", now, own=True)
+    with owner_engine.begin() as connection:  # as its end does, once it has come
+        connection.execute(
+            text("UPDATE people SET restricted_at = NULL, restricted_for = NULL, restriction_asked_at = NULL")
+        )
+    again = ask_as(services, account_id, alex, "erasure", now + STEP, own=True)
+    assert (again.row.status, again.row.person_id) == ("completed", None)
+    with owner_engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM people WHERE person_id = :id"), {"id": alex}) == 0
+
+
+def test_a_purge_that_a_restriction_puts_off_is_looked_at_every_day_whatever_holds_there_are(
+    services: Services, worker_services: Services, account_id: UUID, alex: UUID, owner_engine: Engine
+) -> None:
+    kim, now = make_person(services, account_id).row.person_id, utc_now()
+    with transaction(services, OPERATOR, now) as tx:
+        order_of_court = {"authority": "Halmstad District Court", "reference": "T 1-26"}
+        holds.place(tx, account_id, "person", person_id=kim, until=now + timedelta(days=1000), **order_of_court)
+    restrict_own(services, account_id, alex, now)
+    with transaction(services, BACKEND, now) as tx:
+        purge_id = purge.request_erasure(tx, services.policy, account_id, 1).purge_id
+    run(worker_services, purge_id, utc_now())
+    put_off = purge_of(services, purge_id).lease_until
+    assert put_off is not None
+    assert put_off < now + timedelta(days=2)
+
+
+def test_what_came_meanwhile_and_ended_keeps_nothing_that_was_decided_about(
+    services: Services, worker_services: Services, account_id: UUID, alex: UUID
+) -> None:
+    begun = utc_now() - COOLING_OFF - STEP
+    restrict_own(services, account_id, alex, begun - timedelta(days=3))
+    close(services, account_id, now=begun)
+    asked = ask_as(services, account_id, alex, "objection", begun + STEP, own=True, text="no", restrict=True)
+    with transaction(services, holder(account_id, alex, "member"), begun + 2 * STEP) as tx:
+        handling.withdraw(tx, asked.row.request_id)
+    with transaction(services) as tx:
+        assert restriction.standing(tx, account_id, alex).causes == ("request",)
+    assert advance(worker_services) == 1
+
+
+def test_who_asks_again_for_what_they_have_in_the_cooling_off_keeps_the_account(
+    services: Services, worker_services: Services, account_id: UUID, alex: UUID
+) -> None:
+    begun = utc_now() - COOLING_OFF - STEP
+    restrict_own(services, account_id, alex, begun - timedelta(days=3))
+    close(services, account_id, now=begun)
+    restrict_own(services, account_id, alex, begun + STEP)
+    assert advance(worker_services) == 0
+
+
+def test_owners_are_told_of_no_erasure_that_somebodys_restriction_keeps_off(
+    services: Services, owner_engine: Engine
+) -> None:
+    account_id = make_account(services, created_at=LONG_AGO).row.account_id
+    alex, now = make_person(services, account_id).row.person_id, utc_now()
+    with transaction(services, now=now) as tx:
+        assert [number for number, _ in [due.backlog(tx, services.policy)]] == [1]
+    restrict_own(services, account_id, alex, now)
+    with transaction(services, now=now) as tx:
+        assert due.backlog(tx, services.policy) == (0, None)
+        assert tx.session.execute(notices.to_be_told(services.policy, now)).all() == []
+        forecast.count(tx, services.policy)
+        months = forecast.read(tx, services.policy).months
+    assert (sum(month.accounts for month in months), sum(month.held_accounts for month in months)) == (1, 1)
+
+
+def test_a_closing_says_how_far_it_is(services: Services, worker_services: Services, account_id: UUID, alex: UUID) -> None:
+    def stage() -> str:
+        with transaction(services, BACKEND, utc_now()) as tx:
+            return closure.stage(tx, accounts.find_account(tx, account_id, lock=True).row)
+
+    closed_long_ago(services, account_id)
+    assert stage() == "over"
+    restrict_own(services, account_id, alex, utc_now())
+    assert stage() == "held"
+    with transaction(services, holder(account_id, alex, "member"), utc_now()) as tx:
+        own_restriction.lift_person(tx, account_id, alex)
+    assert advance(worker_services) == 1
+    assert stage() == "over"
+    restrict_own(services, account_id, alex, utc_now())
+    assert stage() == "waits"
+    with pytest.raises(AccountClosingError), transaction(services, BACKEND, utc_now()) as tx:
+        closure.undo(tx, account_id)
