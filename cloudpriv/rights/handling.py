@@ -102,12 +102,15 @@ def _carry_out(tx: Tx, policy: Policy, known: KnownRequest) -> KnownRequest:
 
 def _carry_out_again(tx: Tx, policy: Policy, tied: KnownRequest) -> KnownRequest:
     """What a request is tied to may have waited for staff for a reason that is gone: an erasure is then carried out."""
-    running = request_case.find(tx, tied.row.duplicate_of or tied.row.request_id)
+    own = request_case.find(tx, tied.row.request_id)  # whom it erases cannot look it up again
+    running = request_case.find(tx, own.row.duplicate_of or own.row.request_id)
     if running.row.type == "erasure" and running.row.status == "in_progress" and running.row.effective_at is None:
         outcome = effects.carry_out(tx, policy, running.row, running.details)
         if outcome is not None:
             requests.conclude(tx, running.row, outcome)
-    return request_case.find(tx, tied.row.request_id).known(tx)
+        elif _is_closing(running.row):
+            running.row.version += 1
+    return own.known(tx)
 
 
 def _is_closing(row: SubjectRequest) -> bool:

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from sqlalchemy import select
 
-from cloudpriv.controller import accounts
+from cloudpriv.controller import accounts, people
 from cloudpriv.controller.tables import DEVICE_IDENTITY, Device
 from cloudpriv.mail_templates import written_day
 from cloudpriv.platform.db import Tx
@@ -55,7 +55,7 @@ def render(tx: Tx, scope: Scope, told: Told) -> Iterator[bytes]:
             months=sorted(told.totals.months.items()),
             months_plot=_months(told),
             devices_plot=_devices(tx, scope, told),
-            restricted=accounts.is_restricted(scope.account.row),
+            restricted=accounts.is_restricted(scope.account.row) or people.are_kept_by_restriction(tx, scope.account_id),
             due_on=date.fromisoformat(told.information["erasure_due_on"]),
         )
     )

@@ -88,6 +88,8 @@ def tie(tx: Tx, case: Case) -> bool:
     if running is None:
         return False
     case.row.duplicate_of = running.request_id
+    if case.row.due_on < running.due_on:  # of an erasure, which is done once: by the earlier day
+        running.due_on, running.version = case.row.due_on, running.version + 1
     case.step(tx, "begin")
     _begin_anew_if_failed(tx, case, running)
     return True
@@ -141,15 +143,14 @@ def _running(tx: Tx, case: Case) -> SubjectRequest | None:
 def _asks_the_same(tx: Tx, case: Case, other: SubjectRequest) -> bool:
     if other.effective_at is not None:  # an account is closed once
         return True
-    if other.due_on > case.row.due_on:
+    if other.due_on > case.row.due_on and case.row.type != "erasure":
         return False  # whoever asks now was told nothing of the later day
     if case.row.type in BY_CONTENT:
         return asked(case.details) == asked(open_details(case.account.key, other))
+    if _language(case.details) != _language(open_details(case.account.key, other)):
+        return False
     export = request_exports.latest(tx, other)
-    if export is not None and export.status == "failed":  # it is begun anew
-        return True
-    same = _language(case.details) == _language(open_details(case.account.key, other))
-    return same and (export is None or not request_exports.is_slow(tx, export))
+    return export is None or not request_exports.is_slow(tx, export)
 
 
 def _begin_anew_if_failed(tx: Tx, case: Case, running: SubjectRequest) -> None:

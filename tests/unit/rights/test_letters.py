@@ -85,16 +85,19 @@ def test_who_is_not_identified_is_asked_to_show_who_they_are(services: Services,
     assert not lacking(body, "Before we act on it we have to be sure", "your own data", "by 1 July 2026 at the latest")
     with transaction(services) as tx:
         requests.verify(tx, services.policy, known.row.request_id, IDENTIFIED)
-    assert "We answer it by 1 July 2026" in post()[1]
+    assert "We answer the request by 1 July 2026" in post()[1]
 
 
 @pytest.mark.parametrize(
     ("locale", "late"),
     [
-        ("en", "We should have answered it by 1 July 2026. Our answer is late"),
-        ("sv", "Vi skulle ha svarat på den senast den 1 juli 2026. Vårt svar är försenat"),
-        ("fr", "Nous aurions dû y répondre au plus tard le 1er juillet 2026. Notre réponse est en retard"),
-        ("es", "Debíamos haberla respondido, a más tardar, el 1 de julio de 2026. Nuestra respuesta lleva retraso"),
+        ("en", "We should have answered the request by 1 July 2026. Our answer is late"),
+        ("sv", "Vi skulle ha svarat på begäran senast den 1 juli 2026. Vårt svar är försenat"),
+        ("fr", "Nous aurions dû répondre à la demande au plus tard le 1er juillet 2026. Notre réponse est en retard"),
+        (
+            "es",
+            "Debíamos haber respondido a la solicitud, a más tardar, el 1 de julio de 2026. Nuestra respuesta lleva retraso",
+        ),
     ],
 )
 def test_no_letter_promises_an_answer_by_a_day_that_is_over(services: Services, post: Post, locale: str, late: str) -> None:
@@ -255,7 +258,7 @@ def test_an_erasure_that_waits_for_staff_is_acknowledged_and_its_withdrawal_told
         restriction.restrict_account(tx, account_id)
         known = handling.receive(tx, services.policy, account_id, "erasure", identity=IDENTIFIED)
     [received] = post()
-    assert "We answer it by" in received
+    assert "We answer the request by" in received
     with transaction(services, now=NOW + DAY) as tx:
         handling.withdraw(tx, known.row.request_id)
     assert "withdrawn" in post(NOW + DAY)[1]

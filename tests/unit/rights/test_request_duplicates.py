@@ -114,9 +114,9 @@ def test_whoever_asks_again_has_a_failed_export_begun_anew(
 ) -> None:
     first = receive(services, account_id)
     fail_exports(owner_engine)
-    second = receive(services, account_id, language="fr")
+    second = receive(services, account_id)
     assert tied(second, first)
-    assert (second.answer.status, second.answer.language) == ("pending", "fr")
+    assert second.answer.status == "pending"
     assert second.answer.export_id != first.answer.export_id
     run(services, second.answer.export_id)
     assert state(services, first, second) == ["completed", "completed"]
@@ -223,3 +223,19 @@ def test_the_version_changes_with_what_it_stands_for(services: Services, account
     with transaction(services) as tx:
         requests.restart_export(tx, second.row.request_id)
     assert read(services, second).row.version == versions[0] + 2
+
+
+def test_a_failed_copy_is_begun_anew_in_its_own_language_alone(
+    services: Services, account_id: UUID, owner_engine: Engine
+) -> None:
+    receive(services, account_id, language="sv")
+    fail_exports(owner_engine)
+    second = receive(services, account_id, language="fr")
+    assert (second.row.duplicate_of, second.answer.language) == (None, "fr")
+
+
+def test_an_erasure_that_is_due_earlier_is_tied_and_brings_the_day_forward(services: Services, account_id: UUID) -> None:
+    first = receive(services, account_id, "erasure")
+    letter = receive(services, account_id, "erasure", received_at=NOW - timedelta(days=28))
+    assert tied(letter, first)
+    assert read(services, first).row.due_on == letter.row.due_on
