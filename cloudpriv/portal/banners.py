@@ -19,6 +19,7 @@ class Banners:
 
     closing: Stage | None = None  # how far a closing is, where there is one
     closes_at: datetime | None = None
+    may_undo: bool = False
     account_restricted: bool = False
     person_restricted: bool = False
     account_ends_at: datetime | None = None  # when a restriction ends, once that was announced
@@ -37,8 +38,10 @@ def read(tx: Tx, session: Session, account: OpenedAccount, person: KnownPerson) 
     row, restricted_at, owner = account.row, person.row.restricted_at, session.role == "owner"
     waiting = owners.find_waiting(tx, row.account_id) if owner else None
     restricted = accounts.is_restricted(row)
+    stage = closure.stage(tx, row) if row.status == "closing" else None
     return Banners(
-        closing=closure.stage(tx, row) if row.status == "closing" else None,
+        closing=stage,
+        may_undo=owner and stage in closure.UNDONE_WHILE,
         closes_at=row.closes_at,
         account_restricted=restricted,
         person_restricted=restricted_at is not None,

@@ -61,10 +61,10 @@ def withdraw(tx: Tx, purpose: str) -> Response:
 
 
 def _is_mailed(tx: Tx, session: Session, purpose: str) -> bool:
-    """Whether a mail to confirm this is on its way, or was sent so short a time ago that no other follows."""
+    """Whether a mail to confirm this was sent so short a time ago that no other follows."""
     rows = consent_history.rows_of(tx, session.account_id, session.person_id, purpose)
     reader = session.account_id, session.person_id
-    return bool(rows) and delivery.is_under_way(tx, consent_mail.CONFIRM, *reader, rows[-1].consent_id)
+    return bool(rows) and delivery.was_just_sent(tx, consent_mail.CONFIRM, *reader, rows[-1].consent_id)
 
 
 def _page(tx: Tx, without_address: str | None = None) -> Response:

@@ -36,6 +36,7 @@ def show(tx: Tx) -> Response:
         start=lists.start(),
         waiting=requests.count_open(tx, session.account_id),
         today=tx.now.date(),
+        kept=row.status == "active" and people.are_kept_by_restriction(tx, row.account_id),
         erased_on=due.purge_due_on(policy, row.created_at, row.last_traffic_at),
         period=_period(policy),
         said=said.heard(),

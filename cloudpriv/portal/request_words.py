@@ -92,7 +92,7 @@ def named(row: SubjectRequest) -> LazyString:
 
 
 def following(known: KnownRequest, today: date) -> LazyString | None:
-    """What happens next; None when the request has ended. Nothing is promised for a day that is over."""
+    """What happens next; None when it has ended, or a banner says it. Nothing is promised for a day that is over."""
     row = known.row
     if row.completed_at is not None:
         return None
@@ -103,7 +103,7 @@ def following(known: KnownRequest, today: date) -> LazyString | None:
     if row.type in EXPORTED:
         return NO_ARCHIVE if known.export is not None and known.export.status == "failed" else ARCHIVE
     if row.effective_at is not None:
-        return COOLING_OFF
+        return COOLING_OFF if row.effective_at.date() >= today else None
     return LATE if row.due_on < today else DECISION
 
 
