@@ -43,7 +43,7 @@ def ask(tx: Tx, purpose: str) -> Response:
     """Say yes: a mail follows, whose link has to be confirmed."""
     session, _account, _person = guard.signed_in()
     policy = runtime().services.policy
-    before = _is_mailed(tx, session, purpose)
+    before = _was_just_mailed(tx, session, purpose)
     try:
         consents.ask(tx, policy, session.account_id, session.person_id, purpose, language=i18n.language())
     except InvalidError:
@@ -60,7 +60,7 @@ def withdraw(tx: Tx, purpose: str) -> Response:
     return said.led(url_for("consents.show"), "withdrawn")
 
 
-def _is_mailed(tx: Tx, session: Session, purpose: str) -> bool:
+def _was_just_mailed(tx: Tx, session: Session, purpose: str) -> bool:
     """Whether a mail to confirm this was sent so short a time ago that no other follows."""
     rows = consent_history.rows_of(tx, session.account_id, session.person_id, purpose)
     reader = session.account_id, session.person_id

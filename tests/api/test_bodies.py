@@ -153,7 +153,7 @@ def test_many_faults_are_quick_to_find_and_few_to_tell(backend: Backend, name: s
     account = backend.open_account()
     path, begun = f"/v1/accounts/{account}/people", time.process_time()
     answer = backend.send("POST", path, data=body.encode(), content_type=JSON)
-    assert time.process_time() - begun < 5  # seconds; it was minutes when every entry was checked by its schema
+    assert time.process_time() - begun < 0.5  # seconds; it was minutes when every entry was checked by its schema
     assert (answer.status_code, answer.get_json()["errors"][0]["pointer"]) == (422, pointer)
     assert len(answer.get_json()["errors"]) <= 100
 

@@ -135,7 +135,7 @@ def await_workers(stage: Stage, number: int) -> None:
 
 def _certificate_faults(stage: Stage, purge_id: UUID) -> Iterator[str]:
     """Wait for the schedule to enter the certificate in the log; that it is valid, by the log's public key alone."""
-    ends = time.monotonic() + PATIENCE
+    ends = time.monotonic() + RECOVERY
     with stage.owner.connect() as connection:
         query = text("SELECT certificate_id FROM certificates WHERE purge_id = :id")
         certificate_id = connection.execute(query, {"id": purge_id}).scalar_one()

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from cloudpriv.demo import recording
-from tests.patience import PATIENCE
 
 REPOSITORY = Path(__file__).parents[2]
 TITLES = [
@@ -61,7 +60,7 @@ class Place:
     def run(self, *words: str) -> "subprocess.CompletedProcess[str]":
         """A demo that has ended."""
         process = self.start(*words)
-        output, errors = process.communicate(timeout=800)
+        output, errors = process.communicate(timeout=200)
         return subprocess.CompletedProcess(words, process.returncode, output, errors)
 
     def left(self) -> list[str]:
@@ -163,7 +162,7 @@ def test_a_demo_that_is_told_to_stop_leaves_nothing(place: Place) -> None:
     with place.start("demo") as process:
         await_line(process, " 1  start the stack")
         process.terminate()
-        process.communicate(timeout=PATIENCE)
+        process.communicate(timeout=60)
         assert process.returncode == 128 + signal.SIGTERM
     assert not place.left()
 

@@ -20,9 +20,9 @@ from cloudpriv.embedded.identity import choose, hand_over
 from cloudpriv.embedded.process import command_line
 from cloudpriv.embedded.stack import running
 from tests.flows.embedded_data import KEPT, OWNER, read_everywhere, write_everywhere
-from tests.patience import PATIENCE
 
 REPOSITORY = Path(__file__).parents[2]
+SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Owner:
 
     def servers_end(self) -> bool:
         """Whether all servers end in time."""
-        return all(select.select([handle], [], [], PATIENCE)[0] for handle in self.servers)
+        return all(select.select([handle], [], [], SECONDS)[0] for handle in self.servers)
 
     def private_folder(self) -> Path:
         return Path(str(make_url(self.about["environment"][OWNER]).query["host"]))
@@ -63,7 +63,7 @@ def owner_of(folder: Path, *options: str, closing: str = "<&-", launch_as: str =
 def test_a_signal_stops_everything_in_order(tmp_path: Path, number: signal.Signals, code: int) -> None:
     with owner_of(tmp_path, closing="<&- 2>&-") as owner:
         owner.process.send_signal(number)
-        assert owner.process.wait(PATIENCE) == code
+        assert owner.process.wait(SECONDS) == code
         assert owner.servers_end()
         assert not owner.private_folder().exists()
     assert "database system is shut down" in (tmp_path / "postgresql" / "server.log").read_text()
@@ -93,7 +93,7 @@ def test_a_child_that_leaves_through_the_context_stops_nothing(tmp_path: Path) -
     with owner_of(tmp_path, "fork") as owner:
         write_everywhere(owner.about["environment"])
         owner.process.terminate()
-        assert owner.process.wait(PATIENCE) == 143
+        assert owner.process.wait(SECONDS) == 143
         assert owner.servers_end()
 
 
@@ -112,5 +112,5 @@ def test_an_ordinary_user_runs_the_stack() -> None:
             assert owner.about["uid"] != 0
             write_everywhere(owner.about["environment"])
             owner.process.terminate()
-            assert owner.process.wait(PATIENCE) == 143
+            assert owner.process.wait(SECONDS) == 143
             assert owner.servers_end()

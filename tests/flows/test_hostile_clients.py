@@ -12,7 +12,6 @@ from sqlalchemy import Engine, text
 
 from cloudpriv.embedded.stack import Stack
 from tests.backend import register
-from tests.patience import PATIENCE
 from tests.served import Served, served
 from tests.stack import fresh_database
 
@@ -30,7 +29,7 @@ class Target:
 
     def speak(self, sent: bytes, *, end: bool = False) -> tuple[int, Any]:
         """Status and body of the answer to these bytes, which must be a problem when it is no success."""
-        with socket.create_connection(("127.0.0.1", self.api.port), timeout=PATIENCE) as line:
+        with socket.create_connection(("127.0.0.1", self.api.port), timeout=30) as line:
             line.sendall(sent)
             if end:
                 line.shutdown(socket.SHUT_WR)
@@ -138,7 +137,7 @@ def test_a_body_that_is_not_what_its_headers_say_is_refused_and_nothing_written(
 
 
 def test_a_client_is_told_to_go_on_and_then_refused(target: Target) -> None:
-    with socket.create_connection(("127.0.0.1", target.api.port), timeout=PATIENCE) as line:
+    with socket.create_connection(("127.0.0.1", target.api.port), timeout=30) as line:
         line.sendall(
             b"POST /v1/accounts HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n" + JSON + b"\r\n{}"
         )
@@ -148,7 +147,7 @@ def test_a_client_is_told_to_go_on_and_then_refused(target: Target) -> None:
 
 
 def test_a_refused_body_leaves_the_connection_in_order(target: Target) -> None:
-    with socket.create_connection(("127.0.0.1", target.api.port), timeout=PATIENCE) as line:
+    with socket.create_connection(("127.0.0.1", target.api.port), timeout=30) as line:
         head = b"POST /v1/accounts HTTP/1.1\r\nHost: a\r\nContent-Length: 3000000\r\n" + JSON + b"\r\n"
         for status, sent in ((401, head + b" " * 3_000_000), (200, get(b"GET /healthz HTTP/1.1"))):
             line.sendall(sent)
